@@ -1,0 +1,1 @@
+"""Proves: assignment, policies from static to bandit, lift, off-policy value, reports."""

@@ -1,0 +1,1 @@
+"""Remembers: intake, history, and features as of any moment."""

@@ -1,0 +1,106 @@
+"""Tables as people have them: CSV (also gzipped), JSON lines and Parquet, in and out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import InputError, unknown
+
+_DELIMITERS = ",;\t|"
+_HEAD_BYTES = 1 << 16
+
+
+def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a file: ``.csv``, ``.csv.gz``, ``.txt``, ``.json``, ``.jsonl`` (also ``.gz``) or ``.parquet``.
+
+    Types of text files are read from the whole file, never from a sample; the delimiter is the one of the header line.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, not text in UTF-8, ragged, or lacks one of ``columns``.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
+    name = source.name.lower().removesuffix(".gz")
+    try:
+        if name.endswith((".parquet", ".pq")):
+            table = pq.read_table(source, columns=None)
+        elif name.endswith((".json", ".jsonl", ".ndjson")):
+            table = _query("SELECT * FROM read_json($path, format = 'newline_delimited')", path=str(source))
+        else:
+            table = _read_text(source)
+    except (duckdb.Error, pa.ArrowException, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{source.name} can't be read as a table", got=reason, do="mend that line or save the file anew"
+        ) from error
+    if table.num_columns == 0 or table.num_rows == 0:
+        raise InputError(f"{source.name} holds no rows", got=f"columns {table.column_names}", do="pass a file with rows")
+    for column in columns or ():
+        require_column(table, column)
+    return table.select(list(columns)) if columns else table
+
+
+def require_column(table: pa.Table, column: str) -> None:
+    """Raise the error that names the near columns when ``column`` is not in ``table``."""
+    if column not in table.column_names:
+        raise unknown("column", column, table.column_names)
+
+
+def write_table(table: pa.Table, path: str | Path) -> Path:
+    """Write ``table`` as CSV or Parquet, by the ending of ``path``; whole or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    try:
+        if target.suffix.lower() in {".parquet", ".pq"}:
+            pq.write_table(table, scratch, compression="zstd")
+        elif target.name.lower().endswith((".csv", ".csv.gz")):
+            compression = "gzip" if target.suffix == ".gz" else "none"
+            duckdb.connect().from_arrow(table).write_csv(scratch, compression=compression)
+        else:
+            raise InputError(
+                "the kind of the output table is unknown", got=repr(target.name), do="end it in .parquet, .csv or .csv.gz"
+            )
+        Path(scratch).replace(target)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    return target
+
+
+def _read_text(source: Path) -> pa.Table:
+    header = _header(source)
+    delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+    return _query(
+        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = '\"', escape = '\"')",
+        path=str(source),
+        delim=delimiter,
+    )
+
+
+def _header(source: Path) -> str:
+    opener = gzip.open if source.suffix == ".gz" else open
+    with opener(source, "rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    first = head.decode("utf-8-sig", errors="replace").splitlines()
+    if not first or not first[0].strip():
+        raise InputError(f"{source.name} is empty", got="no header line", do="pass a file whose first line names columns")
+    return first[0]
+
+
+def _query(sql: str, **values: str) -> pa.Table:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql, values).to_arrow_table()

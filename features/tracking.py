@@ -1,0 +1,119 @@
+"""The MLflow store of a folder: the one module of Rapport that imports MLflow.
+
+MLflow takes a second to import and some more to create its database, so it is imported when it is first needed,
+never in the path of a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_BATCH = 900
+
+
+class TrackingStore:
+    """MLflow under one folder: ``mlflow.db`` for records, ``artifacts/`` for files.
+
+    Parameters
+    ----------
+    folder: where the store lives, usually ``<project>/mlruns``; made when missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+        self._client: MlflowClient | None = None
+
+    @property
+    def uri(self) -> str:
+        """The tracking and registry URI, as ``mlflow ui --backend-store-uri`` takes it."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own client on this store; the first call creates the database."""
+        if self._client is None:
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            os.environ.setdefault("DO_NOT_TRACK", "true")
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+            for noisy in ("alembic", "mlflow"):
+                logging.getLogger(noisy).setLevel(logging.WARNING)
+            from mlflow import MlflowClient
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        return self._client
+
+    def experiment(self, name: str) -> str:
+        """The id of the MLflow experiment ``name``, created on first use."""
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = (self.folder / "artifacts").as_uri()
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def log_run(
+        self,
+        experiment: str,
+        *,
+        name: str,
+        params: Mapping[str, Any] = {},
+        metrics: Mapping[str, float] = {},
+        tags: Mapping[str, str] = {},
+        artifacts: Mapping[str, bytes | str | Path] = {},
+    ) -> str:
+        """Log one finished run and return its id.
+
+        ``artifacts`` maps a path inside the run to its content, or to a file or folder to copy.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        run = self.client.create_run(self.experiment(experiment), run_name=name)
+        run_id = str(run.info.run_id)
+        stamp = run.info.start_time
+        rows = [Metric(key, float(value), stamp, 0) for key, value in metrics.items()]
+        for start in range(0, len(rows), _BATCH):
+            self.client.log_batch(run_id, metrics=rows[start : start + _BATCH])
+        self.client.log_batch(
+            run_id,
+            params=[Param(key, str(value)[:6000]) for key, value in list(params.items())[:100]],
+            tags=[RunTag(key, str(value)[:5000]) for key, value in list(tags.items())[:100]],
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            for path, content in artifacts.items():
+                self._log_artifact(run_id, path, content, Path(scratch))
+        self.client.set_terminated(run_id)
+        return run_id
+
+    def read_artifact(self, run_id: str, path: str) -> bytes:
+        """The content of one artefact file of a run."""
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                local = self.client.download_artifacts(run_id, path, scratch)
+            except (MlflowException, OSError) as error:
+                raise InputError(
+                    f"run {run_id} has no artefact {path!r}", got=str(error), do="list the run's artefacts in MLflow"
+                ) from error
+            return Path(local).read_bytes()
+
+    def _log_artifact(self, run_id: str, path: str, content: bytes | str | Path, scratch: Path) -> None:
+        folder, _, name = path.rpartition("/")
+        if isinstance(content, Path) and content.is_dir():
+            self.client.log_artifacts(run_id, str(content), path)
+            return
+        local = scratch / name
+        local.write_bytes(
+            content.read_bytes() if isinstance(content, Path) else content.encode() if isinstance(content, str) else content
+        )
+        self.client.log_artifact(run_id, str(local), folder or None)

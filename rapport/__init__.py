@@ -1,0 +1,1 @@
+"""The front door: command line, project folder, the demo."""

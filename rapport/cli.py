@@ -1,0 +1,26 @@
+"""The one command, ``rapport``: its subcommands and nothing else."""
+
+from __future__ import annotations
+
+import typer
+
+from rapport.terminal import run
+
+app = typer.Typer(
+    name="rapport",
+    help="Decide the next best contact for each customer, and prove that it beat a static one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def rapport() -> None:
+    """Decide the next best contact for each customer, and prove that it beat a static one."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(app)

@@ -1,0 +1,1 @@
+"""One file per subcommand of ``rapport``; heavy imports wait until the command runs."""

@@ -1,0 +1,94 @@
+"""What a person sees in the terminal: tables, progress, the three-part error; and the JSON twin for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from features.errors import InputError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", show_default=False)
+]
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = "") -> None:
+    """Print a table: the first column reads left, the others right; ``note`` stands below it."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if place == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
+    if note:
+        console.print(escape(note), style="dim")
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print one line of prose, wrapped at the terminal's width; markup in ``text`` is shown, not obeyed."""
+    console.print(escape(text), style=style)
+
+
+def write_json(path: Path | None, payload: Mapping[str, Any]) -> None:
+    """Write ``payload`` to ``path`` when a path was given; NaN and infinity become null."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_finite(payload), indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError("the JSON file can't be written", got=str(error), do="pass --json a path you may write") from error
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Show a spinner beside ``text`` while the block runs, and the seconds it took when it is done."""
+    import time
+
+    begun = time.perf_counter()
+    with errors.status(escape(text)):
+        yield
+    errors.print(f"[green]done[/green] {escape(text)} [dim]({time.perf_counter() - begun:.1f} s)[/dim]")
+
+
+def fail(error: InputError) -> None:
+    """Print the three parts of ``error`` on standard error."""
+    errors.print(f"[bold red]wrong[/bold red]  {escape(error.wrong)}")
+    errors.print(f"[bold]got[/bold]    {escape(error.got)}")
+    errors.print(f"[bold]do[/bold]     {escape(error.do)}")
+
+
+def run(app: typer.Typer) -> None:
+    """Run the command line; bad input ends with exit code 2 and a message in three parts."""
+    try:
+        app()
+    except InputError as error:
+        fail(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if hasattr(value, "item") and not isinstance(value, str | bytes):
+        value = value.item()
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""Decides: customer and moment in, contact or nothing out, logged."""

@@ -1,0 +1,1 @@
+"""Learns: response, offers and uplift; tunes, evaluates and registers them."""

@@ -1,0 +1,1 @@
+"""The models, one file per algorithm, and the bundles they are kept in."""
