@@ -46,7 +46,9 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.
             f"{source.name} can't be read as a table", got=reason, do="mend that line or save the file anew"
         ) from error
     if table.num_columns == 0 or table.num_rows == 0:
-        raise InputError(f"{source.name} holds no rows", got=f"columns {table.column_names}", do="pass a file with rows")
+        raise InputError(
+            f"{source.name} holds no rows", got=f"columns {table.column_names}", do="pass a file with rows"
+        )
     for column in columns or ():
         require_column(table, column)
     return table.select(list(columns)) if columns else table
@@ -72,7 +74,9 @@ def write_table(table: pa.Table, path: str | Path) -> Path:
             duckdb.connect().from_arrow(table).write_csv(scratch, compression=compression)
         else:
             raise InputError(
-                "the kind of the output table is unknown", got=repr(target.name), do="end it in .parquet, .csv or .csv.gz"
+                "the kind of the output table is unknown",
+                got=repr(target.name),
+                do="end it in .parquet, .csv or .csv.gz",
             )
         Path(scratch).replace(target)
     finally:
@@ -96,7 +100,9 @@ def _header(source: Path) -> str:
         head = stream.read(_HEAD_BYTES)
     first = head.decode("utf-8-sig", errors="replace").splitlines()
     if not first or not first[0].strip():
-        raise InputError(f"{source.name} is empty", got="no header line", do="pass a file whose first line names columns")
+        raise InputError(
+            f"{source.name} is empty", got="no header line", do="pass a file whose first line names columns"
+        )
     return first[0]
 
 

@@ -114,6 +114,10 @@ class TrackingStore:
             return
         local = scratch / name
         local.write_bytes(
-            content.read_bytes() if isinstance(content, Path) else content.encode() if isinstance(content, str) else content
+            content.read_bytes()
+            if isinstance(content, Path)
+            else content.encode()
+            if isinstance(content, str)
+            else content
         )
         self.client.log_artifact(run_id, str(local), folder or None)

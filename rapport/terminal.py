@@ -20,7 +20,8 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", show_default=False)
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", show_default=False),
 ]
 
 
@@ -49,7 +50,9 @@ def write_json(path: Path | None, payload: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_finite(payload), indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError("the JSON file can't be written", got=str(error), do="pass --json a path you may write") from error
+        raise InputError(
+            "the JSON file can't be written", got=str(error), do="pass --json a path you may write"
+        ) from error
 
 
 @contextmanager

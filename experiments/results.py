@@ -1,0 +1,147 @@
+"""What analysis, ladder and off-policy evaluation return: plain records whose JSON keys are fixed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+SrmStatus = Literal["green", "yellow", "red"]
+VerdictCode = Literal["roll_out", "stop", "keep_running", "do_not_trust"]
+RungName = Literal["nothing", "random", "static", "segment", "few", "one_to_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmCount:
+    """How many units an arm holds, beside the share that was planned."""
+
+    arm: str
+    n: int
+    planned_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRatio:
+    """The sample ratio check: whether the arms hold the shares that were planned."""
+
+    p_value: float
+    status: SrmStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRow:
+    """One metric of one arm against the control.
+
+    ``difference`` is arm minus control per unit, ``relative`` the same divided by the control's mean. ``ci_*`` hold at a
+    single look planned before; ``anytime_*`` at every look, however often. A value that can't be computed is None.
+    """
+
+    metric: str
+    arm: str
+    control: str
+    arm_mean: float
+    control_mean: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    relative: float | None
+    relative_ci_low: float | None
+    relative_ci_high: float | None
+    p_value: float
+    anytime_ci_low: float
+    anytime_ci_high: float
+    anytime_p_value: float
+    adjusted_p_value: float
+    n_arm: int
+    n_control: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRow(MetricRow):
+    """A metric row within the units whose column ``segment`` holds ``value``."""
+
+    segment: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What to do, as a code for machines and a sentence for people."""
+
+    code: VerdictCode
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The whole result of one look at an experiment."""
+
+    arms: tuple[ArmCount, ...]
+    srm: SampleRatio
+    metrics: tuple[MetricRow, ...]
+    segments: tuple[SegmentRow, ...]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain dictionaries and lists, with the fixed keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One step of the ladder: its value per unit net of contact cost, and its gain over the rung before."""
+
+    rung: RungName
+    value: float
+    ci_low: float
+    ci_high: float
+    gain: float | None
+    gain_ci_low: float | None
+    gain_ci_high: float | None
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """The rungs from nothing to one-to-one, and where personalization stops paying."""
+
+    rungs: tuple[Rung, ...]
+    recommended: RungName
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain dictionaries and lists, with the fixed keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The value of a policy by one off-policy estimator, in units of the reward per decision."""
+
+    estimator: str
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """How much the log can say of the policy."""
+
+    effective_sample_size: float
+    unsupported_share: float
+    max_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Off-policy value of a policy; ``refused`` holds the reason when the log can't tell."""
+
+    estimates: tuple[Estimate, ...]
+    diagnostics: Diagnostics
+    refused: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain dictionaries and lists, with the fixed keys."""
+        return asdict(self)
