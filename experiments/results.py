@@ -31,8 +31,8 @@ class SampleRatio:
 class MetricRow:
     """One metric of one arm against the control.
 
-    ``difference`` is arm minus control per unit, ``relative`` the same divided by the control's mean. ``ci_*`` hold at a
-    single look planned before; ``anytime_*`` at every look, however often. A value that can't be computed is None.
+    ``difference`` is arm minus control per unit, ``relative`` the same divided by the control's mean. ``ci_*`` hold at
+    a single look planned before; ``anytime_*`` at every look, however often. A value that can't be computed is None.
     """
 
     metric: str
