@@ -46,9 +46,7 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.
             f"{source.name} can't be read as a table", got=reason, do="mend that line or save the file anew"
         ) from error
     if table.num_columns == 0 or table.num_rows == 0:
-        raise InputError(
-            f"{source.name} holds no rows", got=f"columns {table.column_names}", do="pass a file with rows"
-        )
+        raise InputError(f"{source.name} holds no rows", got=f"columns {table.column_names}", do="pass one with rows")
     for column in columns or ():
         require_column(table, column)
     return table.select(list(columns)) if columns else table
@@ -88,9 +86,10 @@ def _read_text(source: Path) -> pa.Table:
     header = _header(source)
     delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
     return _query(
-        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = '\"', escape = '\"')",
+        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = $quote)",
         path=str(source),
         delim=delimiter,
+        quote='"',
     )
 
 

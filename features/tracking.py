@@ -113,11 +113,6 @@ class TrackingStore:
             self.client.log_artifacts(run_id, str(content), path)
             return
         local = scratch / name
-        local.write_bytes(
-            content.read_bytes()
-            if isinstance(content, Path)
-            else content.encode()
-            if isinstance(content, str)
-            else content
-        )
+        raw = content.read_bytes() if isinstance(content, Path) else content
+        local.write_bytes(raw.encode() if isinstance(raw, str) else raw)
         self.client.log_artifact(run_id, str(local), folder or None)
