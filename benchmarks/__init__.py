@@ -1,0 +1,1 @@
+"""Speed and calibration, each beside a named peer in one run; see README.md for how to read them."""
