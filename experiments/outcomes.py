@@ -1,0 +1,169 @@
+"""Outcomes: what each assigned unit did within its attribution window, as known at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from experiments.design import Measure
+from features.errors import InputError
+from features.tables import require_column
+
+_ASSIGNMENT = ("customer_id", "arm", "assigned_at")
+_EVENT = ("event_id", "customer_id", "kind", "occurred_at", "recorded_at", "amount")
+
+_UNITS = """
+    assigned AS (SELECT * FROM assignments WHERE assigned_at < $as_of),
+    twice AS (SELECT {unit} AS unit FROM assigned WHERE {unit} NOT NULL GROUP BY unit HAVING count(DISTINCT arm) > 1),
+    units AS (
+        SELECT * FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true)
+        QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY assigned_at) = 1)
+"""
+# An event is what its first recording says: whatever is sent again later changes nothing.
+_KNOWN = """
+    recorded AS (SELECT * FROM events WHERE recorded_at < $as_of AND occurred_at < $as_of AND kind IN $kinds),
+    known AS (
+        SELECT * FROM recorded
+        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, kind, amount) = 1)
+"""
+_VALUES = {
+    "any": "(count(*) FILTER ({when}) > 0)::BIGINT",
+    "count": "count(*) FILTER ({when})",
+    "sum": "(sum(amount) FILTER ({when}))::BIGINT",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeCounts:
+    """How whole the data of a look is, in counts.
+
+    ``units`` customers were assigned to one arm, ``mature`` of them may be counted; those of ``two_arms`` units, seen
+    in two arms, are left out; ``duplicates`` are re-sent events, ignored; ``late`` events count for a unit but were
+    recorded after its window and usual delay had passed, so an earlier look could not have seen them.
+
+    >>> OutcomeCounts(units=100, mature=90, two_arms=1, duplicates=0, late=2).immature
+    10
+    """
+
+    units: int
+    mature: int
+    two_arms: int
+    duplicates: int
+    late: int
+
+    @property
+    def immature(self) -> int:
+        """Units whose window or usual delay has not passed."""
+        return self.units - self.mature
+
+
+def join_outcomes(
+    assignments: pa.Table,
+    events: pa.Table,
+    goals: Sequence[Measure],
+    *,
+    as_of: datetime,
+    unit: str = "customer_id",
+) -> pa.Table:
+    """One row per assigned customer: its columns in ``assignments``, one column per goal, and ``mature``.
+
+    An event counts when it occurred in ``(assigned_at, assigned_at + window]`` and both its times are before ``as_of``;
+    re-sent events (same ``event_id``) count once. A goal whose window and usual delay have not passed is null:
+    censored, never negative. ``mature`` says that those of all goals have. Rows are ordered by customer.
+
+    Parameters
+    ----------
+    assignments: ``customer_id, arm, assigned_at`` and any further columns (household, segment), which are kept. A
+        customer assigned again to the same arm counts from the first time.
+    events: of the schema ``EVENTS``: ``event_id, customer_id, kind, occurred_at, recorded_at, amount``.
+    goals: goals and guardrails; those of kind ``given`` are left to the step that brings them.
+    as_of: the moment of the look, with its time zone.
+    unit: the column that was assigned; with ``household_id``, customers of households seen in two arms are left out.
+    """
+    joined = [goal for goal in goals if goal.kind != "given"]
+    _check(assignments, events, joined, as_of=as_of, unit=unit)
+    sums = "".join(f", {_value(goal, place)} AS goal{place}" for place, goal in enumerate(joined))
+    columns = "".join(
+        f", CASE WHEN assigned_at + $maturity{place} < $as_of THEN coalesce(goal{place}, 0) END AS {_quoted(goal.name)}"
+        for place, goal in enumerate(joined)
+    )
+    sql = f"""
+        WITH {_UNITS.format(unit=_quoted(unit))}, {_KNOWN},
+        sums AS (
+            SELECT units.customer_id{sums} FROM units JOIN known
+            ON known.customer_id = units.customer_id AND occurred_at > assigned_at
+            GROUP BY units.customer_id)
+        SELECT units.*{columns}, assigned_at + $maturity < $as_of AS mature
+        FROM units LEFT JOIN sums USING (customer_id) ORDER BY customer_id
+    """
+    return _run(sql, assignments, events, values=_values(joined, as_of=as_of))
+
+
+def count_outcomes(
+    assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *, as_of: datetime, unit: str = "customer_id"
+) -> OutcomeCounts:
+    """The counts behind :func:`join_outcomes` of the same arguments, for the report's health strip."""
+    joined = [goal for goal in goals if goal.kind != "given"]
+    _check(assignments, events, joined, as_of=as_of, unit=unit)
+    sql = f"""
+        WITH {_UNITS.format(unit=_quoted(unit))}, {_KNOWN}
+        SELECT (SELECT count(*) FROM units) AS units,
+            (SELECT count(*) FROM units WHERE assigned_at + $maturity < $as_of) AS mature,
+            (SELECT count(*) FROM twice) AS two_arms,
+            (SELECT count(*) FROM recorded) - (SELECT count(*) FROM known) AS duplicates,
+            (SELECT count(*) FROM known JOIN units ON known.customer_id = units.customer_id
+             WHERE occurred_at > assigned_at AND occurred_at <= assigned_at + $window
+             AND recorded_at >= assigned_at + $maturity) AS late
+    """
+    values = _values(joined, as_of=as_of) | {"window": max(goal.window for goal in joined)}
+    return OutcomeCounts(**_run(sql, assignments, events, values=values).to_pylist()[0])
+
+
+def _value(goal: Measure, place: int) -> str:
+    when = f"WHERE kind IN $kinds{place} AND occurred_at <= assigned_at + $window{place}"
+    return _VALUES[goal.kind].format(when=when)
+
+
+def _values(goals: Sequence[Measure], *, as_of: datetime) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "as_of": as_of,
+        "kinds": sorted({kind for goal in goals for kind in goal.events}),
+        "maturity": max(goal.maturity for goal in goals),
+    }
+    for place, goal in enumerate(goals):
+        values |= {f"kinds{place}": list(goal.events), f"window{place}": goal.window, f"maturity{place}": goal.maturity}
+    return values
+
+
+def _run(sql: str, assignments: pa.Table, events: pa.Table, *, values: dict[str, Any]) -> pa.Table:
+    used = {name: value for name, value in values.items() if f"${name}" in sql}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("assignments", assignments)
+        connection.register("events", events.select(list(_EVENT)))
+        return connection.execute(sql, used).to_arrow_table()
+
+
+def _check(assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *, as_of: datetime, unit: str) -> None:
+    for column in (*_ASSIGNMENT, unit):
+        require_column(assignments, column)
+    for column in _EVENT:
+        require_column(events, column)
+    if as_of.tzinfo is None:
+        raise InputError("as_of has no time zone", got=str(as_of), do="give it one, such as UTC")
+    if not goals:
+        raise InputError("no goal is made from events", got="none, or only given ones", do="pass at least one goal")
+    clash = [goal.name for goal in goals if goal.name in assignments.column_names]
+    if clash:
+        raise InputError(
+            "a goal has the name of a column of the assignments", got=", ".join(clash), do="rename the goal"
+        )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
