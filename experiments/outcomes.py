@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,8 @@ from features.tables import require_column
 _ASSIGNMENT = ("customer_id", "arm", "assigned_at")
 _EVENT = ("event_id", "customer_id", "kind", "occurred_at", "recorded_at", "amount")
 
-_UNITS = """
+# The customers that count: assigned before $as_of, each at its first time, units seen in two arms left out.
+UNITS = """
     assigned AS (SELECT * FROM assignments WHERE assigned_at < $as_of),
     twice AS (SELECT {unit} AS unit FROM assigned WHERE {unit} NOT NULL GROUP BY unit HAVING count(DISTINCT arm) > 1),
     units AS (
@@ -29,7 +31,8 @@ _KNOWN = """
     recorded AS (SELECT * FROM events WHERE recorded_at < $as_of AND occurred_at < $as_of AND kind IN $kinds),
     known AS (
         SELECT * FROM recorded
-        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, kind, amount) = 1)
+        QUALIFY row_number() OVER (
+            PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, kind, amount) = 1)
 """
 _VALUES = {
     "any": "(count(*) FILTER ({when}) > 0)::BIGINT",
@@ -89,11 +92,11 @@ def join_outcomes(
     _check(assignments, events, joined, as_of=as_of, unit=unit)
     sums = "".join(f", {_value(goal, place)} AS goal{place}" for place, goal in enumerate(joined))
     columns = "".join(
-        f", CASE WHEN assigned_at + $maturity{place} < $as_of THEN coalesce(goal{place}, 0) END AS {_quoted(goal.name)}"
+        f", CASE WHEN assigned_at + $maturity{place} < $as_of THEN coalesce(goal{place}, 0) END AS {quoted(goal.name)}"
         for place, goal in enumerate(joined)
     )
     sql = f"""
-        WITH {_UNITS.format(unit=_quoted(unit))}, {_KNOWN},
+        WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN},
         sums AS (
             SELECT units.customer_id{sums} FROM units JOIN known
             ON known.customer_id = units.customer_id AND occurred_at > assigned_at
@@ -101,7 +104,7 @@ def join_outcomes(
         SELECT units.*{columns}, assigned_at + $maturity < $as_of AS mature
         FROM units LEFT JOIN sums USING (customer_id) ORDER BY customer_id
     """
-    return _run(sql, assignments, events, values=_values(joined, as_of=as_of))
+    return query(sql, values=_values(joined, as_of=as_of), assignments=assignments, events=events)
 
 
 def count_outcomes(
@@ -111,7 +114,7 @@ def count_outcomes(
     joined = [goal for goal in goals if goal.kind != "given"]
     _check(assignments, events, joined, as_of=as_of, unit=unit)
     sql = f"""
-        WITH {_UNITS.format(unit=_quoted(unit))}, {_KNOWN}
+        WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN}
         SELECT (SELECT count(*) FROM units) AS units,
             (SELECT count(*) FROM units WHERE assigned_at + $maturity < $as_of) AS mature,
             (SELECT count(*) FROM twice) AS two_arms,
@@ -121,7 +124,7 @@ def count_outcomes(
              AND recorded_at >= assigned_at + $maturity) AS late
     """
     values = _values(joined, as_of=as_of) | {"window": max(goal.window for goal in joined)}
-    return OutcomeCounts(**_run(sql, assignments, events, values=values).to_pylist()[0])
+    return OutcomeCounts(**query(sql, values=values, assignments=assignments, events=events).to_pylist()[0])
 
 
 def _value(goal: Measure, place: int) -> str:
@@ -140,13 +143,14 @@ def _values(goals: Sequence[Measure], *, as_of: datetime) -> dict[str, Any]:
     return values
 
 
-def _run(sql: str, assignments: pa.Table, events: pa.Table, *, values: dict[str, Any]) -> pa.Table:
-    used = {name: value for name, value in values.items() if f"${name}" in sql}
+def query(sql: str, *, values: Mapping[str, Any], **tables: pa.Table) -> pa.Table:
+    """The rows of ``sql`` over the named ``tables`` in DuckDB; of ``values``, those that it names are bound."""
+    named = set(re.findall(r"\$(\w+)", sql)) & set(values)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("assignments", assignments)
-        connection.register("events", events.select(list(_EVENT)))
-        return connection.execute(sql, used).to_arrow_table()
+        for name, table in tables.items():
+            connection.register(name, table)
+        return connection.execute(sql, {name: values[name] for name in sorted(named)}).to_arrow_table()
 
 
 def _check(assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *, as_of: datetime, unit: str) -> None:
@@ -165,5 +169,6 @@ def _check(assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *,
         )
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """``name`` as an identifier in SQL."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,179 @@
+"""Money: what each arm turned over, earned and cost, adding up to the history to the cent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from experiments.outcomes import UNITS, query, quoted
+from features.errors import InputError, unknown
+from features.tables import require_column
+
+OUTSIDE = "outside the experiment"
+_DECISION = ("decision_id", "customer_id", "decided_at", "contact_cost")
+_SUMS = ("revenue", "returned", "margin", "discount", "contact_cost")
+
+# The margin is rounded once per event, half up, so that every sum over units or arms is a sum of the same whole cents.
+_ENTRIES = """
+    known AS (
+        SELECT * FROM events WHERE recorded_at < $as_of AND occurred_at < $as_of AND occurred_at >= $since
+            AND kind IN ('purchase', 'return', 'discount')
+        QUALIFY row_number() OVER (
+            PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, kind, amount) = 1),
+    decided AS (
+        SELECT * FROM decisions WHERE decided_at < $as_of AND decided_at >= $since
+        QUALIFY row_number() OVER (PARTITION BY decision_id ORDER BY decided_at, customer_id) = 1),
+    entries AS (
+        SELECT customer_id, occurred_at AS moment, false AS contact,
+            CASE WHEN kind = 'purchase' THEN amount ELSE 0 END AS revenue,
+            CASE WHEN kind = 'return' THEN amount ELSE 0 END AS returned,
+            floor(((revenue - returned) * $margin_bp + 5000) / 10000)::BIGINT AS margin,
+            CASE WHEN kind = 'discount' THEN amount ELSE 0 END AS discount,
+            0 AS contact_cost
+        FROM known WHERE amount NOT NULL
+        UNION ALL
+        SELECT customer_id, decided_at, true, 0, 0, 0, 0, contact_cost FROM decided)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmMoney:
+    """The money of one arm in cents: ``profit = margin - discount - contact_cost``; margin is on revenue less returns.
+
+    >>> ArmMoney(arm="a", units=2, revenue=1000, returned=0, margin=400, discount=50, contact_cost=20).profit
+    330
+    """
+
+    arm: str
+    units: int
+    revenue: int
+    returned: int
+    margin: int
+    discount: int
+    contact_cost: int
+
+    @property
+    def profit(self) -> int:
+        """What is left, in cents."""
+        return self.margin - self.discount - self.contact_cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Increment:
+    """What an arm brought beyond the control, per 1,000 units, in cents: the steps of the money bridge.
+
+    >>> Increment(arm="a", control="b", revenue=1000.0, margin=400.0, discount=-50.0, contact_cost=-20.0).profit
+    330.0
+    """
+
+    arm: str
+    control: str
+    revenue: float
+    margin: float
+    discount: float
+    contact_cost: float
+
+    @property
+    def profit(self) -> float:
+        """The last step, in cents per 1,000 units."""
+        return self.margin + self.discount + self.contact_cost
+
+
+def unit_money(
+    assignments: pa.Table,
+    events: pa.Table,
+    decisions: pa.Table,
+    *,
+    as_of: datetime,
+    margin_bp: int,
+    since: datetime,
+    window: timedelta | None = None,
+    unit: str = "customer_id",
+) -> pa.Table:
+    """The money of each customer in cents.
+
+    Columns: ``customer_id, arm, revenue, returned, margin, discount, contact_cost, profit``.
+    A customer's money within ``(assigned_at, assigned_at + window]`` is its arm's; all other money (before, after, of
+    customers without an arm or seen in two) stands in rows whose arm is null, so that nothing of the history is lost.
+    Contacts decided at the very moment of assignment are the arm's.
+
+    Parameters
+    ----------
+    assignments: as :func:`experiments.outcomes.join_outcomes` takes them.
+    events: of the schema ``EVENTS``; purchases, returns and discounts are used, as known at ``as_of``.
+    decisions: ``decision_id, customer_id, decided_at, contact_cost``.
+    margin_bp: the share of revenue that is margin, in basis points (3500 = 35%).
+    since: where the history begins.
+    window: the attribution window; without one, everything after assignment is the arm's.
+    """
+    for column in _DECISION:
+        require_column(decisions, column)
+    if not 0 <= margin_bp <= 10_000:
+        raise InputError("the margin is no share", got=f"{margin_bp} basis points", do="use 0 to 10000; 3500 is 35%")
+    sums = ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _SUMS)
+    sql = f"""
+        WITH {UNITS.format(unit=quoted(unit))}, {_ENTRIES},
+        placed AS (
+            SELECT entries.*, CASE WHEN (moment > assigned_at OR (contact AND moment = assigned_at))
+                AND moment <= assigned_at + $window THEN arm END AS arm
+            FROM entries LEFT JOIN units USING (customer_id)),
+        every AS (
+            SELECT customer_id, arm, {", ".join(_SUMS)} FROM placed
+            UNION ALL SELECT customer_id, arm, 0, 0, 0, 0, 0 FROM units)
+        SELECT customer_id, arm, {sums}, sum(margin - discount - contact_cost)::BIGINT AS profit
+        FROM every GROUP BY customer_id, arm ORDER BY customer_id, arm NULLS LAST
+    """
+    values = {
+        "as_of": as_of,
+        "since": since,
+        "margin_bp": margin_bp,
+        "window": window or as_of - since + timedelta(days=1),
+    }
+    return query(sql, values=values, assignments=assignments, events=events, decisions=decisions)
+
+
+def money_by_arm(money: pa.Table) -> tuple[ArmMoney, ...]:
+    """The money of each arm, and last that outside the experiment, from :func:`unit_money`; together, the history."""
+    sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMS)
+    rows = query(
+        f"SELECT coalesce(arm, $outside) AS arm, count(*) AS units, {sums} FROM money GROUP BY money.arm "
+        "ORDER BY money.arm NULLS LAST",
+        values={"outside": OUTSIDE},
+        money=money,
+    )
+    return tuple(ArmMoney(**row) for row in rows.to_pylist())
+
+
+def increment(arms: Sequence[ArmMoney], *, arm: str, control: str) -> Increment:
+    """What ``arm`` brought beyond ``control``, per 1,000 units."""
+    named = {each.arm: each for each in arms}
+    for name in (arm, control):
+        if name not in named:
+            raise unknown("arm", name, named)
+    more, base = named[arm], named[control]
+
+    def step(name: str) -> float:
+        return 1000.0 * (float(getattr(more, name)) / more.units - float(getattr(base, name)) / base.units)
+
+    return Increment(
+        arm=arm,
+        control=control,
+        revenue=step("revenue"),
+        margin=step("margin"),
+        discount=-step("discount"),
+        contact_cost=-step("contact_cost"),
+    )
+
+
+def with_profit(outcomes: pa.Table, money: pa.Table, *, name: str = "profit") -> pa.Table:
+    """``outcomes`` with each unit's profit in cents as a column ``name``: a goal of kind ``given``."""
+    return query(
+        f"SELECT outcomes.*, profit AS {quoted(name)} FROM outcomes LEFT JOIN money "
+        "ON money.customer_id = outcomes.customer_id AND money.arm = outcomes.arm ORDER BY outcomes.customer_id",
+        values={},
+        outcomes=outcomes,
+        money=money,
+    )
