@@ -1,0 +1,168 @@
+"""Columns of a stranger's table: as numbers, as levels, and whether they may have been known before the contact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import stats
+
+from experiments.influence import Floats, Integers
+from experiments.nuisance import Matrix
+from features.errors import InputError
+
+_LEVELS = 20
+_BANDS = 5
+_DUMMIES = 12
+# A column is doubted when what it shows would come about by chance once in a million tables.
+_CHANCE = 1e-6
+_TWIN = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column in the two forms that are needed: numbers for models, levels for segments and tests."""
+
+    name: str
+    numbers: Floats | None
+    levels: Integers
+
+    @classmethod
+    def read(cls, table: pa.Table, name: str) -> Column | None:
+        """The column ``name``, or None when it holds nothing that varies or can be compared."""
+        column = table.column(name).combine_chunks()
+        numbers = numbers_of(column)
+        if numbers is None:
+            codes = _text_codes(column)
+            return None if codes is None or codes.max() == codes.min() else cls(name=name, numbers=None, levels=codes)
+        if pa.types.is_integer(column.type) and numbers.size > _LEVELS and np.unique(numbers).size == numbers.size:
+            return None  # A number that no two rows share counts rows or customers.
+        levels = _bands(numbers)
+        return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
+
+    def matrix(self) -> Matrix:
+        """Model columns (n, k): the numbers and whether they are missing, or one column for each frequent level."""
+        if self.numbers is not None:
+            missing = np.isnan(self.numbers)
+            parts = [self.numbers, missing] if missing.any() else [self.numbers]
+            return np.stack(parts, axis=1).astype(np.float32)
+        dummies = range(1, min(int(self.levels.max()) + 1, _DUMMIES))
+        return np.stack([self.levels == level for level in (dummies or [0])], axis=1).astype(np.float32)
+
+
+def screen(
+    table: pa.Table, names: Sequence[str], *, arm: Integers, outcome: Floats, cluster: Integers | None, named: set[str]
+) -> tuple[list[Column], list[str]]:
+    """The columns that may serve as features or segments, and notes on those left out.
+
+    ``arm`` and ``outcome`` (n,) as in ``experiments.units.Units``; ``named`` are the columns asked for by name.
+
+    Raises
+    ------
+    InputError
+        When a column asked for by name looks measured after the contact; one taken by default is left out.
+    """
+    kept: list[Column] = []
+    notes: list[str] = []
+    for name in names:
+        column = Column.read(table, name)
+        if column is None:
+            if name in named:
+                notes.append(f"{name!r} left out: constant, an id, or not comparable.")
+            continue
+        reason = _suspicion(column, arm=arm, outcome=outcome, cluster=cluster)
+        if reason is None:
+            kept.append(column)
+        elif name in named:
+            raise InputError(
+                f"{name!r} was hardly known before the contact",
+                got=reason,
+                do="leave it out: it would flatter every policy",
+            )
+        else:
+            notes.append(f"{name!r} left out: {reason}.")
+    return kept, notes
+
+
+def _suspicion(column: Column, *, arm: Integers, outcome: Floats, cluster: Integers | None) -> str | None:
+    """Why ``column`` looks as if it were measured after the contact, or None."""
+    # Households share their arm and much else: one row of each keeps the test's chances true.
+    first = slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
+    if _dependence(column.levels[first], arm[first]) < _CHANCE:
+        return "it differs between arms that chance made equal, so it was measured after the contact"
+    if column.numbers is not None and _twin(column.numbers, outcome):
+        return "it is almost the outcome itself"
+    usual = float(np.median(outcome)) if np.unique(outcome).size > 2 else float(np.round(outcome.mean()))
+    unusual = outcome != usual
+    share = float(unusual.mean())
+    count = np.bincount(column.levels)
+    hits = np.bincount(column.levels, weights=unusual)
+    always = (hits == count) & (count * np.log(max(share, 1e-300)) < np.log(_CHANCE))
+    if share < 0.9 and always.any():
+        return f"where it has one of its values, the outcome always differs from {usual:g}, so it tells the outcome"
+    return None
+
+
+def _dependence(levels: Integers, arm: Integers) -> float:
+    counts = np.zeros((int(levels.max()) + 1, int(arm.max()) + 1))
+    np.add.at(counts, (levels, arm), 1)
+    rare = counts.sum(axis=1) * counts.sum(axis=0).min() / counts.sum() < 5
+    counts = np.vstack([counts[~rare], counts[rare].sum(axis=0, keepdims=True)])
+    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    if min(counts.shape) < 2:
+        return 1.0
+    return float(stats.chi2_contingency(counts, correction=False).pvalue)
+
+
+def _twin(numbers: Floats, outcome: Floats) -> bool:
+    known = np.isfinite(numbers)
+    if known.sum() < 3 or np.ptp(numbers[known]) == 0 or np.ptp(outcome[known]) == 0:
+        return False
+    return abs(float(np.corrcoef(numbers[known], outcome[known])[0, 1])) > _TWIN
+
+
+def numbers_of(column: pa.Array) -> Floats | None:
+    """A numeric, boolean or time column as numbers (n,), NaN where missing; None for any other type."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        column = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    ):
+        return None
+    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _text_codes(column: pa.Array) -> Integers | None:
+    if not comparable(column.type):
+        return None
+    texts = pd.Series(column.to_pandas().astype("object").map(lambda value: None if value is None else str(value)))
+    counts = texts.value_counts()
+    if len(counts) > max(_LEVELS, len(texts) // 2):
+        return None
+    frequent = sorted(counts.index, key=lambda level: (-counts[level], level))[: _LEVELS - 1]
+    place = {level: index for index, level in enumerate(frequent)}
+    other, missing = len(frequent), len(frequent) + 1
+    codes = texts.map(lambda level: missing if pd.isna(level) else place.get(level, other)).to_numpy(dtype=np.int64)
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def _bands(numbers: Floats) -> Integers:
+    known = numbers[np.isfinite(numbers)]
+    distinct = np.unique(known)
+    edges = distinct if distinct.size <= _LEVELS else np.unique(np.quantile(known, np.arange(1, _BANDS) / _BANDS))
+    codes: Integers = np.searchsorted(edges, numbers, side="left").astype(np.int64)
+    codes[np.isnan(numbers)] = edges.size + 1
+    return codes
+
+
+def comparable(kind: pa.DataType) -> bool:
+    """Whether values of this type can be told apart as one value each: no lists, no structures."""
+    return not (pa.types.is_nested(kind) or pa.types.is_null(kind))

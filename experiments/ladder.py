@@ -1,0 +1,173 @@
+"""The ladder: what each step from contacting nobody to one-to-one is worth, and where it stops paying.
+
+Each rung is a policy, learned on some folds and valued on the others by doubly robust influence values with models of
+the same folds (Chernozhukov et al. 2018; Athey and Wager 2021). No unit ever helps to choose the policy that it
+values: the best of several noisy policies looks better than it is on the data that chose it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+
+from experiments.influence import Floats, Integers, mean_interval
+from experiments.nuisance import OutcomeModels, deal_folds
+from experiments.recommendation import Wording, recommend
+from experiments.results import Ladder, Rung, RungName
+from experiments.rungs import learn, robust_scores
+from experiments.units import Units, read_units
+
+RUNGS: tuple[RungName, ...] = get_args(RungName)
+
+# More rows than these teach a policy no more than it shows; all rows value it.
+LEARN_FROM = 200_000
+_STEADY_FROM = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valued:
+    """Influence values (n, rungs) of the rungs, and the share of units (rungs, arms) that each gives to each arm."""
+
+    influence: Floats
+    shares: Floats
+    segments: tuple[str, ...]
+
+
+def ladder(
+    table: pa.Table,
+    *,
+    arm: str,
+    control: str,
+    outcome: str,
+    features: Sequence[str] | None = None,
+    segments: Sequence[str] = (),
+    cluster: str | None = None,
+    costs: Mapping[str, float] | None = None,
+    exclude: Sequence[str] = (),
+    folds: int = 5,
+    repeats: int | None = None,
+    groups: int = 5,
+    seed: int = 1,
+    alpha: float = 0.05,
+    probabilities: Mapping[str, float] | None = None,
+) -> Ladder:
+    """The ladder from any randomized table: rows are units, ``arm`` is the contact each was given by chance.
+
+    Parameters
+    ----------
+    control: the arm that was not contacted; the rung ``nothing`` gives it to everybody.
+    features: columns known before the contact; by default all that look it, see ``experiments.columns``.
+    segments: columns to segment by, one of which is chosen out of fold; by default the best single feature.
+    cluster: column of the unit that was randomized or whose rows belong together, such as a household.
+    costs: cost of one contact per arm, in units of the outcome; 0 where not given.
+    repeats: how often the folds are dealt anew and averaged; by default 3 below 100,000 rows, else 1.
+    groups: how many groups the rung ``few`` may form.
+    probabilities: planned share of each arm; by default the shares found.
+
+    ``random`` gives each arm but the control with the same chance. Every rung above it may also choose the control.
+    """
+    units = read_units(
+        table, arm=arm, control=control, outcome=outcome, features=features, segments=segments, cluster=cluster,
+        costs=costs, exclude=exclude, probabilities=probabilities,
+    )  # fmt: skip
+    often = repeats if repeats is not None else (3 if units.arm.size < _STEADY_FROM else 1)
+    valued = cross_fit(units, folds=folds, repeats=often, groups=groups, rng=np.random.default_rng(seed))
+    rungs = rungs_of(RUNGS, valued.influence, shares=valued.shares, arms=units.arms, cluster=units.cluster, alpha=alpha)
+    wording = Wording.of(outcome, units.outcome, costs=units.cost)
+    recommended, sentence = recommend(rungs, valued.influence, cluster=units.cluster, alpha=alpha, wording=wording)
+    notes = (*units.notes, *_notes(valued, units, often * folds))
+    return Ladder(rungs=rungs, recommended=recommended, sentence=sentence, notes=notes)
+
+
+def cross_fit(units: Units, *, folds: int, repeats: int, groups: int, rng: np.random.Generator) -> Valued:
+    """Influence values of every rung: learned on all folds but one, valued on that one, averaged over ``repeats``."""
+    n = units.arm.size
+    influence = np.zeros((n, len(RUNGS)))
+    shares = np.zeros((len(RUNGS), len(units.arms)))
+    segments: list[str] = []
+    for _ in range(repeats):
+        fold = deal_folds(units.arm, cluster=units.cluster, folds=folds, rng=rng)
+        for held in range(folds):
+            apply_to, learn_on = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
+            part, given, by = _value_fold(units, learn_on=learn_on, apply_to=apply_to, groups=groups, rng=rng)
+            influence[apply_to] += part / repeats
+            shares += given / (n * repeats)
+            segments += [by] if by else []
+    return Valued(influence=influence, shares=shares, segments=tuple(segments))
+
+
+def _value_fold(
+    units: Units, *, learn_on: Integers, apply_to: Integers, groups: int, rng: np.random.Generator
+) -> tuple[Floats, Floats, str | None]:
+    if learn_on.size > LEARN_FROM:
+        learn_on = np.sort(rng.choice(learn_on, LEARN_FROM, replace=False))
+    arms = len(units.arms)
+    models = OutcomeModels.fit(
+        units.features[learn_on], action=units.arm[learn_on], outcome=units.outcome[learn_on], actions=arms, rng=rng
+    )
+    scores, _ = _scores(units, models, learn_on)
+    held, net = _scores(units, models, apply_to)
+    learned = learn(
+        models, scores=scores, net=net, features=units.features, segments=units.segments, learn_on=learn_on,
+        apply_to=apply_to, cost=units.cost, groups=groups, rng=rng,
+    )  # fmt: skip
+    rows = np.arange(apply_to.size)
+    policies = (learned.static, learned.segment, learned.few, learned.one_to_one)
+    columns = [held[:, 0], held[:, 1:].mean(axis=1), *(held[rows, policy] for policy in policies)]
+    uniform = np.full(arms, apply_to.size / (arms - 1))
+    uniform[0] = 0.0
+    nobody = np.eye(arms)[0] * apply_to.size
+    given = np.stack([nobody, uniform, *(np.bincount(policy, minlength=arms) for policy in policies)])
+    return np.stack(columns, axis=1), given, learned.by
+
+
+def _scores(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Floats, Floats]:
+    expected = models.predict(units.features[rows])
+    scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
+    return scores - units.cost, expected - units.cost
+
+
+def rungs_of(
+    names: Sequence[RungName],
+    influence: Floats,
+    *,
+    shares: Floats,
+    arms: Sequence[str],
+    cluster: Integers | None,
+    alpha: float,
+) -> tuple[Rung, ...]:
+    """The records of the rungs from their influence values (n, rungs); gains are paired with the rung before."""
+    rungs: list[Rung] = []
+    for place, name in enumerate(names):
+        value = mean_interval(influence[:, place], cluster=cluster, alpha=alpha)
+        gain = mean_interval(influence[:, place] - influence[:, place - 1], cluster=cluster, alpha=alpha)
+        rungs.append(
+            Rung(
+                rung=name,
+                value=value.value,
+                ci_low=value.low,
+                ci_high=value.high,
+                gain=gain.value if place else None,
+                gain_ci_low=gain.low if place else None,
+                gain_ci_high=gain.high if place else None,
+                shares={arm: round(float(share), 6) for arm, share in zip(arms, shares[place], strict=True)},
+            )
+        )
+    return tuple(rungs)
+
+
+def _notes(valued: Valued, units: Units, fits: int) -> list[str]:
+    notes = ["random: each arm but the control with the same chance; higher rungs may also choose the control."]
+    if valued.segments:
+        by, times = Counter(valued.segments).most_common(1)[0]
+        notes.append(f"segment: by {by!r}, chosen in {times} of {fits} fits.")
+    else:
+        notes.append("segment: no column to segment by, so it is static.")
+    if units.arm.size > LEARN_FROM:
+        notes.append(f"Policies were learned from {LEARN_FROM:,} rows at a time and valued on all {units.arm.size:,}.")
+    return notes

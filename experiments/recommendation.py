@@ -1,0 +1,131 @@
+"""Where personalization stops paying: which rung to stand on, and the sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.influence import Floats, Integers, Interval, mean_interval
+from experiments.results import Rung, RungName
+
+_SAID: dict[RungName, str] = {
+    "nothing": "contact nobody",
+    "random": "random contacts",
+    "static": "the same for everybody",
+    "segment": "one contact per segment",
+    "few": "one contact per group, in a few groups",
+    "one_to_one": "one-to-one",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How amounts of the outcome are said: rates per 1,000 units, all else per unit.
+
+    >>> Wording(outcome="visit", rate=True).amount(0.1828)
+    '182.8'
+    >>> Wording(outcome="spend", rate=False).per
+    'spend per customer'
+    """
+
+    outcome: str
+    rate: bool
+
+    @classmethod
+    def of(cls, outcome: str, values: Floats, *, costs: Floats) -> Wording:
+        """The wording for an outcome with these values (n,): a rate when all are 0 or 1 and contacts cost nothing."""
+        return cls(outcome=outcome, rate=bool(np.isin(values, (0.0, 1.0)).all()) and not costs.any())
+
+    @property
+    def per(self) -> str:
+        """The unit of an amount, as words."""
+        return f"{self.outcome} per {'1,000 customers' if self.rate else 'customer'}"
+
+    def amount(self, value: float) -> str:
+        """``value`` of the outcome per unit, rounded to what is worth saying."""
+        if self.rate:
+            return f"{value * 1000:,.1f}"
+        size = abs(value)
+        return f"{value:,.0f}" if size >= 1000 else f"{value:,.2f}" if size >= 0.1 or size == 0 else f"{value:.2g}"
+
+    def around(self, interval: Interval) -> str:
+        """An amount with its interval, such as ``76.6 (69.9 to 83.2)``."""
+        return f"{self.amount(interval.value)} ({self.amount(interval.low)} to {self.amount(interval.high)})"
+
+
+def recommend(
+    rungs: Sequence[Rung], influence: Floats, *, cluster: Integers | None, alpha: float, wording: Wording
+) -> tuple[RungName, str]:
+    """The lowest rung after which no further step pays, and the sentence that says so.
+
+    From the lowest rung on: go to the lowest higher rung whose gain has its interval above 0, until there is none.
+    The intervals of one step share ``alpha`` (Bonferroni), so that in a world where everybody responds alike the
+    climb ends at ``static`` in at least 1 - ``alpha`` of all cases. ``random`` is a yardstick, never a
+    recommendation.
+    """
+    places = [place for place, rung in enumerate(rungs) if rung.rung != "random"]
+    stand = places[0]
+    while (step := _next(stand, places, influence, cluster=cluster, alpha=alpha)) is not None:
+        stand = step
+    return rungs[stand].rung, _sentence(rungs, stand, places, influence, cluster=cluster, alpha=alpha, wording=wording)
+
+
+def _gains(
+    stand: int, places: Sequence[int], influence: Floats, *, cluster: Integers | None, alpha: float
+) -> dict[int, Interval]:
+    higher = [place for place in places if place > stand]
+    return {
+        place: mean_interval(influence[:, place] - influence[:, stand], cluster=cluster, alpha=alpha / len(higher))
+        for place in higher
+    }
+
+
+def _next(
+    stand: int, places: Sequence[int], influence: Floats, *, cluster: Integers | None, alpha: float
+) -> int | None:
+    gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)
+    return next((place for place, gain in gains.items() if gain.above(0.0)), None)
+
+
+def _sentence(
+    rungs: Sequence[Rung],
+    stand: int,
+    places: Sequence[int],
+    influence: Floats,
+    *,
+    cluster: Integers | None,
+    alpha: float,
+    wording: Wording,
+) -> str:
+    here = rungs[stand]
+    value = mean_interval(influence[:, stand], cluster=cluster, alpha=alpha)
+    text = f"{_headline(here)}: it brings {wording.around(value)} {wording.per}"
+    if stand > places[0]:
+        lift = mean_interval(influence[:, stand] - influence[:, places[0]], cluster=cluster, alpha=alpha)
+        text += f", {wording.around(lift)} more than {_name(rungs[places[0]])}"
+    text += "."
+    gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)
+    if not gains:
+        return f"{text} Each step up to it pays."
+    top = max(gains)
+    return (
+        f"{text} No step beyond it pays for certain: {_name(rungs[top])} would add {wording.around(gains[top])}"
+        f"{', allowing for the steps compared' if len(gains) > 1 else ''}."
+    )
+
+
+def _headline(rung: Rung) -> str:
+    arm, share = max(rung.shares.items(), key=lambda each: each[1])
+    if rung.rung == "nothing":
+        return "Contact nobody"
+    if rung.rung == "static" and share > 0.999:
+        return f"Stop at static, {arm!r} to everybody"
+    if rung.rung == "one_to_one":
+        return "Go one-to-one"
+    return f"Stop at {rung.rung}, {_SAID[rung.rung]}"
+
+
+def _name(rung: Rung) -> str:
+    return rung.rung.replace("_", "-")

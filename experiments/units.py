@@ -1,0 +1,200 @@
+"""A randomized table as arrays: who got what, what came of it, what was known of them before.
+
+Reading a stranger's table means doubting it. A column that the contact itself moved, or that is the outcome under
+another name, would make any policy look good; such columns are left out here, each with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.columns import Column, comparable, numbers_of, screen
+from experiments.influence import Floats, Integers
+from experiments.nuisance import Matrix
+from features.errors import InputError, listed, unknown
+from features.tables import require_column
+
+MOST_ARMS = 50
+FEWEST = 50
+FEWEST_CLUSTERS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """A randomized table, ready for the ladder; arm 0 is the control.
+
+    ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` and ``chance`` (arms,); ``features`` (n,
+    p); ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out
+    and why.
+    """
+
+    arms: tuple[str, ...]
+    arm: Integers
+    outcome: Floats
+    cost: Floats
+    chance: Floats
+    cluster: Integers | None
+    features: Matrix
+    segments: tuple[Column, ...]
+    notes: tuple[str, ...]
+
+
+def read_units(
+    table: pa.Table,
+    *,
+    arm: str,
+    control: str,
+    outcome: str,
+    features: Sequence[str] | None = None,
+    segments: Sequence[str] = (),
+    cluster: str | None = None,
+    costs: Mapping[str, float] | None = None,
+    exclude: Sequence[str] = (),
+    probabilities: Mapping[str, float] | None = None,
+) -> Units:
+    """The arrays of a randomized table; see ``experiments.ladder.ladder`` for the parameters.
+
+    Raises
+    ------
+    InputError
+        For unknown columns or arms, a constant or missing outcome, too few units in an arm, or a named feature that
+        was not known before the contact.
+    """
+    named = [arm, outcome, *(features or ()), *segments, *exclude, *([cluster] if cluster else [])]
+    for name in named:
+        require_column(table, name)
+    if arm == outcome:
+        raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
+    table, notes = _complete(table, (arm, outcome, *([cluster] if cluster else [])))
+    arms, codes = _arms(table, arm, control)
+    response = numeric_outcome(table, outcome)
+    groups = None if cluster is None else codes_of(table.column(cluster))
+    _check_sizes(arms, codes, groups)
+    order = _canonical_order(table, exclude=(arm, outcome), arm=codes, outcome=response)
+    table, codes, response = table.take(pa.array(order)), codes[order], response[order]
+    groups = None if groups is None else groups[order]
+    taken = {arm, outcome, *exclude, *([cluster] if cluster else [])}
+    wanted = list(features) if features is not None else [name for name in table.column_names if name not in taken]
+    columns, screened = screen(
+        table, [*dict.fromkeys([*wanted, *segments])], arm=codes, outcome=response, cluster=groups,
+        named={*(features or ()), *segments},
+    )  # fmt: skip
+    known = [column for column in columns if column.name in set(wanted)]
+    candidates = [column for column in columns if column.name in set(segments)] if segments else known
+    empty: Matrix = np.zeros((codes.size, 1), dtype=np.float32)
+    shares = np.bincount(codes, minlength=len(arms)) / codes.size
+    return Units(
+        arms=arms,
+        arm=codes,
+        outcome=response,
+        cost=_per_arm(costs or {}, arms, default=np.zeros(len(arms)), what="cost"),
+        chance=_chances(probabilities, arms, shares),
+        cluster=groups,
+        features=np.hstack([column.matrix() for column in known]) if known else empty,
+        segments=tuple(candidates),
+        notes=(*notes, *screened),
+    )
+
+
+def numeric_outcome(table: pa.Table, outcome: str) -> Floats:
+    """The outcome (n,) as finite numbers that vary, or the reason why not."""
+    values = numbers_of(table.column(outcome).combine_chunks())
+    if values is None:
+        kinds = listed(pc.unique(table.column(outcome)).to_pylist(), most=4)
+        raise InputError(
+            f"the outcome {outcome!r} is not a number", got=kinds, do="turn it into numbers, such as 0 and 1"
+        )
+    if not np.isfinite(values).all():
+        raise InputError(f"the outcome {outcome!r} is infinite in places", got="inf", do="mend or drop those rows")
+    if values.min() == values.max():
+        raise InputError(
+            f"the outcome {outcome!r} never varies", got=f"{values[0]:g} in every row", do="name an outcome that does"
+        )
+    return values
+
+
+def codes_of(column: pa.ChunkedArray) -> Integers:
+    """Codes 0..k-1 (n,) of the distinct values of a column without nulls."""
+    return np.asarray(pd.factorize(column.to_pandas())[0], dtype=np.int64)
+
+
+def _complete(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    keep = np.ones(table.num_rows, dtype=bool)
+    for name in columns:
+        keep &= ~pd.isna(table.column(name).to_pandas()).to_numpy()
+    lost = int((~keep).sum())
+    if lost == table.num_rows:
+        raise InputError(
+            "no row has an arm and an outcome", got=f"{lost:,} incomplete rows", do="check the columns named"
+        )
+    if not lost:
+        return table, []
+    note = f"{lost:,} of {table.num_rows:,} rows left out: no {' or no '.join(columns)}."
+    return table.filter(pa.array(keep)), [note]
+
+
+def _arms(table: pa.Table, arm: str, control: str) -> tuple[tuple[str, ...], Integers]:
+    values = np.asarray(pc.cast(table.column(arm), pa.string()).to_pylist(), dtype=object)
+    codes, names = pd.factorize(values, sort=True)
+    known = [str(name) for name in names]
+    if control not in known:
+        raise unknown("arm", control, known[:MOST_ARMS], do="pass the arm that was not contacted as the control")
+    if not 2 <= len(known) <= MOST_ARMS:
+        raise InputError(
+            f"the arm column {arm!r} holds {len(known)} arms",
+            got=listed(known, most=4),
+            do=f"2 to {MOST_ARMS} are needed",
+        )
+    arms = (control, *(name for name in known if name != control))
+    place = np.array([arms.index(name) for name in known], dtype=np.int64)
+    return arms, place[codes]
+
+
+def _check_sizes(arms: tuple[str, ...], arm: Integers, cluster: Integers | None) -> None:
+    for index, name in enumerate(arms):
+        rows = np.flatnonzero(arm == index)
+        if rows.size < FEWEST:
+            raise InputError(
+                f"arm {name!r} is too small", got=f"{rows.size} units", do=f"leave it out, or wait for {FEWEST} units"
+            )
+        if cluster is not None and (households := np.unique(cluster[rows]).size) < FEWEST_CLUSTERS:
+            raise InputError(
+                f"arm {name!r} has too few clusters", got=f"{households}", do=f"at least {FEWEST_CLUSTERS} are needed"
+            )
+
+
+def _canonical_order(table: pa.Table, *, exclude: Sequence[str], arm: Integers, outcome: Floats) -> Integers:
+    """An order that depends on what the rows hold, not on how the file is sorted; so nor do the folds."""
+    known = [name for name in table.column_names if name not in exclude and comparable(table.schema.field(name).type)]
+    key = np.zeros(table.num_rows, dtype=np.uint64)
+    if known:
+        key = pd.util.hash_pandas_object(table.select(known).to_pandas(), index=False).to_numpy()
+    order: Integers = np.lexsort((outcome, arm, key))
+    return order
+
+
+def _per_arm(given: Mapping[str, float], arms: tuple[str, ...], *, default: Floats, what: str) -> Floats:
+    for name, amount in given.items():
+        if name not in arms:
+            raise unknown("arm", name, arms)
+        if not np.isfinite(amount):
+            raise InputError(f"the {what} of arm {name!r} is not a number", got=str(amount), do="pass an amount")
+    return np.array([given.get(name, default[index]) for index, name in enumerate(arms)], dtype=np.float64)
+
+
+def _chances(given: Mapping[str, float] | None, arms: tuple[str, ...], shares: Floats) -> Floats:
+    if given is None:
+        return shares
+    chances = _per_arm(given, arms, default=np.zeros(len(arms)), what="probability")
+    if chances.min() <= 0 or abs(chances.sum() - 1) > 1e-6:
+        raise InputError(
+            "the probabilities of the arms don't add up", got=str(dict(zip(arms, chances.tolist(), strict=True))),
+            do="give every arm one above 0, together 1",
+        )  # fmt: skip
+    return chances
