@@ -66,15 +66,15 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"{self.feature} {name.replace('_', ' ')} {shown}"
 
 
-def compile_conditions(conditions: Sequence[Condition], names: Sequence[str]) -> Callable[[Row], bool] | None:
-    """All of ``conditions`` as one function of a row whose values stand in the order of ``names``; None when empty.
+def compile_conditions(conditions: Sequence[Condition], places: Mapping[str, int]) -> Callable[[Row], bool] | None:
+    """All of ``conditions`` as one function of a row whose values stand at ``places``; None when there are none.
 
     Raises
     ------
     InputError
-        When a condition names a feature that is not among ``names``.
+        When a condition names a feature that is not among ``places``.
     """
-    tests = tuple((_place(condition.feature, names), condition.test()) for condition in conditions)
+    tests = tuple((_place(condition.feature, places), condition.test()) for condition in conditions)
     if not tests:
         return None
     if len(tests) == 1:
@@ -90,10 +90,10 @@ def compile_conditions(conditions: Sequence[Condition], names: Sequence[str]) ->
     return all_hold
 
 
-def _place(feature: str, names: Sequence[str]) -> int:
-    if feature not in names:
-        raise unknown("feature", feature, names)
-    return list(names).index(feature)
+def _place(feature: str, places: Mapping[str, int]) -> int:
+    if feature not in places:
+        raise unknown("feature", feature, places)
+    return places[feature]
 
 
 _COMPARISONS = ("at_least", "at_most", "equals", "one_of", "none_of", "missing")

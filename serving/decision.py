@@ -1,0 +1,350 @@
+"""The decision: one pure function from what is known about a customer at a moment to a contact, or to nothing.
+
+The API, the batch and the demo all call :func:`decide`. It reads no clock, no store and no random source: everything
+comes in, so everything that it did can be done again from the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from experiments.assignment import uniform
+from experiments.policies import (
+    Choice,
+    Few,
+    LinearThompson,
+    Nothing,
+    Policy,
+    RandomEligible,
+    Segment,
+    Static,
+    Thompson,
+    choose,
+)
+from features.errors import InputError
+from serving.conditions import Row, Value
+from serving.consent import Permission
+from serving.contact_policy import Contact
+from serving.reasons import Reason
+from serving.rules import Rules
+
+Source = Literal["policy", "static", "no_contact"]
+_DRAW = "action"
+_TOLERANCE = 1e-6  # of the sum of a policy's probabilities
+_WITHOUT_VALUES = (Nothing, RandomEligible, Static, Segment, Few, Thompson, LinearThompson)
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Who is to be contacted, when and where: the question that a decision answers.
+
+    ``channel`` and ``placement`` restrict the candidates, ``time_zone`` is the customer's, ``segment`` the marketers'.
+
+    >>> from datetime import UTC
+    >>> ask = Ask(customer_id="c-1", moment=datetime(2026, 3, 1, 12, tzinfo=UTC), seed="week-9")
+    >>> ask.decision_id
+    'd-647bed38244aab4fb855891d'
+    """
+
+    customer_id: str
+    moment: datetime
+    seed: str
+    household_id: str | None = None
+    channel: str | None = None
+    placement: str | None = None
+    time_zone: str | None = None
+    segment: str | None = None
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's id: a hash of customer, moment, place and seed, so that a retry can't become another one."""
+        parts = (self.customer_id, self.moment.isoformat(), self.seed, self.channel or "", self.placement or "")
+        return "d-" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """The arm that a customer is in, and the policy that decides there."""
+
+    experiment: str
+    arm: str
+    policy: Policy
+    version: str
+
+    @cached_property
+    def needs_values(self) -> bool:
+        """Whether the policy ranks by the model's values; a policy that isn't known is taken to."""
+        return not isinstance(self.policy, _WITHOUT_VALUES)
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The record of one decision: what went in, what each stage removed, and what came out by which chance.
+
+    Actions appear as places in the rule book's actions (0 is ``nothing``, i the i-th treatment), so that a record
+    takes some hundred bytes; :func:`serving.explanation.explain` gives them their names. ``removed`` holds pairs of a
+    reason's number and the actions that it removed; ``survivors`` and ``probabilities`` belong together, ``nothing``
+    first. ``values`` are expected incremental profits in cents, one per action, or None when they could not be read.
+    """
+
+    decision_id: str
+    ask: Ask
+    experiment: str
+    arm: str
+    policy: str
+    model: str
+    rules: str
+    permission: Permission | None
+    contacts: tuple[Contact, ...]
+    row: tuple[Value, ...] | None
+    values: tuple[float, ...] | None
+    removed: tuple[tuple[int, tuple[int, ...]], ...]
+    fired: tuple[str, ...]
+    survivors: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    action: str
+    probability: float
+    offer_id: str | None
+    channel: str | None
+    contact_class: str | None
+    scenario: str | None
+    contact_cost: int
+    source: Source
+    degraded: bool
+    reason: int
+
+    @property
+    def contact(self) -> Contact | None:
+        """The slot that the decision takes, None when nothing is sent."""
+        if self.offer_id is None or self.channel is None or self.contact_class is None:
+            return None
+        return Contact(self.offer_id, self.channel, self.contact_class, self.ask.moment)
+
+
+class _Sieve:
+    """The candidates that are left, and what was removed for which reason."""
+
+    __slots__ = ("left", "removed")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.removed: dict[Reason, int] = {}
+
+    def drop(self, reason: Reason, mask: int) -> None:
+        hit = self.left & mask
+        if hit:
+            self.left ^= hit
+            self.removed[reason] = self.removed.get(reason, 0) | hit
+
+
+class _Numbers(Mapping[str, float]):
+    """The numbers of a feature row by name; what is missing or text is not in it."""
+
+    __slots__ = ("_places", "_row")
+
+    def __init__(self, row: Row, places: Mapping[str, int]) -> None:
+        self._row = row
+        self._places = places
+
+    def __getitem__(self, name: str) -> float:
+        value = self._row[self._places[name]]
+        if isinstance(value, int | float):
+            return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._places if isinstance(self._row[self._places[name]], int | float))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def decide(
+    ask: Ask,
+    *,
+    permission: Permission | None,
+    contacts: Sequence[Contact],
+    row: Row | None,
+    values: np.ndarray | None,
+    assignment: Assignment,
+    rules: Rules,
+    model: str = "",
+) -> Decision:
+    """The decision for ``ask``: checks in order, then arbitration by the arm's policy and the ask's seed.
+
+    Permission fails closed, ranking fails open: without ``permission`` nobody is contacted; without ``values`` a
+    policy that needs them gives way to the catalogue's static contact, if that survived the same checks.
+
+    Parameters
+    ----------
+    permission: what the customer permits; None when it could not be read.
+    contacts: slots taken before, at least those within ``rules.horizon``.
+    row: feature values in the order of ``rules.book.feature_names``; None when they could not be read.
+    values: expected incremental profit in cents, float64 of shape (len(rules.actions),), 0 for ``nothing``; or None.
+    model: the version of what gave ``values``.
+    """
+    sieve = _Sieve(rules.every)
+    seen = rules.no_features if row is None else row
+    _request(sieve, ask, rules)
+    _consent(sieve, permission, rules)
+    _validity(sieve, ask.moment, rules)
+    _conditions(sieve, Reason.NOT_ELIGIBLE, rules.eligibility, seen)
+    _conditions(sieve, Reason.NOT_APPLICABLE, rules.applicability, seen)
+    fired = tuple((name, mask) for name, mask, fires in rules.scenarios if fires(seen))
+    _scenarios(sieve, fired, rules)
+    _conditions(sieve, Reason.NOT_SUITABLE, rules.suitability, seen)
+    _contact_policy(sieve, ask, contacts, rules)
+    decision_id = ask.decision_id
+    if permission is None:
+        outcome = _NO_PERMISSION
+    elif not sieve.left:
+        outcome = _NOTHING_LEFT
+    else:
+        chances = _chances(sieve.left, ask, row=seen, values=values, assignment=assignment, rules=rules)
+        outcome = _stand_in(sieve.left, rules) if chances is None else _draw(chances, sieve.left, decision_id, rules)
+    place, probabilities, source, reason = outcome
+    survivors = rules.survivors(sieve.left).places
+    treatment = rules.treatments[place - 1] if place else None
+    return Decision(
+        decision_id=decision_id,
+        ask=ask,
+        experiment=assignment.experiment,
+        arm=assignment.arm,
+        policy=assignment.version,
+        model=model,
+        rules=rules.fingerprint,
+        permission=permission,
+        contacts=tuple(contacts),
+        row=None if row is None else tuple(row),
+        values=None if values is None else tuple(values.tolist()),
+        removed=tuple((int(why), rules.survivors(mask).places[1:]) for why, mask in sieve.removed.items()),
+        fired=tuple(name for name, _ in fired),
+        survivors=survivors,
+        probabilities=probabilities,
+        action=rules.actions[place],
+        probability=probabilities[survivors.index(place)],
+        offer_id=treatment.offer.offer_id if treatment else None,
+        channel=treatment.content.channel if treatment else None,
+        contact_class=treatment.offer.contact_class if treatment else None,
+        scenario=next((name for name, mask in fired if place and mask >> (place - 1) & 1), None),
+        contact_cost=rules.costs[place],
+        source=source,
+        degraded=reason in _DEGRADED,
+        reason=int(reason),
+    )
+
+
+class _Outcome(NamedTuple):
+    place: int
+    probabilities: tuple[float, ...]
+    source: Source
+    reason: Reason
+
+
+_NO_PERMISSION = _Outcome(0, (1.0,), "no_contact", Reason.NO_PERMISSION_READ)
+_NOTHING_LEFT = _Outcome(0, (1.0,), "policy", Reason.NOTHING_LEFT)
+_DEGRADED = frozenset({Reason.STATIC_STANDS_IN, Reason.STATIC_NOT_LEFT, Reason.NO_PERMISSION_READ})
+
+
+def _request(sieve: _Sieve, ask: Ask, rules: Rules) -> None:
+    if ask.channel is not None:
+        sieve.drop(Reason.OTHER_CHANNEL, rules.every & ~rules.of_channel.get(ask.channel, 0))
+    if ask.placement is not None:
+        sieve.drop(Reason.OTHER_PLACEMENT, rules.every & ~rules.of_placement.get(ask.placement, 0))
+
+
+def _consent(sieve: _Sieve, permission: Permission | None, rules: Rules) -> None:
+    if permission is None:
+        sieve.drop(Reason.CONSENT_UNREADABLE, rules.every)
+    elif permission.hold is not None:
+        sieve.drop(Reason.SUPPRESSED, rules.every)
+    else:
+        for scope, mask, needs_yes in rules.scopes:
+            if scope in permission.refused:
+                sieve.drop(Reason.OPTED_OUT, mask)
+            elif needs_yes and scope not in permission.granted:
+                sieve.drop(Reason.NO_CONSENT, mask)
+
+
+def _validity(sieve: _Sieve, moment: datetime, rules: Rules) -> None:
+    for mask, begins, ends in rules.validity:
+        if begins is not None and moment < begins:
+            sieve.drop(Reason.NOT_YET_VALID, mask)
+        elif ends is not None and moment >= ends:
+            sieve.drop(Reason.NO_LONGER_VALID, mask)
+
+
+def _conditions(sieve: _Sieve, reason: Reason, tests: Sequence[tuple[int, Any]], row: Row) -> None:
+    for mask, test in tests:
+        if sieve.left & mask and not test(row):
+            sieve.drop(reason, mask)
+
+
+def _scenarios(sieve: _Sieve, fired: Sequence[tuple[str, int]], rules: Rules) -> None:
+    allowed = 0
+    for _, mask in fired:
+        allowed |= mask
+    sieve.drop(Reason.NO_SCENARIO, rules.listed & ~allowed)
+
+
+def _contact_policy(sieve: _Sieve, ask: Ask, contacts: Sequence[Contact], rules: Rules) -> None:
+    # A contact planned for after this moment counts like one before it: what goes out first must leave it its slot.
+    distances = [(abs(ask.moment - contact.taken_at), contact) for contact in contacts]
+    for mask, limit, window in rules.limits:
+        if sieve.left & mask:
+            taken = sum(
+                1
+                for distance, contact in distances
+                if distance < window and limit.covers(contact.channel, contact.contact_class)
+            )
+            if taken >= limit.count:
+                sieve.drop(Reason.LIMIT_REACHED, mask)
+    for distance, contact in distances:
+        if distance < rules.cooldown:
+            sieve.drop(Reason.COOLDOWN, rules.of_offer.get(contact.offer_id, 0))
+        for mask, span in rules.exclusions.get(contact.offer_id, ()):
+            if distance < span:
+                sieve.drop(Reason.EXCLUDED, mask)
+    hours = rules.quiet_hours
+    if hours is not None and sieve.left & rules.quieted and hours.quiet(ask.moment, ask.time_zone):
+        sieve.drop(Reason.QUIET_HOURS, rules.quieted)
+
+
+def _draw(chances: np.ndarray, mask: int, decision_id: str, rules: Rules) -> _Outcome:
+    place = rules.survivors(mask).places[choose(chances, uniform(decision_id, _DRAW))]
+    return _Outcome(place, tuple(chances.tolist()), "policy", Reason.CHOSEN if place else Reason.NOTHING_CHOSEN)
+
+
+def _stand_in(mask: int, rules: Rules) -> _Outcome:
+    place = next((bit.bit_length() for bit in rules.static if bit & mask), 0)
+    sure = tuple(1.0 if each == place else 0.0 for each in rules.survivors(mask).places)
+    return _Outcome(place, sure, "static", Reason.STATIC_STANDS_IN if place else Reason.STATIC_NOT_LEFT)
+
+
+def _chances(
+    mask: int, ask: Ask, *, row: Row, values: np.ndarray | None, assignment: Assignment, rules: Rules
+) -> np.ndarray | None:
+    """The policy's probabilities of what is left; None when they can't be had."""
+    left = rules.survivors(mask)
+    if values is None and assignment.needs_values:
+        return None
+    try:
+        choice = Choice(
+            actions=left.names,
+            values=np.zeros(len(left.names)) if values is None else values[left.index],
+            features=_Numbers(row, rules.feature_places),
+            segment=ask.segment,
+        )
+        chances = assignment.policy.probabilities(choice)
+        listed = chances.tolist()
+    except (InputError, ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+    sound = len(listed) == len(left.names) and min(listed) >= 0 and abs(math.fsum(listed) - 1) <= _TOLERANCE
+    return chances if sound else None
