@@ -1,0 +1,205 @@
+"""One look at an experiment: every metric of every arm against the control, whether to trust it, and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from experiments.balance import sample_ratio
+from experiments.comparison import Levels, adjust, adjust_p_values, compare
+from experiments.looks import Look, looks, periods
+from experiments.observations import MISSING, MOST_ARMS, MOST_VALUES, Labels, codes, labels, named, select, shares
+from experiments.readings import Goal, Reader, Reading
+from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
+from experiments.sequential import EXPECTED_UNITS
+from experiments.verdict import Rule, verdict
+from features.errors import InputError, listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatedAnalysis(Analysis):
+    """An analysis with the estimates and their anytime-valid bands as they grew over time."""
+
+    looks: tuple[Look, ...]
+
+
+def analyze(
+    table: Any,
+    *,
+    arm: str,
+    control: object,
+    metrics: Sequence[str],
+    covariates: Sequence[str] = (),
+    cluster: str | None = None,
+    segments: Sequence[str] = (),
+    planned: Mapping[str, float] | None = None,
+    time: str | None = None,
+    alpha: float = 0.05,
+    expected: int = EXPECTED_UNITS,
+    final: bool = False,
+    worth: float = 0.0,
+    lower_is_better: Collection[str] = (),
+) -> Analysis:
+    """The analysis of a table with one row per unit, by the arm that each unit was assigned to.
+
+    Parameters
+    ----------
+    table: an Arrow, pandas or polars table.
+    arm, control: the column of arms, and the arm that the others are held against; compared as text.
+    metrics: columns (numbers, or 0 and 1), or ``NUM/DEN`` for a ratio of sums. The first one decides the verdict.
+    covariates: columns known before the start, for CUPED.
+    cluster: the column of what was assigned, where that isn't the row (households); errors allow for it.
+    segments: columns within whose values the metrics are compared too.
+    planned: the share of units planned for each arm; equal where not given.
+    time: the column of when a unit entered; the result is then a ``DatedAnalysis``.
+    alpha: 1 minus the confidence of the intervals.
+    expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
+    final, worth, lower_is_better: see ``experiments.verdict.Rule``.
+
+    Raises
+    ------
+    InputError
+        For unknown columns or arms, fewer than 2 or more than 50 arms, text or infinite values in a metric.
+
+    A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
+    """
+    _check(metrics, alpha=alpha, expected=expected, worth=worth)
+    there = [str(each) for each in getattr(table, "column_names", None) or table.columns]
+    goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
+    adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
+    wanted = [arm, *segments, *(each for each in (cluster, time) if each)]
+    units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
+    split = _arms(labels(units, arm, most=MOST_ARMS), column=arm, control=control)
+    clusters = codes(units, cluster)[1] if cluster else None
+    reader = Reader.of(units, goals=goals, covariates=adjusters, clusters=clusters)
+    levels = Levels(alpha=alpha, expected=expected)
+
+    readings = reader.read(split.codes, groups=len(split.values))
+    rows = adjust_p_values(
+        [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
+    )
+    rule = Rule(
+        alpha=alpha,
+        final=final,
+        worth=worth,
+        lower_is_better=[named("metric", each, [goal.name for goal in goals]) for each in lower_is_better],
+        rates=reader.rates(),
+    )
+    arms, srm = _balance(reader, split, shares(planned, split.values))
+    result = Analysis(
+        arms=arms,
+        srm=srm,
+        metrics=tuple(rows),
+        segments=tuple(_segment_rows(reader, split, units, segments, levels)),
+        verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
+        notes=tuple(_notes(reader, readings, split, rows)),
+    )
+    return result if time is None else _dated(result, looks(reader, split, periods(units, time), levels=levels))
+
+
+def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float) -> None:
+    if not metrics:
+        raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
+    if not 0 < alpha < 0.5:
+        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
+    if not expected >= 1:
+        raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
+    if not 0 <= worth < math.inf:
+        raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
+
+
+def _arms(found: Labels, *, column: str, control: object) -> Labels:
+    """The arms with the control first."""
+    if len(found.values) < 2:
+        raise InputError(
+            f"column {column!r} holds fewer than two arms",
+            got=listed(found.values),
+            do="pass the column that says which arm a unit is in",
+        )
+    first = named("arm", control, found.values)
+    return found.arranged([first, *(each for each in found.values if each != first)])
+
+
+def _balance(reader: Reader, split: Labels, planned: Sequence[float]) -> tuple[tuple[ArmCount, ...], SampleRatio]:
+    """The arms' rows, and the check of what was assigned: clusters where there are any, else rows."""
+    counts = split.counts()
+    arms = tuple(
+        ArmCount(arm=name, n=n, planned_share=share)
+        for name, n, share in zip(split.values, counts, planned, strict=True)
+    )
+    return arms, sample_ratio(reader.clusters_per_group(split) or counts, planned)
+
+
+def _segment_rows(
+    reader: Reader, split: Labels, units: pa.Table, segments: Sequence[str], levels: Levels
+) -> list[SegmentRow]:
+    """Every metric of every arm within each value of each segment, adjusted over all these rows."""
+    rows = []
+    width = len(split.values)
+    for segment in dict.fromkeys(segments):
+        found = labels(units, segment, most=MOST_VALUES)
+        values = [*found.values, MISSING] if (found.codes < 0).any() else list(found.values)
+        place = np.where(found.codes < 0, len(found.values), found.codes)
+        crossed = np.where(split.codes < 0, -1, place * width + split.codes)
+        for reading in reader.read(crossed, groups=width * len(values)):
+            for number, value in enumerate(values):
+                moments = reading.moments[number * width : (number + 1) * width]
+                compared = compare(reading, moments, split.values, levels=levels)
+                rows += [SegmentRow(**vars(row), segment=segment, value=value) for row in compared]
+    return adjust_p_values(rows)
+
+
+def _dated(result: Analysis, grown: Sequence[Look]) -> DatedAnalysis:
+    return DatedAnalysis(**vars(result), looks=tuple(grown))
+
+
+def _notes(reader: Reader, readings: Sequence[Reading], split: Labels, rows: Sequence[MetricRow]) -> Iterator[str]:
+    """What was left out, filled in, or can't be told; and how p-values were adjusted."""
+    outside = int((split.codes < 0).sum())
+    if outside:
+        yield f"{outside:,} rows have no arm and are left out."
+    for reading in readings:
+        name = reading.goal.name
+        if reading.missing:
+            yield f"{name}: {reading.missing:,} rows have no value and are left out of this metric."
+        if reading.covariates:
+            yield _cuped_note(reading)
+        if len(reading.goal.columns) > 1 and not all(np.isfinite(reading.quantity.value(m)) for m in reading.moments):
+            yield f"{name}: the sum of {reading.goal.columns[1]} isn't above 0 in every arm, so there is no ratio."
+    for name, count in reader.fills.items():
+        yield f"{name}: {count:,} missing values of this covariate stand at its mean."
+    yield from _cluster_notes(reader, split)
+    blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
+    if blank:
+        yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
+    if len(rows) > 1:
+        yield (
+            f"p-values are adjusted for all {len(rows)} comparisons (Benjamini-Hochberg); "
+            "those of segments for all comparisons of segments."
+        )
+
+
+def _cluster_notes(reader: Reader, split: Labels) -> Iterator[str]:
+    if reader.clusters is None:
+        return
+    shared = reader.straddling(split)
+    if shared:
+        yield (
+            f"{shared:,} clusters have rows in several arms: the split is checked by rows, and the intervals, which "
+            "take arms as independent, are too wide rather than too narrow where members of a cluster are alike."
+        )
+    else:
+        yield "Intervals and the check of the split are by cluster; n counts rows."
+
+
+def _cuped_note(reading: Reading) -> str:
+    control = reading.moments[0]
+    kept = [adjust(reading, own, control).variance_kept for own in reading.moments[1:]]
+    share = sum(kept) / len(kept)
+    told = f"{reading.goal.name}: the covariates take away {1 - share:.2%} of the variance"
+    return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED)."

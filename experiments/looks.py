@@ -1,0 +1,104 @@
+"""An experiment over time: the estimate and its anytime-valid band as they grew with the units that entered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.comparison import Levels, adjust, band
+from experiments.observations import Labels
+from experiments.readings import Reader, Reading
+from experiments.statistics import Codes, Moments
+from features.errors import InputError
+
+MOST_LOOKS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A metric's difference among the units that had entered by the end of ``until`` (a day, UTC, or a number)."""
+
+    metric: str
+    arm: str
+    until: str
+    difference: float
+    anytime_ci_low: float
+    anytime_ci_high: float
+
+
+def periods(table: pa.Table, name: str) -> Labels:
+    """The day on which each unit entered, as ordered labels; with many days, spans of several, named by their last.
+
+    A column of whole numbers is taken as day numbers. Raises InputError for a column that is neither.
+    """
+    column = table[name]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        try:
+            column = column.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"column {name!r} holds no times", got=str(error).splitlines()[0], do="write them as 2026-01-31"
+            ) from error
+    if pa.types.is_timestamp(column.type):
+        column = pc.floor_temporal(column, unit="day").cast(pa.date32(), safe=False)
+    if not (pa.types.is_date(column.type) or pa.types.is_integer(column.type)):
+        raise InputError(f"column {name!r} holds no times", got=str(column.type), do="pass times, dates or day numbers")
+    days = pc.unique(column).drop_null().sort()
+    if not len(days):
+        raise InputError(f"column {name!r} is empty", got="no time in any row", do="leave out --time")
+    ends = np.unique(np.linspace(0, len(days) - 1, min(len(days), MOST_LOOKS)).round().astype(int))
+    place = pc.fill_null(pc.index_in(column, value_set=days), -1).to_numpy().astype(np.int32)
+    codes = np.where(place < 0, -1, np.searchsorted(ends, place)).astype(np.int32)
+    return Labels(values=tuple(str(days[int(end)].as_py()) for end in ends), codes=codes)
+
+
+def looks(reader: Reader, arms: Labels, when: Labels, *, levels: Levels) -> list[Look]:
+    """The estimates by the end of each period, from all units that entered until then."""
+    width = len(arms.values)
+    grown = _by_day(reader, arms, when) if reader.clusters is None else _again(reader, arms, when)
+    return [
+        _look(reading, arms.values[place], day, moments[place], moments[0], levels)
+        for day, readings in zip(when.values, grown, strict=True)
+        for reading, moments in readings
+        for place in range(1, width)
+    ]
+
+
+def _look(reading: Reading, arm: str, until: str, own: Moments, control: Moments, levels: Levels) -> Look:
+    found = band(adjust(reading, own, control), levels=levels)
+    known = bool(own.n and control.n)
+    return Look(
+        metric=reading.goal.name,
+        arm=arm,
+        until=until,
+        difference=found.estimate if known else float("nan"),
+        anytime_ci_low=found.low,
+        anytime_ci_high=found.high,
+    )
+
+
+Grown = list[list[tuple[Reading, Sequence[Moments]]]]
+
+
+def _by_day(reader: Reader, arms: Labels, when: Labels) -> Grown:
+    """Each day's moments added up: one pass, as rows are units."""
+    width, days = len(arms.values), len(when.values)
+    codes: Codes = np.where((arms.codes < 0) | (when.codes < 0), -1, when.codes * width + arms.codes)
+    readings = reader.read(codes, groups=width * days)
+    sums = [[list(accumulate(each.moments[place::width], add)) for place in range(width)] for each in readings]
+    return [
+        [(each, [of_arm[day] for of_arm in grown]) for each, grown in zip(readings, sums, strict=True)]
+        for day in range(days)
+    ]
+
+
+def _again(reader: Reader, arms: Labels, when: Labels) -> Grown:
+    """Everything read anew for each day: a cluster that gains rows from day to day is no sum of independent parts."""
+    codes = [np.where((when.codes >= 0) & (when.codes <= day), arms.codes, -1) for day in range(len(when.values))]
+    return [[(each, each.moments) for each in reader.read(upto, groups=len(arms.values))] for upto in codes]

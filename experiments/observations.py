@@ -1,0 +1,175 @@
+"""The units of an experiment as arrays: arms as codes, metrics as numbers, taken from any kind of table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.errors import InputError, listed, unknown
+
+MOST_ARMS = 50
+MOST_VALUES = 100
+MISSING = "(missing)"
+
+Column = NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """A column of labels: ``codes`` (n,) point into ``values``; -1 where the label is missing."""
+
+    values: tuple[str, ...]
+    codes: NDArray[np.int32]
+
+    def counts(self) -> list[int]:
+        """Units per value."""
+        return [int(each) for each in np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))]
+
+    def arranged(self, values: Sequence[str]) -> Labels:
+        """The same labels with their values in another order."""
+        place = np.array([*(values.index(each) for each in self.values), -1], dtype=np.int32)
+        return Labels(values=tuple(values), codes=place[self.codes])
+
+
+def select(table: Any, names: Iterable[str]) -> pa.Table:
+    """The named columns of an Arrow, pandas or polars table as an Arrow table; the other columns are not touched.
+
+    Raises InputError for a column that isn't there, and for a table without rows.
+    """
+    wanted = list(dict.fromkeys(names))
+    there = [str(each) for each in (table.column_names if isinstance(table, pa.Table) else table.columns)]
+    for name in wanted:
+        if name not in there:
+            raise unknown("column", name, there)
+        if there.count(name) > 1:
+            raise InputError("a column's name stands twice", got=repr(name), do="rename one of the two")
+    if not len(table):
+        raise InputError("the table holds no rows", got=f"columns {listed(there)}", do="pass one with a row per unit")
+    if isinstance(table, pa.Table):
+        return table.select(wanted)
+    try:
+        return pa.table({name: pa.chunked_array([_array(table[name])]) for name in wanted})
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            "a column mixes kinds of values", got=str(error).splitlines()[0], do="give each column one type"
+        ) from error
+
+
+def _array(series: Any) -> pa.Array:
+    found = pa.array(series.to_arrow() if hasattr(series, "to_arrow") else series)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def numbers(table: pa.Table, name: str) -> Column:
+    """A column as an array of numbers or booleans, NaN where missing.
+
+    Raises InputError when it holds text, dates or infinite values.
+    """
+    column = table[name]
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        column = column.cast(pa.float64())
+    elif not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        examples = [str(each) for each in column.slice(0, 1000).unique().to_pylist()]
+        raise InputError(
+            f"column {name!r} holds no numbers",
+            got=f"{kind} such as {listed(examples, most=3)}",
+            do="pass a column of numbers, or of 0 and 1",
+        )
+    if column.null_count and not pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
+    values: Column = column.to_numpy()
+    if np.issubdtype(values.dtype, np.floating):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = values.sum()
+        if not np.isfinite(total) and np.isinf(values).any():
+            raise InputError(
+                f"column {name!r} holds infinite values",
+                got=f"{int(np.isinf(values).sum())} of {len(values)} rows",
+                do="mend or leave out these rows",
+            )
+    return values
+
+
+def codes(table: pa.Table, name: str) -> tuple[pa.Array, NDArray[np.int32]]:
+    """A column's distinct values and each row's place among them, -1 where missing."""
+    try:
+        column = table[name].dictionary_encode().unify_dictionaries()
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"column {name!r} can't tell groups apart", got=str(table[name].type), do="pass text or numbers"
+        ) from error
+    distinct = column.chunk(0).dictionary if column.num_chunks else pa.array([])
+    parts = [pc.fill_null(each.indices.cast(pa.int32()), -1).to_numpy(zero_copy_only=False) for each in column.chunks]
+    return distinct, np.concatenate(parts)
+
+
+def labels(table: pa.Table, name: str, *, most: int) -> Labels:
+    """A column's values as text, sorted (numbers as numbers), with at most ``most`` distinct ones; blank is missing."""
+    distinct, places = codes(table, name)
+    seen = np.bincount(places[places >= 0], minlength=len(distinct)) > 0
+    if int(seen.sum()) > most:
+        raise InputError(
+            f"column {name!r} has too many values",
+            got=f"{int(seen.sum())} different ones such as {listed(distinct.slice(0, 3).to_pylist())}",
+            do=f"pass one with at most {most}",
+        )
+    texts = [_text(each) for each in distinct.to_pylist()]
+    values = sorted({text for text, used in zip(texts, seen, strict=True) if used and text}, key=_natural)
+    place = {text: number for number, text in enumerate(values)}
+    lookup = np.array([*(place.get(text, -1) for text in texts), -1], dtype=np.int32)
+    return Labels(values=tuple(values), codes=lookup[places])
+
+
+def named(noun: str, name: object, known: Sequence[str]) -> str:
+    """The one of ``known`` that ``name`` means: compared as text, ``1`` means ``1.0`` and ``False`` means ``false``."""
+    wanted = _text(name)
+    alike = [each for each in known if each == wanted] or [
+        each for each in known if each.casefold() == wanted.casefold() or _text(_number(wanted)) == each
+    ]
+    if len(alike) != 1:
+        raise unknown(noun, wanted, known)
+    return alike[0]
+
+
+def shares(planned: Mapping[str, float] | None, arms: Sequence[str]) -> list[float]:
+    """The planned share of each arm, scaled to a sum of 1; equal ones where nothing was planned."""
+    if not planned:
+        return [1 / len(arms)] * len(arms)
+    given = {named("arm", arm, arms): float(share) for arm, share in planned.items()}
+    left = [arm for arm in arms if arm not in given]
+    if left:
+        raise InputError(
+            "an arm has no planned share", got=f"none for {listed(left)}", do="name the share of every arm"
+        )
+    if not all(0 < share < float("inf") for share in given.values()):
+        raise InputError("a planned share isn't above 0", got=str(planned), do="pass shares such as 0.5")
+    total = sum(given.values())
+    return [given[arm] / total for arm in arms]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    number = _number(text)
+    return (False, number, text) if isinstance(number, float) and number == number else (True, 0.0, text)

@@ -1,0 +1,186 @@
+"""What is read of each metric from the units: its moments per group, by row or by cluster, missing values aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from experiments.observations import Column, Labels, numbers
+from experiments.statistics import Codes, Moments, Quantity, grouped_moments
+from features.errors import InputError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A metric or covariate as the user names it: a column, or ``NUM/DEN`` for a ratio of sums.
+
+    >>> Goal.named("clicks/views", ["clicks", "views"]).columns
+    ('clicks', 'views')
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+    @classmethod
+    def named(cls, name: str, there: Sequence[str]) -> Goal:
+        """The goal that ``name`` means among the columns that are there; a column's whole name goes first."""
+        cuts = [place for place, mark in enumerate(name) if mark == "/"]
+        pairs = [(name[:cut].strip(), name[cut + 1 :].strip()) for cut in cuts]
+        for columns in [(name,), *pairs]:
+            if all(each in there for each in columns):
+                return cls(name=name, columns=columns)
+        missing = next((each for pair in pairs for each in pair if each not in there), name)
+        raise unknown("column", missing, there)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A goal's moments per group, and where in them the goal and the covariates stand."""
+
+    goal: Goal
+    moments: Sequence[Moments]
+    quantity: Quantity
+    covariates: tuple[Quantity, ...]
+    missing: int
+    clustered: bool
+
+    def units(self, moments: Moments) -> int:
+        """The rows behind ``moments``: as clusters go, their mean size times their number."""
+        return round(moments.n * float(moments.mean[-1])) if self.clustered and moments.n else moments.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """The columns of an analysis, read as often as groups are asked for.
+
+    ``valid`` holds a mask for each metric column with missing values; ``fills`` the number of values of each covariate
+    that were missing and stand at its mean; ``clusters`` (n,) the cluster of each row, if rows are clustered.
+    """
+
+    goals: tuple[Goal, ...]
+    covariates: tuple[Goal, ...]
+    columns: Mapping[str, Column]
+    valid: Mapping[str, NDArray[np.bool_]]
+    adjusters: Mapping[str, Column]
+    fills: Mapping[str, int]
+    clusters: Codes | None
+
+    @classmethod
+    def of(
+        cls, table: pa.Table, *, goals: Sequence[Goal], covariates: Sequence[Goal], clusters: Codes | None
+    ) -> Reader:
+        """The reader of an Arrow table; ``clusters`` holds a code per row, -1 where missing."""
+        columns = {name: numbers(table, name) for each in goals for name in each.columns}
+        masks = {name: ~np.isnan(column) for name, column in columns.items() if column.dtype.kind == "f"}
+        adjusters, fills = {}, {}
+        for name in dict.fromkeys(name for each in covariates for name in each.columns):
+            adjusters[name], fills[name] = _filled(name, numbers(table, name))
+        return cls(
+            goals=tuple(goals),
+            covariates=tuple(covariates),
+            columns=columns,
+            valid={name: mask for name, mask in masks.items() if not mask.all()},
+            adjusters=adjusters,
+            fills={name: count for name, count in fills.items() if count},
+            clusters=None if clusters is None else _own(clusters),
+        )
+
+    def read(self, codes: Codes, *, groups: int) -> list[Reading]:
+        """Every goal's moments within each group; rows with a negative code, or without the goal, are left out."""
+        whole = [each for each in self.goals if not any(name in self.valid for name in each.columns)]
+        found = {each.goal: each for each in self._pass(whole, codes, groups)}
+        for each in self.goals:
+            if each not in found:
+                valid = np.logical_and.reduce([self.valid[name] for name in each.columns if name in self.valid])
+                missing = int((~valid & (codes >= 0)).sum())
+                (found[each],) = self._pass([each], np.where(valid, codes, -1), groups, missing=missing)
+        return [found[each] for each in self.goals]
+
+    def rates(self) -> list[str]:
+        """The metrics that are shares of units: one column of 0 and 1."""
+        return [each.name for each in self.goals if len(each.columns) == 1 and _zero_one(self.columns[each.columns[0]])]
+
+    def clusters_per_group(self, labels: Labels) -> list[int] | None:
+        """How many clusters each label holds; None where rows are no clusters, or a cluster has several labels."""
+        if self.clusters is None or self.straddling(labels):
+            return None
+        _, groups = _pairs(self.clusters, labels.codes, len(labels.values))[:2]
+        return [int(each) for each in np.bincount(groups, minlength=len(labels.values))]
+
+    def straddling(self, labels: Labels) -> int:
+        """How many clusters have rows of more than one label."""
+        if self.clusters is None:
+            return 0
+        clusters = _pairs(self.clusters, labels.codes, len(labels.values))[0]
+        return len(clusters) - len(np.unique(clusters))
+
+    def _pass(self, goals: Sequence[Goal], codes: Codes, groups: int, *, missing: int = 0) -> list[Reading]:
+        if not goals:
+            return []
+        names = list(dict.fromkeys(name for each in goals for name in each.columns))
+        arrays = [self.columns[name] for name in names] + list(self.adjusters.values())
+        place = {name: number for number, name in enumerate(names)}
+        shifted = {name: len(names) + number for number, name in enumerate(self.adjusters)}
+        size = None
+        if self.clusters is not None:
+            size = len(arrays)
+            arrays, codes = _totals(arrays, self.clusters, codes, groups)
+        moments = grouped_moments(arrays, codes, groups=groups)
+        return [
+            Reading(
+                goal=each,
+                moments=moments,
+                quantity=_quantity(each, place, size),
+                covariates=tuple(_quantity(other, shifted, size) for other in self.covariates),
+                missing=missing,
+                clustered=size is not None,
+            )
+            for each in goals
+        ]
+
+
+def _quantity(goal: Goal, place: Mapping[str, int], size: int | None) -> Quantity:
+    # Of clusters a mean per row is a ratio too: the clusters' totals over their sizes.
+    below = place[goal.columns[1]] if len(goal.columns) > 1 else size
+    return Quantity(numerator=place[goal.columns[0]], denominator=below)
+
+
+def _zero_one(column: Column) -> bool:
+    # A glance at the first rows spares most other columns the full comparison.
+    return all(bool(((part == 0) | (part == 1) | (part != part)).all()) for part in (column[:1000], column))
+
+
+def _filled(name: str, column: Column) -> tuple[Column, int]:
+    if column.dtype.kind != "f":
+        return column, 0
+    empty = np.isnan(column)
+    count = int(empty.sum())
+    if count == len(column):
+        raise InputError(f"covariate {name!r} is empty", got="no value in any row", do="leave it out")
+    return (np.where(empty, column[~empty].mean(), column), count) if count else (column, 0)
+
+
+def _own(clusters: Codes) -> Codes:
+    """Rows without a cluster become clusters of their own: they share nothing that we know of."""
+    alone = clusters < 0
+    numbered = clusters.astype(np.int64)
+    numbered[alone] = numbered.max(initial=0) + 1 + np.arange(int(alone.sum()))
+    return numbered
+
+
+def _pairs(clusters: Codes, codes: Codes, groups: int) -> tuple[Codes, Codes, Codes]:
+    kept = codes >= 0
+    pairs, member = np.unique(clusters[kept] * groups + codes[kept], return_inverse=True)
+    return pairs // groups, pairs % groups, member
+
+
+def _totals(arrays: Sequence[Column], clusters: Codes, codes: Codes, groups: int) -> tuple[list[Column], Codes]:
+    """Each cluster's totals within its group and, as the last column, its size; and the group of each."""
+    _, group, member = _pairs(clusters, codes, groups)
+    kept = codes >= 0
+    totals: list[Column] = [np.bincount(member, weights=array[kept], minlength=len(group)) for array in arrays]
+    return [*totals, np.bincount(member, minlength=len(group))], group

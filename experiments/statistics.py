@@ -1,0 +1,276 @@
+"""Sufficient statistics, fetched once, and the pure arithmetic of means and their differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Codes = NDArray[np.integer]
+
+_BLOCK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """The sufficient statistics of ``c`` columns over ``n`` units: their mean and their scatter about it.
+
+    ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
+    deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
+
+    >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
+    >>> both.n, both.mean.tolist(), both.covariance.tolist()
+    (3, [3.0], [[7.0]])
+    """
+
+    n: int
+    mean: Vector
+    scatter: Matrix
+
+    @classmethod
+    def of(cls, block: Matrix) -> Moments:
+        """The moments of a block of shape (c, n), deviations taken from the block's own mean."""
+        mean = block.mean(axis=1)
+        deviation = block - mean[:, None]
+        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T)
+
+    @classmethod
+    def none(cls, columns: int) -> Moments:
+        """The moments of no units at all."""
+        return cls(n=0, mean=np.zeros(columns), scatter=np.zeros((columns, columns)))
+
+    @classmethod
+    def from_sums(cls, *, n: int, total: float, squares: float) -> Moments:
+        """The moments of one column from its count, sum and sum of squares."""
+        return cls(n=n, mean=np.array([total / n]), scatter=np.array([[squares - total * total / n]]))
+
+    def __add__(self, other: Moments) -> Moments:
+        if not self.n or not other.n:
+            return self if self.n else other
+        n = self.n + other.n
+        apart = other.mean - self.mean
+        return Moments(
+            n=n,
+            mean=self.mean + apart * (other.n / n),
+            scatter=self.scatter + other.scatter + np.outer(apart, apart) * (self.n * other.n / n),
+        )
+
+    @property
+    def covariance(self) -> Matrix:
+        """The sample covariance, shape (c, c); NaN when there are fewer than two units."""
+        return self.scatter / (self.n - 1) if self.n > 1 else np.full_like(self.scatter, np.nan)
+
+
+def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, groups: int) -> list[Moments]:
+    """The moments of each group, in one pass over the columns, block by block.
+
+    Parameters
+    ----------
+    columns: arrays of shape (n,), numbers or booleans.
+    codes: shape (n,), the group of each unit in ``range(groups)``; negative ones are left out.
+    groups: how many groups there are.
+
+    Every block is centred at its own mean before squares are formed, so a large mean costs no digits. A missing value
+    makes the entries of its own column NaN and no others.
+    """
+    found = [Moments.none(len(columns)) for _ in range(groups)]
+    edges = np.arange(groups + 1)
+    for start in range(0, len(codes), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        here = codes[rows]
+        order = np.argsort(here, kind="stable")
+        block = np.empty((len(columns), len(here)))
+        for place, column in enumerate(columns):
+            block[place] = column[rows][order]
+        bounds = np.searchsorted(here[order], edges)
+        for group, (low, high) in enumerate(pairwise(bounds)):
+            if low < high:
+                found[group] += Moments.of(block[:, low:high])
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """What is averaged: a column by its place, or the ratio of two columns' means (denominator not None).
+
+    >>> Quantity(numerator=0, denominator=1).value(Moments.of(np.array([[1.0, 5.0], [2.0, 4.0]])))
+    1.0
+    """
+
+    numerator: int
+    denominator: int | None = None
+
+    def value(self, moments: Moments) -> float:
+        """The mean, or the ratio of means; NaN where the denominator's mean isn't positive."""
+        if self.denominator is None:
+            return float(moments.mean[self.numerator])
+        below = float(moments.mean[self.denominator])
+        return float(moments.mean[self.numerator]) / below if below > 0 else math.nan
+
+    def gradient(self, moments: Moments) -> Vector:
+        """The derivative of the value by each column's mean, shape (c,): one unit's influence on the value."""
+        slope = np.zeros(len(moments.mean))
+        if self.denominator is None:
+            slope[self.numerator] = 1.0
+            return slope
+        below = float(moments.mean[self.denominator])
+        below = below if below > 0 else math.nan
+        slope[self.numerator] += 1.0 / below
+        slope[self.denominator] -= self.value(moments) / below
+        return slope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The mean of one arm: ``n`` independent units, the variance of one unit's influence on the mean."""
+
+    n: int
+    mean: float
+    variance: float
+
+    @property
+    def error(self) -> float:
+        """The squared standard error of the mean; NaN without units."""
+        return self.variance / self.n if self.n else math.nan
+
+
+def sample(moments: Moments, quantity: Quantity) -> Sample:
+    """One arm's mean with its variance by the delta method (Deng, Knoblich and Lu 2018)."""
+    slope = quantity.gradient(moments)
+    used = np.flatnonzero(slope)
+    variance = slope[used] @ moments.covariance[np.ix_(used, used)] @ slope[used]
+    return Sample(n=moments.n, mean=quantity.value(moments), variance=float(variance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjusted:
+    """Both arms' samples after CUPED, and the share of the variance that is left."""
+
+    arm: Sample
+    control: Sample
+    variance_kept: float
+
+
+def adjusted(arm: Moments, control: Moments, *, quantity: Quantity, covariates: Sequence[Quantity]) -> Adjusted:
+    """Both arms' means with the covariates' chance imbalance taken out (CUPED: Deng, Xu, Kohavi and Walker 2013).
+
+    Coefficients are least squares on the two arms together, as tea-tasting forms them; the covariates are centred at
+    their mean over both, so the adjusted means stay on the metric's scale.
+    """
+    plain = Adjusted(arm=sample(arm, quantity), control=sample(control, quantity), variance_kept=1.0)
+    if not covariates or arm.n + control.n < 2:
+        return plain
+    both = arm + control
+    weights = _coefficients(both, quantity, covariates)
+    centre = np.array([each.value(both) for each in covariates])
+
+    def corrected(side: Moments) -> Sample:
+        slopes = np.array([quantity.gradient(side), *(each.gradient(side) for each in covariates)])
+        joint = slopes @ side.covariance @ slopes.T
+        turn = np.array([1.0, *-weights])
+        shift = np.array([each.value(side) for each in covariates]) - centre
+        return Sample(n=side.n, mean=quantity.value(side) - float(weights @ shift), variance=float(turn @ joint @ turn))
+
+    after = Adjusted(arm=corrected(arm), control=corrected(control), variance_kept=1.0)
+    before = plain.arm.error + plain.control.error
+    kept = (after.arm.error + after.control.error) / before if before > 0 else 1.0
+    return Adjusted(arm=after.arm, control=after.control, variance_kept=kept)
+
+
+def _coefficients(both: Moments, quantity: Quantity, covariates: Sequence[Quantity]) -> Vector:
+    slopes = np.array([quantity.gradient(both), *(each.gradient(both) for each in covariates)])
+    joint = slopes @ both.covariance @ slopes.T
+    if not np.isfinite(joint).all():
+        return np.full(len(covariates), np.nan)
+    scale = np.sqrt(np.maximum(np.diag(joint)[1:], 0.0))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    # Scaled to correlations, so that a cut-off for collinear covariates means the same in any unit.
+    correlation = joint[1:, 1:] * np.outer(inverse, inverse)
+    return np.asarray(inverse * (np.linalg.pinv(correlation, hermitian=True) @ (inverse * joint[1:, 0])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate with its standard error and its limits; NaN where it can't be computed."""
+
+    estimate: float
+    error: float
+    low: float
+    high: float
+
+
+def difference(arm: Sample, control: Sample, *, alpha: float) -> Interval:
+    """Arm minus control with Welch's t interval."""
+    estimate = arm.mean - control.mean
+    error = math.sqrt(max(arm.error + control.error, 0.0))
+    half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
+    return Interval(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
+
+
+def p_value(arm: Sample, control: Sample) -> float:
+    """The two-sided p-value of Welch's t test, by the survival function; NaN where nothing varies."""
+    error = arm.error + control.error
+    if not error > 0:
+        return math.nan
+    freedom = _freedom(arm.error, control.error, arm.n, control.n)
+    return float(2 * special.stdtr(freedom, -abs(arm.mean - control.mean) / math.sqrt(error)))
+
+
+def relative(arm: Sample, control: Sample, *, alpha: float) -> Interval | None:
+    """The difference over the control's mean; None where that mean is zero.
+
+    The interval is Welch's on the logarithm of the ratio (as tea-tasting's), which never passes below -100%; where the
+    ratio isn't positive it has no logarithm and the interval is the symmetric one of ``relative_by_delta``.
+    """
+    if not control.mean:
+        return None
+    ratio = arm.mean / control.mean
+    if not ratio > 0:
+        return relative_by_delta(arm, control, alpha=alpha)
+    arm_error, control_error = arm.error / arm.mean**2, control.error / control.mean**2
+    error = math.sqrt(max(arm_error + control_error, 0.0))
+    half = _t_quantile(arm_error, control_error, arm.n, control.n, alpha=alpha) * error
+    # Beyond the exponent's range the interval is (-100%, infinity): nothing is known.
+    stretch = math.exp(min(half, 700.0)) if half == half else math.nan
+    return Interval(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
+
+
+def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Interval:
+    """The difference over the control's mean with the symmetric interval of the delta method (as GrowthBook's)."""
+    ratio = arm.mean / control.mean
+    arm_error, control_error = arm.error / control.mean**2, control.error * ratio**2 / control.mean**2
+    error = math.sqrt(max(arm_error + control_error, 0.0))
+    half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
+    return Interval(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted so that rejecting those below alpha keeps the false discovery rate at alpha (1995).
+
+    NaN stays NaN and counts for nothing.
+
+    >>> [round(p, 4) for p in benjamini_hochberg([0.118, 0.0211, 0.0213, 0.00218])]
+    [0.118, 0.0284, 0.0284, 0.0087]
+    """
+    values = np.asarray(p_values, dtype=float)
+    adjusted_values = np.full(len(values), np.nan)
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]
+    stepped = values[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted_values[order] = np.minimum.accumulate(stepped[::-1])[::-1]
+    return [float(each) for each in adjusted_values]
+
+
+def _freedom(arm_error: float, control_error: float, n_arm: int, n_control: int) -> float:
+    below = arm_error**2 / (n_arm - 1) + control_error**2 / (n_control - 1) if min(n_arm, n_control) > 1 else math.nan
+    return (arm_error + control_error) ** 2 / below if below > 0 else math.nan
+
+
+def _t_quantile(arm_error: float, control_error: float, n_arm: int, n_control: int, *, alpha: float) -> float:
+    return float(special.stdtrit(_freedom(arm_error, control_error, n_arm, n_control), 1 - alpha / 2))
