@@ -81,7 +81,14 @@ def ladder(
     wording = Wording.of(outcome, units.outcome, costs=units.cost)
     recommended, sentence = recommend(rungs, valued.influence, cluster=units.cluster, alpha=alpha, wording=wording)
     notes = (*units.notes, *_notes(valued, units, often * folds))
-    return Ladder(rungs=rungs, recommended=recommended, sentence=sentence, notes=notes)
+    return Ladder(
+        rungs=rungs,
+        recommended=recommended,
+        sentence=sentence,
+        notes=notes,
+        unit=wording.unit,
+        scale=wording.scale,
+    )
 
 
 def cross_fit(units: Units, *, folds: int, repeats: int, groups: int, rng: np.random.Generator) -> Valued:

@@ -22,33 +22,29 @@ _SAID: dict[RungName, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How amounts of the outcome are said: rates per 1,000 units, all else per unit.
+    """How amounts of the outcome are said: times ``scale``, in ``unit``.
 
-    >>> Wording(outcome="visit", rate=True).amount(0.1828)
+    >>> Wording(unit="visit per 1,000 customers", scale=1000.0).amount(0.1828)
     '182.8'
-    >>> Wording(outcome="spend", rate=False).per
-    'spend per customer'
     """
 
-    outcome: str
-    rate: bool
+    unit: str
+    scale: float
 
     @classmethod
     def of(cls, outcome: str, values: Floats, *, costs: Floats) -> Wording:
-        """The wording for an outcome with these values (n,): a rate when all are 0 or 1 and contacts cost nothing."""
-        return cls(outcome=outcome, rate=bool(np.isin(values, (0.0, 1.0)).all()) and not costs.any())
-
-    @property
-    def per(self) -> str:
-        """The unit of an amount, as words."""
-        return f"{self.outcome} per {'1,000 customers' if self.rate else 'customer'}"
+        """For an outcome with ``values`` (n,): a rate per 1,000 when all are 0 or 1 and contacts cost nothing."""
+        if np.isin(values, (0.0, 1.0)).all() and not costs.any():
+            return cls(unit=f"{outcome} per 1,000 customers", scale=1000.0)
+        return cls(unit=f"{outcome} per customer{', net of contact cost' if costs.any() else ''}", scale=1.0)
 
     def amount(self, value: float) -> str:
-        """``value`` of the outcome per unit, rounded to what is worth saying."""
-        if self.rate:
-            return f"{value * 1000:,.1f}"
-        size = abs(value)
-        return f"{value:,.0f}" if size >= 1000 else f"{value:,.2f}" if size >= 0.1 or size == 0 else f"{value:.2g}"
+        """``value`` rounded to what is worth saying."""
+        said = value * self.scale
+        size = abs(said)
+        if size >= 10_000:
+            return f"{said:,.0f}"
+        return f"{said:,.1f}" if self.scale > 1 or size >= 1_000 else f"{said:,.2f}" if size >= 0.095 else f"{said:.4f}"
 
     def around(self, interval: Interval) -> str:
         """An amount with its interval, such as ``76.6 (69.9 to 83.2)``."""
@@ -101,7 +97,7 @@ def _sentence(
 ) -> str:
     here = rungs[stand]
     value = mean_interval(influence[:, stand], cluster=cluster, alpha=alpha)
-    text = f"{_headline(here)}: it brings {wording.around(value)} {wording.per}"
+    text = f"{_headline(here)}: it brings {wording.around(value)} {wording.unit}"
     if stand > places[0]:
         lift = mean_interval(influence[:, stand] - influence[:, places[0]], cluster=cluster, alpha=alpha)
         text += f", {wording.around(lift)} more than {_name(rungs[places[0]])}"

@@ -103,12 +103,17 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """The rungs from nothing to one-to-one, and where personalization stops paying."""
+    """The rungs from nothing to one-to-one, and where personalization stops paying.
+
+    Values are per unit, in units of the outcome; times ``scale`` they are in ``unit``, the words for people.
+    """
 
     rungs: tuple[Rung, ...]
     recommended: RungName
     sentence: str
     notes: tuple[str, ...] = ()
+    unit: str = ""
+    scale: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain dictionaries and lists, with the fixed keys."""

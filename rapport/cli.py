@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from rapport.commands.ladder import ladder
 from rapport.terminal import run
 
 app = typer.Typer(
@@ -19,6 +20,9 @@ app = typer.Typer(
 @app.callback()
 def rapport() -> None:
     """Decide the next best contact for each customer, and prove that it beat a static one."""
+
+
+app.command()(ladder)
 
 
 def main() -> None:

@@ -1,0 +1,101 @@
+"""``rapport ladder``: what each step from contacting nobody to one-to-one is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from experiments.results import Ladder
+
+
+def ladder(
+    table: Annotated[Path, typer.Argument(help="CSV (also .gz) or Parquet: one row per unit.", show_default=False)],
+    arm: Annotated[str, typer.Option(help="Column of the contact that each unit got by chance.")],
+    control: Annotated[str, typer.Option(help="The arm that was not contacted.")],
+    outcome: Annotated[str, typer.Option(help="Column of what came of it: 0/1, a count or money.")],
+    feature: Annotated[list[str] | None, typer.Option(help="Column known before the contact [default: all].")] = None,
+    segment: Annotated[list[str] | None, typer.Option(help="Column to segment by [default: the best one].")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
+    alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 1,
+    json: JsonFile = None,
+) -> None:
+    """What each step from contacting nobody to one-to-one is worth, from a randomized table, and where it stops paying.
+
+    Example: rapport ladder hillstrom.csv.gz --arm segment --control "No E-Mail" --outcome visit
+    --exclude conversion --exclude spend
+    """
+    with step("reading the table and loading the models"):
+        from experiments.ladder import ladder as climb
+        from features.tables import read_table
+
+        read = read_table(table)
+    with step(f"valuing six rungs on {read.num_rows:,} rows, each on folds that did not choose it"):
+        result = climb(
+            read,
+            arm=arm,
+            control=control,
+            outcome=outcome,
+            features=feature or None,
+            segments=segment or (),
+            cluster=cluster,
+            costs=_costs(cost or []),
+            exclude=exclude or (),
+            seed=seed,
+            alpha=alpha,
+        )
+    write_json(json, result.to_json())
+    _show(result, alpha=alpha)
+
+
+def _costs(given: list[str]) -> dict[str, float]:
+    from features.errors import InputError
+
+    costs: dict[str, float] = {}
+    for each in given:
+        name, _, amount = each.rpartition("=")
+        try:
+            costs[name] = float(amount)
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(
+                "a cost can't be read", got=repr(each), do='pass --cost ARM=AMOUNT, as in "Mens E-Mail=0.1"'
+            )
+    return costs
+
+
+def _show(result: Ladder, *, alpha: float) -> None:
+    from experiments.influence import Interval
+    from experiments.recommendation import Wording
+
+    say(result.sentence, style="bold")
+    say("")
+    wording = Wording(unit=result.unit, scale=result.scale)
+    rows = []
+    for rung in result.rungs:
+        half = wording.amount((rung.ci_high - rung.ci_low) / 2)
+        name = f"{rung.rung} *" if rung.rung == result.recommended else rung.rung
+        gain = ""
+        if rung.gain is not None and rung.gain_ci_low is not None and rung.gain_ci_high is not None:
+            gain = wording.around(Interval(value=rung.gain, low=rung.gain_ci_low, high=rung.gain_ci_high))
+        rows.append((name, f"{wording.amount(rung.value)} ± {half}", gain))
+    print_table(wording.unit, ("rung", "value", "gain over the rung before"), rows)
+    say("")
+    print_table("who gets what", ("arm", *(rung.rung for rung in result.rungs)), _shares(result))
+    say("")
+    say(f"Intervals at {1 - alpha:.0%}. * where personalization stops paying.", style="dim")
+    for note in result.notes:
+        say(note, style="dim")
+
+
+def _shares(result: Ladder) -> list[tuple[str, ...]]:
+    arms = sorted(result.rungs[0].shares, key=lambda arm: -max(rung.shares[arm] for rung in result.rungs[2:]))
+    return [(arm, *(f"{rung.shares[arm]:.0%}" if rung.shares[arm] else "" for rung in result.rungs)) for arm in arms]
