@@ -1,0 +1,281 @@
+"""The ledger within one transaction: what can be read and written there."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, func, insert, select
+
+from experiments.policies import AnyPolicy, from_json, to_json
+from features.facts import micros
+from serving import schema
+from serving.consent import ConsentFact, Permission, permission
+from serving.contact_policy import Contact
+from serving.decision import Decision
+from serving.rules import RuleBook
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IDS_IN_QUERY = 10_000
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Decision)
+
+
+class Consent(msgspec.Struct, frozen=True, kw_only=True):
+    """A consent fact of a customer, with its wording and both its times."""
+
+    customer_id: str
+    channel: str
+    granted: bool
+    source: str
+    occurred_at: datetime
+    recorded_at: datetime
+    contact_class: str = "marketing"
+    purpose: str = "contact"
+    wording: str = ""
+
+    @property
+    def consent_id(self) -> str:
+        """A hash of the fact without the time of its arrival: delivered again, it is the same fact."""
+        parts = (self.customer_id, self.channel, self.purpose, self.contact_class, str(self.granted), self.source)
+        return hashlib.sha256("\x1f".join((*parts, self.occurred_at.isoformat())).encode()).hexdigest()
+
+
+class Book:
+    """The ledger within one transaction."""
+
+    def __init__(self, connection: Connection, secret: bytes) -> None:
+        self.connection = connection
+        self._secret = secret
+
+    def permissions(self, customer_ids: Sequence[str]) -> dict[str, Permission]:
+        """What each customer permits; one without facts permits no marketing."""
+        facts: dict[str, list[ConsentFact]] = {customer_id: [] for customer_id in customer_ids}
+        columns = schema.consents.c
+        chosen = (
+            columns.customer_id,
+            columns.channel,
+            columns.purpose,
+            columns.contact_class,
+            columns.granted,
+            columns.source,
+            columns.occurred_at,
+        )
+        for ids in _slices(list(facts)):
+            for customer_id, channel, purpose, kind, granted, source, occurred_at in self.connection.execute(
+                select(*chosen).where(columns.customer_id.in_(ids))
+            ):
+                fact = ConsentFact(channel, purpose, kind, granted, source, moment(occurred_at))
+                facts[customer_id].append(fact)
+        held = self._held(facts)
+        return {customer_id: permission(each, hold=held.get(customer_id)) for customer_id, each in facts.items()}
+
+    def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
+        """The slots that each customer has taken after ``since``, planned ones included."""
+        taken: dict[str, list[Contact]] = {customer_id: [] for customer_id in customer_ids}
+        columns = schema.slots.c
+        for ids in _slices(list(taken)):
+            query = (
+                select(columns.customer_id, columns.offer_id, columns.channel, columns.contact_class, columns.taken_at)
+                .where(columns.customer_id.in_(ids), columns.taken_at > micros(since))
+                .order_by(columns.taken_at, columns.decision_id)
+            )
+            for customer_id, offer_id, channel, contact_class, taken_at in self.connection.execute(query):
+                taken[customer_id].append(Contact(offer_id, channel, contact_class, moment(taken_at)))
+        return taken
+
+    def record(self, decided: Sequence[Decision]) -> None:
+        """Write decisions and take their slots."""
+        self._insert(schema.decisions, [_decision_row(each) for each in decided])
+        self._insert(schema.slots, [_slot_row(each, each.contact) for each in decided if each.contact])
+
+    def decisions(self, decision_ids: Iterable[str]) -> dict[str, Decision]:
+        """The recorded decisions among ``decision_ids``."""
+        found = {}
+        columns = schema.decisions.c
+        for ids in _slices(list(decision_ids)):
+            query = select(columns.decision_id, columns.record).where(columns.decision_id.in_(ids))
+            found.update(
+                {decision_id: _decoder.decode(record) for decision_id, record in self.connection.execute(query)}
+            )
+        return found
+
+    def latest(self, most: int, *, customer_id: str | None = None) -> list[Decision]:
+        """The latest decisions, newest first."""
+        columns = schema.decisions.c
+        query = select(columns.record).order_by(columns.decided_at.desc(), columns.decision_id).limit(most)
+        if customer_id is not None:
+            query = query.where(columns.customer_id == customer_id)
+        return [_decoder.decode(record) for (record,) in self.connection.execute(query)]
+
+    def answered(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Idempotency keys that were used: key -> (digest of the request, decision id)."""
+        columns = schema.idempotency.c
+        found = {}
+        for part in _slices(keys):
+            query = select(columns.key, columns.digest, columns.decision_id).where(columns.key.in_(part))
+            found.update({key: (digest, decision_id) for key, digest, decision_id in self.connection.execute(query)})
+        return found
+
+    def answer(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """Remember (key, digest, decision id)."""
+        names = ("key", "digest", "decision_id")
+        self._insert(schema.idempotency, [dict(zip(names, each, strict=True)) for each in keys])
+
+    def consent(self, facts: Sequence[Consent]) -> int:
+        """Add consent facts; returns how many were new."""
+        rows = {}
+        for fact in facts:
+            # A no that claims to come from the future counts from now on: a later yes must be able to lift it.
+            row = msgspec.structs.asdict(fact) | {
+                "consent_id": fact.consent_id,
+                "occurred_at": micros(min(fact.occurred_at, fact.recorded_at)),
+                "recorded_at": micros(fact.recorded_at),
+            }
+            rows[row["consent_id"]] = row
+        return self.insert_new(schema.consents, "consent_id", rows)
+
+    def consents(self, customer_id: str) -> list[Consent]:
+        """All consent facts of a customer, oldest first."""
+        columns = schema.consents.c
+        query = select(*(columns[name] for name in Consent.__struct_fields__)).where(columns.customer_id == customer_id)
+        rows = self.connection.execute(query.order_by(columns.occurred_at, columns.consent_id)).mappings()
+        times = ("occurred_at", "recorded_at")
+        return [Consent(**{**row, **{name: moment(row[name]) for name in times}}) for row in rows]
+
+    def insert_new(self, table: Table, key: str, rows: dict[str, dict[str, Any]]) -> int:
+        """Insert the rows whose key is not in ``table`` yet; returns how many those were."""
+        held: set[str] = set()
+        for ids in _slices(list(rows)):
+            held.update(self.connection.scalars(select(table.c[key]).where(table.c[key].in_(ids))))
+        fresh = [row for name, row in rows.items() if name not in held]
+        self._insert(table, fresh)
+        return len(fresh)
+
+    def keep_rules(self, fingerprint: str, book: RuleBook) -> None:
+        """Keep a rule book, so that its decisions can be replayed."""
+        self.insert_new(
+            schema.rulebooks, "fingerprint", {fingerprint: {"fingerprint": fingerprint, "body": book.to_json()}}
+        )
+
+    def rules(self, fingerprint: str) -> RuleBook | None:
+        """The rule book of that fingerprint."""
+        columns = schema.rulebooks.c
+        body = self.connection.scalar(select(columns.body).where(columns.fingerprint == fingerprint))
+        return None if body is None else RuleBook.from_json(body)
+
+    def publish(self, name: str, policy: AnyPolicy, *, at: datetime) -> str:
+        """Make ``policy`` the one in force under ``name``; returns its version. The same again changes nothing."""
+        body = to_json(policy)
+        version = policy_version(policy)
+        current = self.policy(name)
+        if current is None or current[0] != version:
+            row = {"name": name, "version": version, "body": body, "published_at": micros(at)}
+            self._insert(schema.policies, [row])
+        return version
+
+    def policy(self, name: str) -> tuple[str, AnyPolicy] | None:
+        """The version and policy in force under ``name``."""
+        columns = schema.policies.c
+        query = select(columns.version, columns.body).where(columns.name == name).order_by(columns.sequence.desc())
+        row = self.connection.execute(query.limit(1)).first()
+        return None if row is None else (row.version, from_json(row.body))
+
+    def policy_of_version(self, version: str) -> AnyPolicy | None:
+        """The policy of that version, whatever its name."""
+        columns = schema.policies.c
+        body = self.connection.scalar(select(columns.body).where(columns.version == version).limit(1))
+        return None if body is None else from_json(body)
+
+    def erase(self, customer_id: str, *, at: datetime) -> dict[str, int]:
+        """Remove a customer's facts, decisions too, and keep a keyed hash that suppresses them.
+
+        Returns the number of rows removed from each table.
+        """
+        digest = self.digest(customer_id)
+        row = {"digest": digest, "reason": "erased", "created_at": micros(at)}
+        self.insert_new(schema.suppressions, "digest", {digest: row})
+        removed = {}
+        keys = schema.idempotency
+        own = select(schema.decisions.c.decision_id).where(schema.decisions.c.customer_id == customer_id)
+        removed["idempotency"] = self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own))).rowcount
+        for table in (schema.slots, schema.consents, schema.events, schema.decisions):
+            gone = self.connection.execute(delete(table).where(table.c.customer_id == customer_id))
+            removed[table.name] = gone.rowcount
+        return removed
+
+    def digest(self, customer_id: str) -> str:
+        """The keyed hash under which a customer is suppressed: trimmed, in small letters."""
+        return hmac.new(self._secret, b"suppress\x1f" + customer_id.strip().casefold().encode(), "sha256").hexdigest()
+
+    def erased(self, customer_ids: Iterable[str]) -> set[str]:
+        """Those of ``customer_ids`` who are suppressed."""
+        return set(self._held(customer_ids))
+
+    def count(self, table: Table) -> int:
+        """The number of rows of a table."""
+        return int(self.connection.scalar(select(func.count()).select_from(table)) or 0)
+
+    def _held(self, customer_ids: Iterable[str]) -> dict[str, str]:
+        columns = schema.suppressions.c
+        if self.connection.scalar(select(columns.digest).limit(1)) is None:
+            return {}
+        digests = {self.digest(customer_id): customer_id for customer_id in customer_ids}
+        held = {}
+        for part in _slices(list(digests)):
+            query = select(columns.digest, columns.reason).where(columns.digest.in_(part))
+            held.update({digests[digest]: reason for digest, reason in self.connection.execute(query)})
+        return held
+
+    def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self.connection.execute(insert(table), rows)
+
+
+def policy_version(policy: AnyPolicy) -> str:
+    """The version of a policy: a hash of its state."""
+    return hashlib.sha256(to_json(policy)).hexdigest()[:16]
+
+
+def moment(stamp: int) -> datetime:
+    """The moment of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=stamp)
+
+
+def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + _IDS_IN_QUERY] for start in range(0, len(items), _IDS_IN_QUERY))
+
+
+def _decision_row(decision: Decision) -> dict[str, Any]:
+    return {
+        "decision_id": decision.decision_id,
+        "customer_id": decision.ask.customer_id,
+        "household_id": decision.ask.household_id,
+        "decided_at": micros(decision.ask.moment),
+        "experiment": decision.experiment,
+        "arm": decision.arm,
+        "action": decision.action,
+        "offer_id": decision.offer_id,
+        "channel": decision.channel,
+        "probability": decision.probability,
+        "source": decision.source,
+        "degraded": decision.degraded,
+        "contact_cost": decision.contact_cost,
+        "reason": decision.reason,
+        "record": _encoder.encode(decision),
+    }
+
+
+def _slot_row(decision: Decision, contact: Contact) -> dict[str, Any]:
+    return {
+        "decision_id": decision.decision_id,
+        "customer_id": decision.ask.customer_id,
+        "offer_id": contact.offer_id,
+        "channel": contact.channel,
+        "contact_class": contact.contact_class,
+        "taken_at": micros(contact.taken_at),
+    }

@@ -1,0 +1,134 @@
+"""The tables of the ledger. Times are whole microseconds since 1970 in UTC, money is whole cents."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+HEAD = "0001"
+"""The revision of the newest migration; a test holds it equal to what Alembic finds."""
+
+metadata = MetaData()
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String(128), primary_key=True),
+    Column("customer_id", String(128), nullable=False),
+    Column("household_id", String(128)),
+    Column("decided_at", BigInteger, nullable=False),
+    Column("experiment", String(128), nullable=False),
+    Column("arm", String(128), nullable=False),
+    Column("action", String(260), nullable=False),
+    Column("offer_id", String(128)),
+    Column("channel", String(16)),
+    Column("probability", Float, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("degraded", Boolean, nullable=False),
+    Column("contact_cost", BigInteger, nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Index("decisions_of_customer", "customer_id"),
+    Index("decisions_in_time", "decided_at"),
+)
+"""One row a decision; ``record`` is the whole :class:`serving.decision.Decision` as MessagePack."""
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("decision_id", String(128), primary_key=True),
+    Column("customer_id", String(128), nullable=False),
+    Column("offer_id", String(128), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("contact_class", String(16), nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Index("slots_of_customer", "customer_id", "taken_at"),
+)
+"""One row a contact that was taken; limits are counted here."""
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("consent_id", String(64), primary_key=True),
+    Column("customer_id", String(128), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("contact_class", String(16), nullable=False),
+    Column("granted", Boolean, nullable=False),
+    Column("wording", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("consents_of_customer", "customer_id"),
+)
+"""Append-only; the id is a hash of the fact, so that the same fact delivered twice is one row."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", String(128), primary_key=True),
+    Column("customer_id", String(128), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("channel", String(16)),
+    Column("item", String(256)),
+    Column("category", String(256)),
+    Column("amount", BigInteger),
+    Column("quantity", BigInteger),
+    Column("source", String(64)),
+    Column("decision_id", String(128)),
+    Index("events_of_customer", "customer_id"),
+    Index("events_recorded", "recorded_at"),
+)
+"""The inbox: events as ``features.facts.EVENTS`` has them; an outcome also names its decision."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("decision_id", String(128), nullable=False),
+)
+"""Which request a key stood for, and the decision that answered it."""
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(128), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Index("policies_by_name", "name", "sequence"),
+    Index("policies_by_version", "version"),
+)
+"""Every state that a policy ever had; the latest row of a name is the one in force."""
+
+rulebooks = Table(
+    "rulebooks",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Every rule book that ever decided, for replay."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", String(128), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+"""Hashes of keys, never the keys."""
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("reason", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""Keyed HMACs of customers who must not be contacted, such as erased ones."""
