@@ -1,0 +1,109 @@
+"""A set of declared features: their names, their fingerprint, and their values offline and online."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from features.declaration import Column, Feature
+from features.errors import InputError, listed, unknown
+from features.facts import CustomerFacts
+from features.history import History
+from features.online import OnlinePlan, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSet:
+    """Declared columns of features, in order.
+
+    ``offline`` gives them for the rows of a spine from the history, ``online`` for one customer from facts in
+    memory: the same values, to the last digit.
+
+    >>> features = FeatureSet.of(Feature(name="visits", where={"kind": "visit"}, windows=("7d", "30d")))
+    >>> features.names
+    ('visits_7d', 'visits_30d')
+    >>> features.online(CustomerFacts(customer_id="anna"), datetime(2024, 5, 1))
+    {'visits_7d': 0, 'visits_30d': 0}
+    """
+
+    columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        twice = sorted(name for name, times in Counter(each.name for each in self.columns).items() if times > 1)
+        declared = {each.feature.name: each.feature for each in self.columns}
+        twice += sorted({each.feature.name for each in self.columns if declared[each.feature.name] != each.feature})
+        if twice:
+            raise InputError(
+                "two features have the same name", got=listed(dict.fromkeys(twice)), do="rename one of them"
+            )
+
+    @classmethod
+    def of(cls, *features: Feature) -> FeatureSet:
+        """The set of all columns of ``features``."""
+        return cls(columns=tuple(column for feature in features for column in feature.columns))
+
+    @classmethod
+    def from_config(cls, tables: Iterable[Mapping[str, Any]]) -> FeatureSet:
+        """The set that a project declares in its ``[[feature]]`` tables, whose keys are Feature's parameters."""
+        return cls.of(*(_feature(table) for table in tables))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(each.name for each in self.columns)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow types of the columns: int64, or string for attributes."""
+        return pa.schema([(each.name, each.type) for each in self.columns])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of all that determines the values, as hex; what a model was trained on must match it."""
+        return hashlib.sha256(msgspec.json.encode([each.calculation for each in self.columns])).hexdigest()
+
+    def select(self, names: Iterable[str]) -> FeatureSet:
+        """The columns called ``names``, in that order."""
+        known = {each.name: each for each in self.columns}
+        wanted = tuple(names)
+        for name in wanted:
+            if name not in known:
+                raise unknown("feature", name, known)
+        return FeatureSet(columns=tuple(known[name] for name in wanted))
+
+    def __add__(self, other: FeatureSet) -> FeatureSet:
+        return FeatureSet(columns=self.columns + other.columns)
+
+    def offline(self, history: History, spine: pa.Table) -> pa.Table:
+        """``spine`` (columns ``customer_id``, ``as_of``, any others) with the features added: same rows, same order.
+
+        Each row sees the facts whose ``occurred_at`` and ``recorded_at`` are both strictly before its ``as_of``.
+        """
+        from features.offline import offline  # Ibis is not wanted where decisions are served
+
+        return offline(self.columns, history, spine)
+
+    def online(self, facts: CustomerFacts, as_of: datetime) -> dict[str, Value]:
+        """The features of one customer as of a moment (naive: UTC), from that customer's facts."""
+        return self._plan.evaluate(facts, as_of)
+
+    @cached_property
+    def _plan(self) -> OnlinePlan:
+        return OnlinePlan(self.columns)
+
+
+def _feature(table: Mapping[str, Any]) -> Feature:
+    try:
+        return msgspec.convert(dict(table), Feature, strict=True)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"feature {table.get('name', '?')!r} is declared wrongly", got=str(error), do="see docs/features.md"
+        ) from error

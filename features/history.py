@@ -1,0 +1,215 @@
+"""The history: append-only Parquet parts of facts in one folder, read as known at any moment."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from features.errors import InputError
+from features.facts import EVENTS, ID_PATTERN, ITEMS, PROFILE, CustomerFacts, Event, ProfileFact, conform, micros
+
+_ROWS_IN_GROUP = 65_536
+
+
+class History:
+    """Facts under ``folder``: ``events/``, ``profile/`` and ``items/``, each a folder of Parquet parts.
+
+    Facts are only ever added. An event is known by its ``event_id``, a fact of profile or item by its whole row:
+    what the history holds already is not added again, whatever the part is called. A part appears whole or not at
+    all, and is on disk when the call returns. One process appends at a time (a file lock); any number may read.
+
+    >>> import tempfile
+    >>> moment = datetime(2024, 5, 1)
+    >>> row = {"event_id": "e1", "customer_id": "anna", "kind": "visit", "occurred_at": moment, "recorded_at": moment}
+    >>> history = History(tempfile.mkdtemp())
+    >>> history.append(pa.Table.from_pylist([row]), part="monday"), history.append(pa.Table.from_pylist([row]), "again")
+    (1, 0)
+    >>> [event.kind for event in history.customer("anna").events]
+    ['visit']
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._local = threading.local()
+
+    def append(self, events: pa.Table, part: str) -> int:
+        """Add the events that the history does not hold yet; returns how many those were.
+
+        Parameters
+        ----------
+        events: rows in the EVENTS schema. Of rows that share an ``event_id`` the earliest recorded one is kept.
+        part: name of the batch, part of the file's name.
+        """
+        return self._append("events", conform(events, EVENTS, what="events"), part=part, key=("event_id",))
+
+    def append_profile(self, profile: pa.Table, part: str) -> int:
+        """Add facts about customers (PROFILE schema); returns how many were new."""
+        facts = conform(profile, PROFILE, what="profile facts")
+        return self._append("profile", facts, part=part, key=tuple(PROFILE.names))
+
+    def append_items(self, items: pa.Table, part: str) -> int:
+        """Add facts about offers and products (ITEMS schema); returns how many were new."""
+        facts = conform(items, ITEMS, what="item facts")
+        return self._append("items", facts, part=part, key=tuple(ITEMS.names))
+
+    def events(self, until: datetime | None = None) -> pa.Table:
+        """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema."""
+        return self._read("events", EVENTS, until=until)
+
+    def profile(self, until: datetime | None = None) -> pa.Table:
+        """All facts about customers, or those known at ``until``, in the PROFILE schema."""
+        return self._read("profile", PROFILE, until=until)
+
+    def items(self, until: datetime | None = None) -> pa.Table:
+        """All facts about offers and products, or those known at ``until``, in the ITEMS schema."""
+        return self._read("items", ITEMS, until=until)
+
+    def customer(self, customer_id: str) -> CustomerFacts:
+        """All facts of one customer, oldest first; of an unknown customer none."""
+        rows = {
+            name: self._cursor()
+            .execute(
+                f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE customer_id = ? ORDER BY {order}",
+                [customer_id],
+            )
+            .to_arrow_table()
+            .cast(schema)
+            for name, schema, order in (
+                ("events", EVENTS, "occurred_at, event_id"),
+                ("profile", PROFILE, "occurred_at, recorded_at, attribute, value"),
+            )
+        }
+        return CustomerFacts(
+            customer_id=customer_id,
+            events=tuple(map(Event._make, _tuples(rows["events"]))),
+            profile=tuple(map(ProfileFact._make, _tuples(rows["profile"]))),
+        )
+
+    def scan(self, name: str) -> str:
+        """SQL (DuckDB) that stands for all rows of ``events``, ``profile`` or ``items`` in a FROM clause."""
+        schema = {"events": EVENTS, "profile": PROFILE, "items": ITEMS}[name]
+        parts = sorted((self.folder / name).glob("*.parquet"))
+        if not parts:
+            nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)
+            return f"(SELECT {nulls} WHERE false)"
+        files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
+        return f"read_parquet([{files}])"
+
+    def _read(self, name: str, schema: pa.Schema, *, until: datetime | None) -> pa.Table:
+        known = "" if until is None else f"WHERE occurred_at < {_moment(until)} AND recorded_at < {_moment(until)}"
+        sql = f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} {known}"
+        return self._cursor().execute(sql).to_arrow_table().cast(schema)
+
+    def _append(self, name: str, facts: pa.Table, *, part: str, key: tuple[str, ...]) -> int:
+        with self._lock(), _connect() as connection:
+            connection.register("batch", facts)
+            new = _new_facts(connection, held=self.scan(name), key=key)
+            if new == 0:
+                return 0
+            folder = self.folder / name
+            folder.mkdir(parents=True, exist_ok=True)
+            target = _free_name(folder, part)
+            _write_part(connection, facts, target)
+            return new
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = _connect()
+        connection: duckdb.DuckDBPyConnection = self._local.connection
+        return connection
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET parquet_metadata_cache = true")
+    return connection
+
+
+def _new_facts(connection: duckdb.DuckDBPyConnection, *, held: str, key: tuple[str, ...]) -> int:
+    """Make the table ``new`` of batch rows that are not held, one row a key; returns its number of rows."""
+    same = " AND ".join(f"held.{column} IS NOT DISTINCT FROM batch.{column}" for column in key)
+    if len(key) == 1:  # an equality that DuckDB hashes; the id is never null
+        same = f"held.{key[0]} = batch.{key[0]}"
+    names = ", ".join(key)
+    connection.execute(
+        f"CREATE TEMP VIEW unseen AS SELECT * FROM batch WHERE NOT EXISTS (SELECT 1 FROM {held} AS held WHERE {same})"
+    )
+    total, distinct = connection.execute(
+        f"SELECT sum(n)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM unseen GROUP BY {names})"
+    ).fetchone() or (0, 0)
+    first = f"QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY recorded_at, occurred_at, batch) = 1"
+    keep = "" if total == distinct else first
+    connection.execute(f"CREATE TEMP VIEW new AS SELECT * FROM unseen AS batch {keep}")
+    return int(distinct)
+
+
+def _write_part(connection: duckdb.DuckDBPyConnection, facts: pa.Table, target: Path) -> None:
+    owner = facts.column_names[1] if "event_id" in facts.column_names else facts.column_names[0]
+    order = ", ".join(
+        [owner, "occurred_at", *(name for name in facts.column_names if name in ("event_id", "attribute"))]
+    )
+    scratch = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        # Sorted by customer, so that one customer's facts lie in one row group of each part.
+        connection.execute(
+            f"COPY (SELECT * FROM new ORDER BY {order}) TO '{str(scratch).replace(chr(39), chr(39) * 2)}' "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROWS_IN_GROUP})"
+        )
+        _sync(scratch)
+        scratch.replace(target)
+        _sync(target.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _free_name(folder: Path, part: str) -> Path:
+    if not re.fullmatch(ID_PATTERN, part):
+        raise InputError(
+            "the name of a part must be an id", got=repr(part), do="use letters, digits and _ . : - (at most 128)"
+        )
+    stem = part if len(part) <= 100 else part[:67] + hashlib.sha256(part.encode()).hexdigest()[:32]
+    taken = {each.stem for each in folder.glob("*.parquet")}
+    number = 1
+    while (name := stem if number == 1 else f"{stem}-{number}") in taken:
+        number += 1
+    return folder / f"{name}.parquet"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _moment(moment: datetime) -> str:
+    return f"make_timestamptz({micros(moment)})"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ"
+    return "BIGINT" if pa.types.is_integer(kind) else "VARCHAR"
+
+
+def _tuples(table: pa.Table) -> Iterator[tuple[object, ...]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)

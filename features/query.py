@@ -1,0 +1,219 @@
+"""The query that computes features of many rows: one join of spine and facts, in Ibis, for any engine.
+
+The windows of a count share one integer. An event's age puts it into one of the disjoint age bands between the
+window lengths; three bands of 21 bits lie side by side in an int64, so one sum counts three windows, and the counts
+of the windows are the running totals of the bands. Times are compared as whole microseconds, so the compiled query
+holds integer arithmetic only, which every engine does alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+
+import ibis
+import ibis.expr.types as ir
+
+from features.declaration import WHOLE_NUMBER, Column, Feature
+
+#: Bits of one band of a packed count. More events than that in one row would run over into the next band.
+BITS = 21
+_BANDS = 3
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactTables:
+    """The tables a compiled query reads, on one engine; times are int64 microseconds of the epoch.
+
+    spine: row (int64, unique), customer_id, as_of.
+    events: customer_id, kind, channel, item, category, source, amount, quantity, occurred, recorded.
+    profile: customer_id, attribute, value, occurred, recorded.
+    """
+
+    spine: ir.Table
+    events: ir.Table
+    profile: ir.Table
+
+
+def compile_features(columns: Sequence[Column], tables: FactTables, *, bits: int | None = BITS) -> ir.Table:
+    """The query for ``columns``: one row for each row of the spine, in no order.
+
+    Its columns are ``row``, the features, and ``n_events``: how many events of a row were seen. Where that reaches
+    ``2 ** bits`` packed counts can't be trusted; ``bits = None`` counts each window by itself.
+    """
+    features = list({each.feature.name: each.feature for each in columns}.values())
+    behaviour = [each for each in features if each.aggregate != "latest"]
+    latest = [each for each in features if each.aggregate == "latest"]
+    result = tables.spine.select("row")
+    if behaviour:
+        result = _beside(result, _aggregated(behaviour, columns, tables, bits=bits))
+    if latest:
+        result = _beside(result, _latest(latest, tables))
+    zeros = {each.name: 0 for each in columns if each.feature.aggregate in ("count", "sum", "distinct")}
+    seen = ibis.coalesce(result["n_events"], 0) if behaviour else ibis.literal(0)
+    return result.select(
+        "row",
+        *(
+            (ibis.coalesce(result[each.name], zeros[each.name]) if each.name in zeros else result[each.name])
+            .cast("string" if str(each.type) == "string" else "int64")
+            .name(each.name)
+            for each in columns
+        ),
+        n_events=seen.cast("int64"),
+    )
+
+
+def _beside(left: ir.Table, right: ir.Table) -> ir.Table:
+    return left.left_join(right, "row").drop("row_right")
+
+
+def _aggregated(
+    features: Sequence[Feature], columns: Sequence[Column], tables: FactTables, *, bits: int | None
+) -> ir.Table:
+    wanted = [each for each in columns if each.feature.aggregate != "latest"]
+    joined = _joined(tables, longest=_longest(wanted))
+    marked = joined.mutate(**{f"is_{each.name}": _matches(joined, each) for each in features if each.where})
+    packs = _packs(features, bits=bits)
+    banded = marked.mutate(**{pack.band: pack.weight(marked["age"]) for pack in packs})
+
+    def matched(feature: Feature) -> ir.BooleanValue:
+        return banded[f"is_{feature.name}"] if feature.where else banded["age"] > 0
+
+    sums = {pack.name: matched(pack.feature).ifelse(banded[pack.band], 0).sum() for pack in packs}
+    packed = {column.name for pack in packs for column in pack.columns}
+    others = {each.name: _plain(each, banded, matched(each.feature)) for each in wanted if each.name not in packed}
+    grouped = banded.group_by("row").aggregate(**sums, **others, n_events=banded.count())
+    counts: dict[str, ir.Value] = {}
+    for pack in packs:
+        pack.unpack(grouped, into=counts)
+    return grouped.mutate(**counts) if counts else grouped
+
+
+def _joined(tables: FactTables, *, longest: int | None) -> ir.Table:
+    spine, events = tables.spine, tables.events
+    known = [events["occurred"] < spine["as_of"], events["recorded"] < spine["as_of"]]
+    joined = spine.join(events, [spine["customer_id"] == events["customer_id"], *known])
+    joined = joined.mutate(age=joined["as_of"] - joined["occurred"])
+    return joined if longest is None else joined.filter(joined["age"] <= longest)
+
+
+def _longest(columns: Sequence[Column]) -> int | None:
+    lengths = [each.micros for each in columns]
+    return None if None in lengths else max(each for each in lengths if each is not None)
+
+
+def _matches(table: ir.Table, feature: Feature) -> ir.BooleanValue:
+    return reduce(
+        and_,
+        (
+            table[column] == values[0] if len(values) == 1 else table[column].isin(values)
+            for column, values in feature.filters.items()
+        ),
+    )
+
+
+def _within(column: Column, age: ir.IntegerValue) -> ir.BooleanValue:
+    return age > 0 if column.micros is None else age <= column.micros
+
+
+def _plain(column: Column, table: ir.Table, matched: ir.BooleanValue) -> ir.Scalar:
+    """The aggregate of one column by itself."""
+    chosen = matched & _within(column, table["age"])
+    match column.feature.aggregate:
+        case "count":
+            return chosen.ifelse(1, 0).sum()
+        case "sum":
+            return chosen.ifelse(table[str(column.feature.of)], 0).sum()
+        case "distinct":
+            return chosen.ifelse(table[str(column.feature.of)], ibis.null("string")).nunique()
+        case "seconds_since_last":
+            return chosen.ifelse(table["age"], ibis.null("int64")).min() // _SECOND
+        case _:
+            return chosen.ifelse(table["age"], ibis.null("int64")).max() // _SECOND
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pack:
+    """Up to three neighbouring windows of one count, in one integer.
+
+    ``below`` is the length of the window before the first (0: none); ``before`` the column that holds its count.
+    """
+
+    feature: Feature
+    columns: tuple[Column, ...]
+    below: int
+    before: str | None
+    bits: int
+
+    @property
+    def name(self) -> str:
+        return f"pack_{self.columns[0].name}"
+
+    @property
+    def band(self) -> str:
+        """Packs of the same windows share their column of weights."""
+        return "band_" + "_".join([str(self.below), *(str(each.window) for each in self.columns)])
+
+    def weight(self, age: ir.IntegerValue) -> ir.IntegerValue:
+        cases = [(age <= self.below, 0)] if self.below else []
+        cases += [(age <= (each.micros or 0), 1 << (self.bits * place)) for place, each in enumerate(self.columns)]
+        return ibis.cases(*((test, ibis.literal(value, "int64")) for test, value in cases), else_=0)
+
+    def unpack(self, table: ir.Table, *, into: dict[str, ir.Value]) -> None:
+        total = ibis.literal(0, "int64") if self.before is None else into[self.before]
+        packed = table[self.name].cast("int64")
+        for place, column in enumerate(self.columns):
+            total = total + ((packed >> (self.bits * place)) & ((1 << self.bits) - 1))
+            into[column.name] = total
+
+
+def _packs(features: Sequence[Feature], *, bits: int | None) -> list[_Pack]:
+    if bits is None:
+        return []
+    packs = []
+    for feature in features:
+        if feature.aggregate != "count" or not feature.windows:
+            continue
+        columns = feature.columns
+        for start in range(0, len(columns), _BANDS):
+            before = columns[start - 1] if start else None
+            packs.append(
+                _Pack(
+                    feature=feature,
+                    columns=columns[start : start + _BANDS],
+                    below=0 if before is None else before.micros or 0,
+                    before=None if before is None else before.name,
+                    bits=bits,
+                )
+            )
+    return packs
+
+
+def _latest(features: Sequence[Feature], tables: FactTables) -> ir.Table:
+    """The latest known value of each attribute; ties fall to the later record, then to the greater value."""
+    spine = tables.spine
+    facts = tables.profile.filter(tables.profile["attribute"].isin(sorted({str(each.of) for each in features})))
+    known = [facts["occurred"] < spine["as_of"], facts["recorded"] < spine["as_of"]]
+    joined = spine.join(facts, [spine["customer_id"] == facts["customer_id"], *known])
+    order = [
+        joined["occurred"].desc(),
+        joined["recorded"].desc(),
+        joined["value"].isnull().ifelse(1, 0).asc(),
+        joined["value"].desc(),
+    ]
+    place = ibis.row_number().over(group_by=[joined["row"], joined["attribute"]], order_by=order)
+    ranked = joined.mutate(place=place)
+    newest = ranked.filter(ranked["place"] == 0)
+    values = {
+        each.name: (newest["attribute"] == each.of).ifelse(newest["value"], ibis.null("string")).max()
+        for each in features
+    }
+    result = newest.group_by("row").aggregate(**values)
+    return result.mutate(**{each.name: _whole(result[each.name]) for each in features if each.integer})
+
+
+def _whole(value: ir.StringValue) -> ir.IntegerValue:
+    return value.re_search(f"^{WHOLE_NUMBER}$").ifelse(value, ibis.null("string")).cast("int64")
