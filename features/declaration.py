@@ -39,7 +39,7 @@ class Feature:
     name: lower case; the columns are ``<name>_<window>``, or ``name`` alone without windows.
     aggregate: over the facts known before the moment asked for:
         ``count`` events; ``sum`` of a column (missing values count as nothing, no event gives 0);
-        ``distinct`` values of a column; whole ``seconds_since_last`` or ``seconds_since_first`` event (null without one);
+        ``distinct`` values of a column; whole ``seconds_since_last`` or ``seconds_since_first`` event (null: none);
         ``latest`` value of a profile attribute (null without one).
     where: equality with, or membership in, values of the columns kind, channel, item, category, source.
     of: the column that is summed (amount, quantity) or whose values are counted (item, category, channel), or the

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from features.declaration import WHOLE_NUMBER, Aggregate, Column
 from features.facts import CustomerFacts, Event, ProfileFact, micros
@@ -25,35 +26,33 @@ class OnlinePlan:
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = tuple(columns)
-        features = list(
-            {each.feature.name: each.feature for each in columns if each.feature.aggregate != "latest"}.values()
-        )
-        self._places = {each.name: place for place, each in enumerate(features)}
+        behaviour = {each.feature.name: each.feature for each in columns if each.feature.aggregate != "latest"}
+        places = {name: place for place, name in enumerate(behaviour)}
+        self._steps = [(each.name, _step(each, places.get(each.feature.name, 0))) for each in columns]
         self._attributes = {str(each.feature.of) for each in columns if each.feature.aggregate == "latest"}
-        self._filtered = tuple(dict.fromkeys(name for each in features for name in each.filters))
+        filtered = tuple(dict.fromkeys(name for each in behaviour.values() for name in each.filters))
         self._filters = tuple(
-            tuple((self._filtered.index(name), frozenset(values)) for name, values in each.filters.items())
-            for each in features
+            tuple((filtered.index(name), frozenset(values)) for name, values in each.filters.items())
+            for each in behaviour.values()
         )
-        self._fields = tuple(Event._fields.index(name) for name in self._filtered)
+        self._fields = tuple(Event._fields.index(name) for name in filtered)
         # Customers' events repeat the same few combinations of kind, channel and category.
         self._matching = lru_cache(maxsize=8_192)(self._match)
 
     def evaluate(self, facts: CustomerFacts, as_of: datetime) -> dict[str, Value]:
         """The columns' values as of ``as_of``, from facts with both times strictly before it."""
         moment = micros(as_of)
-        ages: list[list[int]] = [[] for _ in self._filters]
-        events: list[list[Event]] = [[] for _ in self._filters]
+        seen = _Seen([[] for _ in self._filters], [[] for _ in self._filters], {})
         fields, matching = self._fields, self._matching
         for occurred, recorded, event in facts.latest_first:
             if occurred < moment and recorded < moment:
                 age = moment - occurred
                 for place in matching(tuple([event[field] for field in fields])):
-                    ages[place].append(age)
-                    events[place].append(event)
-        profile = _latest(facts.profile, self._attributes, as_of=moment) if self._attributes else {}
-        return {each.name: self._value(each, ages, events, profile) for each in self._columns}
+                    seen.ages[place].append(age)
+                    seen.events[place].append(event)
+        if self._attributes:
+            seen.profile.update(_latest(facts.profile, self._attributes, as_of=moment))
+        return {name: step(seen) for name, step in self._steps}
 
     def _match(self, values: tuple[str | None, ...]) -> tuple[int, ...]:
         return tuple(
@@ -62,33 +61,48 @@ class OnlinePlan:
             if all(values[field] in allowed for field, allowed in tests)
         )
 
-    def _value(
-        self, column: Column, ages: list[list[int]], events: list[list[Event]], profile: Mapping[str, str | None]
-    ) -> Value:
-        feature = column.feature
-        if feature.aggregate == "latest":
-            value = profile.get(str(feature.of))
-            return (int(value) if value and _whole(value) else None) if feature.integer else value
-        place = self._places[feature.name]
-        window = column.micros
-        within = len(ages[place]) if window is None else bisect_right(ages[place], window)
-        return _AGGREGATES[feature.aggregate](ages[place][:within], events[place][:within], feature.of or "")
+
+class _Seen(NamedTuple):
+    """What was known: for each feature the ages (ascending) and events it matches, and the profile."""
+
+    ages: list[list[int]]
+    events: list[list[Event]]
+    profile: dict[str, str | None]
 
 
-def _sum(_: list[int], events: list[Event], of: str) -> int:
-    return sum(getattr(event, of) or 0 for event in events)
+def _step(column: Column, place: int) -> Callable[[_Seen], Value]:
+    """The evaluation of one column, its windows and names looked up beforehand."""
+    feature, window, of = column.feature, column.micros, column.feature.of or ""
+    if feature.aggregate == "latest":
+        return lambda seen: _whole_number(seen.profile.get(of)) if feature.integer else seen.profile.get(of)
+    aggregate = _AGGREGATES[feature.aggregate]
+
+    def step(seen: _Seen) -> Value:
+        ages = seen.ages[place]
+        within = len(ages) if window is None else bisect_right(ages, window)
+        return aggregate(ages, seen.events[place], within, of)
+
+    return step
 
 
-def _distinct(_: list[int], events: list[Event], of: str) -> int:
-    return len({getattr(event, of) for event in events} - {None})
+def _whole_number(value: str | None) -> int | None:
+    return int(value) if value is not None and _whole(value) else None
 
 
-_AGGREGATES: Mapping[Aggregate, Callable[[list[int], list[Event], str], int | None]] = {
-    "count": lambda ages, events, of: len(ages),
+def _sum(_: list[int], events: list[Event], within: int, of: str) -> int:
+    return sum([getattr(event, of) or 0 for event in events[:within]])
+
+
+def _distinct(_: list[int], events: list[Event], within: int, of: str) -> int:
+    return len({getattr(event, of) for event in events[:within]} - {None})
+
+
+_AGGREGATES: Mapping[Aggregate, Callable[[list[int], list[Event], int, str], int | None]] = {
+    "count": lambda ages, events, within, of: within,
     "sum": _sum,
     "distinct": _distinct,
-    "seconds_since_last": lambda ages, events, of: ages[0] // _SECOND if ages else None,
-    "seconds_since_first": lambda ages, events, of: ages[-1] // _SECOND if ages else None,
+    "seconds_since_last": lambda ages, events, within, of: ages[0] // _SECOND if within else None,
+    "seconds_since_first": lambda ages, events, within, of: ages[within - 1] // _SECOND if within else None,
 }
 
 
