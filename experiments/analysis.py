@@ -22,9 +22,17 @@ from features.errors import InputError, listed
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatedAnalysis(Analysis):
-    """An analysis with the estimates and their anytime-valid bands as they grew over time."""
+class Findings(Analysis):
+    """An analysis with the rule that led to its verdict, and the estimates as they grew over time.
 
+    >>> import pyarrow as pa
+    >>> table = pa.table({"arm": ["static", "personal"] * 500, "visit": [0, 1, 1, 1, 0, 0, 0, 1, 1, 0] * 100})
+    >>> found = analyze(table, arm="arm", control="static", metrics=["visit"])
+    >>> found.verdict.code, round(found.metrics[0].difference, 2), found.rule.rates
+    ('roll_out', 0.2, ('visit',))
+    """
+
+    rule: Rule
     looks: tuple[Look, ...]
 
 
@@ -44,7 +52,7 @@ def analyze(
     final: bool = False,
     worth: float = 0.0,
     lower_is_better: Collection[str] = (),
-) -> Analysis:
+) -> Findings:
     """The analysis of a table with one row per unit, by the arm that each unit was assigned to.
 
     Parameters
@@ -56,7 +64,7 @@ def analyze(
     cluster: the column of what was assigned, where that isn't the row (households); errors allow for it.
     segments: columns within whose values the metrics are compared too.
     planned: the share of units planned for each arm; equal where not given.
-    time: the column of when a unit entered; the result is then a ``DatedAnalysis``.
+    time: the column of when a unit entered, for the estimates as they grew from day to day.
     alpha: 1 minus the confidence of the intervals.
     expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
     final, worth, lower_is_better: see ``experiments.verdict.Rule``.
@@ -87,19 +95,20 @@ def analyze(
         alpha=alpha,
         final=final,
         worth=worth,
-        lower_is_better=[named("metric", each, [goal.name for goal in goals]) for each in lower_is_better],
-        rates=reader.rates(),
+        lower_is_better=tuple(named("metric", each, [goal.name for goal in goals]) for each in lower_is_better),
+        rates=tuple(reader.rates()),
     )
     arms, srm = _balance(reader, split, shares(planned, split.values))
-    result = Analysis(
+    return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(_segment_rows(reader, split, units, segments, levels)),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
         notes=tuple(_notes(reader, readings, split, rows)),
+        rule=rule,
+        looks=tuple(looks(reader, split, periods(units, time), levels=levels)) if time else (),
     )
-    return result if time is None else _dated(result, looks(reader, split, periods(units, time), levels=levels))
 
 
 def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float) -> None:
@@ -154,10 +163,6 @@ def _segment_rows(
     return adjust_p_values(rows)
 
 
-def _dated(result: Analysis, grown: Sequence[Look]) -> DatedAnalysis:
-    return DatedAnalysis(**vars(result), looks=tuple(grown))
-
-
 def _notes(reader: Reader, readings: Sequence[Reading], split: Labels, rows: Sequence[MetricRow]) -> Iterator[str]:
     """What was left out, filled in, or can't be told; and how p-values were adjusted."""
     outside = int((split.codes < 0).sum())
@@ -179,8 +184,8 @@ def _notes(reader: Reader, readings: Sequence[Reading], split: Labels, rows: Seq
         yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
     if len(rows) > 1:
         yield (
-            f"p-values are adjusted for all {len(rows)} comparisons (Benjamini-Hochberg); "
-            "those of segments for all comparisons of segments."
+            f"p is adjusted for all {len(rows)} comparisons of metrics and arms (Benjamini-Hochberg), "
+            "that of segments for all comparisons within segments; intervals are not."
         )
 
 
@@ -202,4 +207,4 @@ def _cuped_note(reading: Reading) -> str:
     kept = [adjust(reading, own, control).variance_kept for own in reading.moments[1:]]
     share = sum(kept) / len(kept)
     told = f"{reading.goal.name}: the covariates take away {1 - share:.2%} of the variance"
-    return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED)."
+    return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED); means are adjusted."

@@ -184,6 +184,17 @@ def adjusted(arm: Moments, control: Moments, *, quantity: Quantity, covariates: 
     return Adjusted(arm=after.arm, control=after.control, variance_kept=kept)
 
 
+def variance_kept(moments: Moments, *, quantity: Quantity, covariates: Sequence[Quantity]) -> float:
+    """The share of a quantity's variance that its covariates leave: 1 - rho squared for a single one."""
+    if not covariates:
+        return 1.0
+    slopes = np.array([quantity.gradient(moments), *(each.gradient(moments) for each in covariates)])
+    joint = slopes @ moments.covariance @ slopes.T
+    if not joint[0, 0] > 0:
+        return 1.0
+    return float(1 - _coefficients(moments, quantity, covariates) @ joint[1:, 0] / joint[0, 0])
+
+
 def _coefficients(both: Moments, quantity: Quantity, covariates: Sequence[Quantity]) -> Vector:
     slopes = np.array([quantity.gradient(both), *(each.gradient(both) for each in covariates)])
     joint = slopes @ both.covariance @ slopes.T

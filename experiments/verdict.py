@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.results import ArmCount, MetricRow, SampleRatio, Verdict
@@ -21,45 +22,66 @@ class Rule:
     lower_is_better: metrics of which less is good.
     rates: metrics that are shares of units, told in percent.
 
-    >>> Rule(alpha=0.05).points("visit", 0.0123)
-    '+0.0123'
-    >>> Rule(alpha=0.05, rates=("visit",)).points("visit", 0.0123)
-    '+1.23 points'
+    >>> row = MetricRow(metric="spend", arm="mail", control="none", arm_mean=1.42262, control_mean=0.65279,
+    ...     difference=0.76983, ci_low=0.4851, ci_high=1.0545, relative=None, relative_ci_low=None,
+    ...     relative_ci_high=None, p_value=1e-7, anytime_ci_low=0.3021, anytime_ci_high=1.2376, anytime_p_value=8e-6,
+    ...     adjusted_p_value=1e-7, n_arm=21307, n_control=21306)
+    >>> Rule().mean(row, row.arm_mean), Rule().difference(row)
+    ('1.4226', '+0.77 (+0.30 to +1.24)')
     """
 
     alpha: float = 0.05
     final: bool = False
     worth: float = 0.0
-    lower_is_better: Collection[str] = ()
-    rates: Collection[str] = ()
+    lower_is_better: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
     def sign(self, metric: str) -> int:
         """+1 where more is good, -1 where less is."""
         return -1 if metric in self.lower_is_better else 1
 
     def interval(self, row: MetricRow) -> tuple[float, float]:
-        """The limits of the interval that decides, as they are."""
+        """The limits of the interval that decides."""
         return (row.ci_low, row.ci_high) if self.final else (row.anytime_ci_low, row.anytime_ci_high)
 
     def best_case(self, row: MetricRow) -> float:
-        """The end of the deciding interval on the good side, good counted as positive."""
+        """The good end of the interval that decides, counted so that more is better."""
         return max(self.sign(row.metric) * limit for limit in self.interval(row))
 
-    def level(self, metric: str, value: float) -> str:
-        """A metric's mean in words."""
-        return f"{value:.2%}" if metric in self.rates else f"{value:,.4g}"
+    @property
+    def confidence(self) -> str:
+        """How sure the interval that decides is, as a percentage."""
+        return f"{100 * (1 - self.alpha):.4g}%"
 
-    def points(self, metric: str, value: float) -> str:
-        """A difference in words, signed."""
-        return f"{100 * value:+,.2f} points" if metric in self.rates else f"{value:+,.4g}"
+    def mean(self, row: MetricRow, value: float) -> str:
+        """A mean in words: a rate in percent, any other with two digits more than its difference is known to."""
+        if row.metric in self.rates:
+            return f"{value:.{max(_digits(row, self, 100), 2)}%}"
+        return f"{value:,.{_digits(row, self, 1) + 2}f}"
 
-    def span(self, row: MetricRow) -> str:
-        """A difference with the interval that decides."""
+    def amount(self, row: MetricRow, value: float) -> str:
+        """A difference in words, signed: in percentage points for a rate."""
+        if row.metric in self.rates:
+            return f"{100 * value:+,.{max(_digits(row, self, 100), 2)}f}"
+        return f"{value:+,.{_digits(row, self, 1)}f}"
+
+    def difference(self, row: MetricRow) -> str:
+        """The difference with the interval that decides."""
         low, high = self.interval(row)
-        sure = f"{1 - self.alpha:.3g}".lstrip("0.").ljust(2, "0")
-        how = "" if self.final else " at any look"
-        between = f"{self.points(row.metric, low).removesuffix(' points')} to {self.points(row.metric, high)}"
-        return f"{self.points(row.metric, row.difference)} ({sure}% sure{how}: {between})"
+        if low != low:
+            return self.amount(row, row.difference) if row.difference == row.difference else "not known"
+        return f"{self.amount(row, row.difference)} ({self.amount(row, low)} to {self.amount(row, high)})"
+
+    def unit(self, metric: str) -> str:
+        """What a difference counts."""
+        return " points" if metric in self.rates else ""
+
+
+def _digits(row: MetricRow, rule: Rule, scale: float) -> int:
+    """Decimals that show two digits of the interval's half width: more of them are noise."""
+    low, high = rule.interval(row)
+    half = scale * (high - low) / 2
+    return min(max(1 - math.floor(math.log10(half)), 0), 12) if 0 < half < math.inf else 2
 
 
 def verdict(
@@ -107,20 +129,28 @@ def _worse(row: MetricRow, rule: Rule) -> bool:
     return row.adjusted_p_value < rule.alpha and rule.sign(row.metric) * row.difference < 0
 
 
-def _sides(row: MetricRow, rule: Rule) -> str:
-    arm, control = rule.level(row.metric, row.arm_mean), rule.level(row.metric, row.control_mean)
+def _told(row: MetricRow, rule: Rule) -> str:
+    low, high = rule.interval(row)
+    when = "" if rule.final else " however often you look"
     return (
-        f"{row.metric} is {arm} of {row.n_arm:,} with {row.arm!r} against {control} of {row.n_control:,} "
-        f"with {row.control!r}, {rule.span(row)}"
+        f"{rule.amount(row, row.difference)}{rule.unit(row.metric)} "
+        f"({rule.confidence} sure{when}: between {rule.amount(row, low)} and {rule.amount(row, high)})"
+    )
+
+
+def _sides(row: MetricRow, rule: Rule) -> str:
+    return (
+        f"{row.metric} is {rule.mean(row, row.arm_mean)} of {row.n_arm:,} with {row.arm!r} against "
+        f"{rule.mean(row, row.control_mean)} of {row.n_control:,} with {row.control!r}, {_told(row, rule)}"
     )
 
 
 def _others(chosen: MetricRow, known: Sequence[MetricRow], rule: Rule) -> str:
-    rest = [f"{row.arm!r} {rule.span(row)}" for row in known if row.arm != chosen.arm]
+    rest = [f"{row.arm!r} {rule.difference(row)}" for row in known if row.arm != chosen.arm]
     if not rest:
         return ""
-    more = f" and {len(rest) - 3} more" if len(rest) > 3 else ""
-    return f" Beside it, each against {chosen.control!r}: {'; '.join(rest[:3])}{more}."
+    more = f", and {len(rest) - 3} more" if len(rest) > 3 else ""
+    return f" The others against {chosen.control!r}: {', '.join(rest[:3])}{more}."
 
 
 def _roll_out(chosen: MetricRow, known: Sequence[MetricRow], rule: Rule) -> str:
@@ -128,13 +158,15 @@ def _roll_out(chosen: MetricRow, known: Sequence[MetricRow], rule: Rule) -> str:
 
 
 def _stop(known: Sequence[MetricRow], rule: Rule) -> str:
-    bar = f"worth {rule.points(known[0].metric, rule.worth)}" if rule.worth else f"better than {known[0].control!r}"
-    return f"Stop: no arm is {bar} any more. {_sides(known[0], rule)}.{_others(known[0], known, rule)}"
+    best = known[0]
+    worth = f"{rule.amount(best, rule.sign(best.metric) * rule.worth)}{rule.unit(best.metric)}"
+    bar = f"can still bring the {worth} that would be worth it" if rule.worth else f"can still beat {best.control!r}"
+    return f"Stop: no arm {bar}. At best, {_sides(best, rule)}.{_others(best, known, rule)}"
 
 
 def _held(best: MetricRow, srm: SampleRatio, rule: Rule) -> str:
     return (
-        f"Keep running, and check the split first: the arms' sizes fit the plan poorly (p = {srm.p_value:.2g}), so a "
+        f"Keep running, but check the split first: the arms' sizes fit the plan poorly (p = {srm.p_value:.2g}), so a "
         f"difference may come from who is missing. As it stands, {_sides(best, rule)}."
     )
 
@@ -143,10 +175,10 @@ def _undecided(best: MetricRow, winners: Sequence[MetricRow], harmed: dict[str, 
     if winners:
         worse = harmed[winners[0].arm]
         return (
-            f"Keep running: {_sides(winners[0], rule)}, but {worse.metric} is worse, {rule.span(worse)}. "
+            f"Keep running: {_sides(winners[0], rule)}, but {worse.metric} is worse, {_told(worse, rule)}. "
             "Weigh the two before you roll out."
         )
-    return f"Keep running: {_sides(best, rule)}. That is not enough to tell whether it is better."
+    return f"Keep running: {_sides(best, rule)}. That is not enough to tell."
 
 
 def _distrust(arms: Sequence[ArmCount], srm: SampleRatio) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from rapport.commands.analyze import analyze
 from rapport.commands.ladder import ladder
+from rapport.commands.plan import plan
 from rapport.terminal import run
 
 app = typer.Typer(
@@ -22,7 +24,9 @@ def rapport() -> None:
     """Decide the next best contact for each customer, and prove that it beat a static one."""
 
 
+app.command()(analyze)
 app.command()(ladder)
+app.command()(plan)
 
 
 def main() -> None:

@@ -1,0 +1,166 @@
+"""Planning an experiment: how many units, how many days, or how small a lift can be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special
+
+from experiments.observations import codes, select
+from experiments.readings import Goal, Reader
+from experiments.sequential import mixture_precision
+from experiments.statistics import sample, variance_kept
+from features.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What is planned: the metric as it is today, and how sure the result shall be.
+
+    Parameters
+    ----------
+    baseline: the control's mean; a share when ``std`` is None.
+    std: standard deviation of one unit's value; None for a share of units, whose deviation follows from its mean.
+    arms: arms with the control, all of one size.
+    alpha: chance of a false alarm, over all arms together (divided among them).
+    power: chance to see the difference when it is there.
+    variance_kept: share of the variance that the covariates leave, 1 - rho squared (CUPED).
+    design_effect: by how much clusters inflate the variance, 1 + (size - 1) x intraclass correlation; 1 without.
+    looking: whether the result shall hold at every look (the asymptotic confidence sequence, tuned to the planned
+        size) or at one look at the planned end.
+
+    >>> sample_size(Design(baseline=0.10), 0.02)
+    3839
+    >>> sample_size(Design(baseline=0.10, looking=True), 0.02)
+    7347
+    """
+
+    baseline: float
+    std: float | None = None
+    arms: int = 2
+    alpha: float = 0.05
+    power: float = 0.8
+    variance_kept: float = 1.0
+    design_effect: float = 1.0
+    looking: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("the baseline", self.baseline, math.isfinite(self.baseline), "a number"),
+            (
+                "the baseline of a share",
+                self.baseline,
+                self.std is not None or 0 < self.baseline < 1,
+                "between 0 and 1",
+            ),
+            ("the standard deviation", self.std, self.std is None or 0 < self.std < math.inf, "above 0"),
+            ("the number of arms", self.arms, 2 <= self.arms <= 50, "from 2 to 50"),
+            ("alpha", self.alpha, 0 < self.alpha < 0.5, "between 0 and 0.5"),
+            ("the power", self.power, self.alpha < self.power < 1, "between alpha and 1"),
+            ("the variance kept", self.variance_kept, 0 < self.variance_kept <= 1, "above 0, at most 1"),
+            ("the design effect", self.design_effect, 0 < self.design_effect < math.inf, "above 0"),
+        )
+        for name, value, fits, do in checks:
+            if not fits:
+                raise InputError(f"{name} is out of range", got=str(value), do=f"pass one that is {do}")
+
+    @property
+    def reach(self) -> float:
+        """How many standard errors a difference must measure to be seen with the power."""
+        level = self.alpha / (self.arms - 1)
+        bound = -float(special.ndtri(level / 2))
+        if self.looking:
+            mass = mixture_precision(alpha=self.alpha, units=1)
+            bound = math.sqrt(2 * (mass + 1) / mass * (0.5 * math.log1p(mass) - math.log(level)))
+        return bound + float(special.ndtri(self.power))
+
+    def variance(self, difference: float) -> float:
+        """Variance of the difference of two arms of one unit each, arm at baseline + difference."""
+        if self.std is not None:
+            own = 2 * self.std**2
+        else:
+            own = sum(mean * (1 - mean) for mean in (self.baseline, self.baseline + difference))
+        return own * self.variance_kept * self.design_effect
+
+
+def sample_size(design: Design, difference: float) -> int:
+    """Units per arm that show a true ``difference`` of means with the design's power (Welch, normal approximation)."""
+    if design.std is None and not 0 <= design.baseline + difference <= 1:
+        raise InputError(
+            "the share would leave the range of shares",
+            got=f"{design.baseline:g} {difference:+g}",
+            do="pass a smaller difference, or --std when the metric is a mean",
+        )
+    if not 0 < abs(difference) < math.inf:
+        raise InputError("the difference to find is out of range", got=str(difference), do="pass one that isn't 0")
+    return max(2, math.ceil(design.variance(difference) * (design.reach / difference) ** 2))
+
+
+def detectable(design: Design, units: float) -> float:
+    """The smallest increase of the mean that ``units`` per arm show with the design's power.
+
+    Infinity where even the largest possible increase of a share needs more units.
+    """
+    if not 2 <= units < math.inf:
+        raise InputError("the number of units per arm is out of range", got=str(units), do="pass 2 or more")
+    if design.std is not None:
+        return design.reach * math.sqrt(design.variance(0.0) / units)
+
+    def short(difference: float) -> float:
+        return design.reach * math.sqrt(design.variance(difference) / units) - difference
+
+    most = 1 - design.baseline
+    return float(optimize.brentq(short, 0.0, most, xtol=1e-15, rtol=1e-14)) if short(most) <= 0 else math.inf
+
+
+def days(units: int, *, arms: int, daily: float) -> int:
+    """Days until every arm has its units, when ``daily`` units a day enter all arms together."""
+    if not 0 < daily < math.inf:
+        raise InputError("the units per day are out of range", got=str(daily), do="pass a number above 0")
+    return math.ceil(units * arms / daily)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric as a table shows it: what a design needs to know of it."""
+
+    baseline: float
+    std: float | None
+    variance_kept: float
+    design_effect: float
+    units: int
+
+
+def measured(table: Any, *, metric: str, covariates: Sequence[str] = (), cluster: str | None = None) -> Metric:
+    """The baseline, spread, covariates' worth and clusters' cost of a metric in a table with one row per unit.
+
+    ``metric`` may be a ratio ``NUM/DEN``. The design effect is the measured one: the clustered variance of the mean
+    over that of rows.
+    """
+    there = [str(each) for each in getattr(table, "column_names", None) or table.columns]
+    goal, adjusters = Goal.named(metric, there), [Goal.named(each, there) for each in dict.fromkeys(covariates)]
+    wanted = [name for each in (goal, *adjusters) for name in each.columns]
+    units = select(table, [*wanted, *([cluster] if cluster else [])])
+    everyone = np.zeros(units.num_rows, dtype=np.int32)
+    by_row = Reader.of(units, goals=[goal], covariates=adjusters, clusters=None)
+    (row,) = by_row.read(everyone, groups=1)
+    plain = sample(row.moments[0], row.quantity)
+    effect, chosen = 1.0, row
+    if cluster:
+        (chosen,) = Reader.of(units, goals=[goal], covariates=adjusters, clusters=codes(units, cluster)[1]).read(
+            everyone, groups=1
+        )
+        effect = sample(chosen.moments[0], chosen.quantity).error / plain.error if plain.error > 0 else math.nan
+    if not (plain.variance > 0 and effect > 0):
+        raise InputError(f"metric {metric!r} never varies", got=f"{plain.mean:g} in every row", do="pass another one")
+    return Metric(
+        baseline=plain.mean,
+        std=None if by_row.rates() else math.sqrt(plain.variance),
+        variance_kept=variance_kept(chosen.moments[0], quantity=chosen.quantity, covariates=chosen.covariates),
+        design_effect=effect,
+        units=row.moments[0].n,
+    )

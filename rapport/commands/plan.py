@@ -1,0 +1,206 @@
+"""``rapport plan``: how many units an experiment needs, how long it runs, or how small a lift it can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, write_json
+
+if TYPE_CHECKING:
+    from experiments.planning import Design
+
+
+def plan(
+    table: Annotated[
+        Path | None, typer.Argument(help="Table that shows the metric as it is.", show_default=False)
+    ] = None,
+    metric: Annotated[str | None, typer.Option(metavar="COL|NUM/DEN", help="The metric in TABLE.")] = None,
+    covariate: Annotated[list[str] | None, typer.Option(help="Column of TABLE known before the start (CUPED).")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Column of TABLE with the household.")] = None,
+    baseline: Annotated[float | None, typer.Option(help="The control's rate (0.05) or, with --std, mean.")] = None,
+    std: Annotated[float | None, typer.Option(help="Standard deviation of a metric that is a mean.")] = None,
+    rho: Annotated[float, typer.Option(help="Correlation of the metric with a covariate (CUPED).")] = 0.0,
+    design_effect: Annotated[float, typer.Option(help="By how much clusters inflate the variance.")] = 1.0,
+    mde: Annotated[
+        float | None, typer.Option(help="Difference to find, in the metric's unit (0.01 = 1 point).")
+    ] = None,
+    lift: Annotated[
+        float | None, typer.Option(help="Difference to find, relative to the baseline (0.1 = 10%).")
+    ] = None,
+    units: Annotated[int | None, typer.Option(help="Units per arm at hand: what lift can be told?")] = None,
+    daily: Annotated[float | None, typer.Option(help="Units a day, all arms together.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days at hand, with --daily: what lift can be told?")] = None,
+    arms: Annotated[int, typer.Option(help="Arms with the control.")] = 2,
+    power: Annotated[float, typer.Option(help="Chance to see the difference when it is there.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="Chance of a false alarm, over all arms.")] = 0.05,
+    json: JsonFile = None,
+) -> None:
+    """How many units an experiment needs, how long it runs, or how small a lift it can tell.
+
+    Example: rapport plan --baseline 0.05 --lift 0.1 --daily 2000
+
+    Example: rapport plan hillstrom.csv.gz --metric spend --covariate history --units 20000
+    """
+    from experiments.planning import Design
+
+    known = _known(table, metric, covariate or [], cluster, baseline, std, rho, design_effect)
+    designs = [
+        Design(**{**known, "variance_kept": kept}, arms=arms, power=power, alpha=alpha, looking=looking)
+        for kept in dict.fromkeys((1.0, known["variance_kept"]))
+        for looking in (False, True)
+    ]
+    wanted = _wanted(designs[0], mde, lift)
+    available = _available(units, daily, days, arms)
+    _check(wanted, available)
+    rows = list(_sizes(designs, wanted, daily)) if wanted is not None else list(_lifts(designs, available or 0.0))
+    write_json(json, {"baseline": known["baseline"], "std": known["std"], "plans": rows})
+    _show(designs[0], rows, wanted)
+
+
+def _known(
+    table: Path | None,
+    metric: str | None,
+    covariates: list[str],
+    cluster: str | None,
+    baseline: float | None,
+    std: float | None,
+    rho: float,
+    design_effect: float,
+) -> dict[str, Any]:
+    """The metric as it is: measured in the table, or told in numbers."""
+    from experiments.planning import measured
+    from features.errors import InputError
+    from features.tables import read_table
+
+    if table is not None and metric is not None:
+        found = measured(read_table(table), metric=metric, covariates=covariates, cluster=cluster)
+        return {
+            "baseline": found.baseline,
+            "std": found.std,
+            "variance_kept": found.variance_kept,
+            "design_effect": found.design_effect,
+        }
+    if baseline is None or table is not None or metric is not None:
+        raise InputError(
+            "the metric as it is today isn't known",
+            got="a table without --metric" if table else "a metric without a table" if metric else "no --baseline",
+            do="pass TABLE with --metric, or --baseline (and --std for a mean)",
+        )
+    if not -1 < rho < 1:
+        raise InputError("rho is out of range", got=str(rho), do="pass a correlation between -1 and 1")
+    return {"baseline": baseline, "std": std, "variance_kept": 1 - rho**2, "design_effect": design_effect}
+
+
+def _wanted(design: Design, mde: float | None, lift: float | None) -> float | None:
+    from features.errors import InputError
+
+    if mde is not None and lift is not None:
+        raise InputError("the difference is given twice", got=f"--mde {mde:g} and --lift {lift:g}", do="pass one")
+    return mde if lift is None else lift * abs(design.baseline)
+
+
+def _available(units: int | None, daily: float | None, days: float | None, arms: int) -> float | None:
+    if units is not None:
+        return units
+    return daily * days / arms if daily is not None and days is not None else None
+
+
+def _check(wanted: float | None, available: float | None) -> None:
+    from features.errors import InputError
+
+    if (wanted is None) == (available is None):
+        raise InputError(
+            "it isn't clear what to plan",
+            got="neither a difference nor units" if wanted is None else "both a difference and units",
+            do="pass --lift or --mde for the size, or --units (or --daily with --days) for the lift that can be told",
+        )
+
+
+def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterator[dict[str, Any]]:
+    from experiments.planning import days, sample_size
+
+    for design in designs:
+        units = sample_size(design, wanted)
+        yield {
+            **_facts(design),
+            "difference": wanted,
+            "lift": wanted / abs(design.baseline) if design.baseline else None,
+            "units_per_arm": units,
+            "units": units * design.arms,
+            "days": days(units, arms=design.arms, daily=daily) if daily is not None else None,
+        }
+
+
+def _lifts(designs: list[Design], available: float) -> Iterator[dict[str, Any]]:
+    from experiments.planning import detectable
+
+    for design in designs:
+        difference = detectable(design, available)
+        yield {
+            **_facts(design),
+            "difference": difference,
+            "lift": difference / abs(design.baseline) if design.baseline else None,
+            "units_per_arm": int(available),
+            "units": int(available * design.arms),
+            "days": None,
+        }
+
+
+def _facts(design: Design) -> dict[str, Any]:
+    return {
+        "looks": "any" if design.looking else "one",
+        "variance_kept": design.variance_kept,
+        "design_effect": design.design_effect,
+        "arms": design.arms,
+        "power": design.power,
+        "alpha": design.alpha,
+    }
+
+
+def _show(design: Design, rows: list[dict[str, Any]], wanted: float | None) -> None:
+    rate = design.std is None
+    today = f"{design.baseline:.2%}" if rate else f"{design.baseline:,.6g} (standard deviation {design.std:,.6g})"
+    first = rows[0]
+    change = f"{_difference(first['difference'], rate)} ({_lift(first['lift'])})"
+    if wanted is None:
+        text = f"With {first['units_per_arm']:,} units in each of {design.arms} arms you can tell {change} from {today}"
+    else:
+        text = f"To tell {change} from {today} you need {first['units_per_arm']:,} units in each of {design.arms} arms"
+    say(f"{text}, {design.power:.0%} sure to see it.", style="bold")
+    say("")
+    print_table(
+        "plans, by when you may look",
+        ("looks", "variance left", "units per arm", "all units", "difference", "lift", "days"),
+        [
+            (
+                row["looks"],
+                f"{row['variance_kept']:.1%}",
+                f"{row['units_per_arm']:,}",
+                f"{row['units']:,}",
+                _difference(row["difference"], rate),
+                _lift(row["lift"]),
+                "" if row["days"] is None else f"{row['days']:,}",
+            )
+            for row in rows
+        ],
+    )
+    say(
+        f"Two-sided at {design.alpha:g} over all arms; design effect {design.design_effect:.3g}. "
+        "Variance left is what covariates leave (CUPED). To look at any time takes more units, but may end much sooner: "
+        "pass all units to analyze as --expected. Run whole weeks.",
+        style="dim",
+    )
+
+
+def _difference(difference: float, rate: bool) -> str:
+    if difference == float("inf"):
+        return "none"
+    return f"{100 * difference:+,.3g} points" if rate else f"{difference:+,.4g}"
+
+
+def _lift(lift: float | None) -> str:
+    return "" if lift is None or lift == float("inf") else f"{lift:+.1%}"
