@@ -19,11 +19,11 @@ import numpy as np
 
 from experiments.assignment import uniform
 from experiments.policies import (
+    AnyPolicy,
     Choice,
     Few,
     LinearThompson,
     Nothing,
-    Policy,
     RandomEligible,
     Segment,
     Static,
@@ -43,7 +43,7 @@ _TOLERANCE = 1e-6  # of the sum of a policy's probabilities
 _WITHOUT_VALUES = (Nothing, RandomEligible, Static, Segment, Few, Thompson, LinearThompson)
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     """Who is to be contacted, when and where: the question that a decision answers.
 
     ``channel`` and ``placement`` restrict the candidates, ``time_zone`` is the customer's, ``segment`` the marketers'.
@@ -63,7 +63,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     time_zone: str | None = None
     segment: str | None = None
 
-    @property
+    @cached_property
     def decision_id(self) -> str:
         """The decision's id: a hash of customer, moment, place and seed, so that a retry can't become another one."""
         parts = (self.customer_id, self.moment.isoformat(), self.seed, self.channel or "", self.placement or "")
@@ -76,12 +76,12 @@ class Assignment:
 
     experiment: str
     arm: str
-    policy: Policy
+    policy: AnyPolicy
     version: str
 
     @cached_property
     def needs_values(self) -> bool:
-        """Whether the policy ranks by the model's values; a policy that isn't known is taken to."""
+        """Whether the policy ranks by the model's values."""
         return not isinstance(self.policy, _WITHOUT_VALUES)
 
 

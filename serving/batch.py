@@ -1,0 +1,127 @@
+"""Decisions for a whole customer base: scored together, decided one by one by the same function as a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import repeat
+
+import numpy as np
+import pyarrow as pa
+
+from features.errors import InputError
+from features.facts import TIMESTAMP
+from features.tables import require_column
+from serving.conditions import Row
+from serving.contact_policy import utc
+from serving.decision import Ask, Decision
+from serving.desk import Case, Conflict, Desk
+from serving.reasons import Reason
+
+DECISIONS = pa.schema(
+    [
+        ("decision_id", pa.string()),
+        ("customer_id", pa.string()),
+        ("household_id", pa.string()),
+        ("decided_at", TIMESTAMP),
+        ("experiment", pa.string()),
+        ("arm", pa.string()),
+        ("action", pa.string()),
+        ("offer_id", pa.string()),
+        ("channel", pa.string()),
+        ("probability", pa.float64()),
+        ("source", pa.string()),
+        ("degraded", pa.bool_()),
+        ("contact_cost", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
+"""The decisions as ``experiments`` reads them; one row each. ``contact_cost`` is in cents."""
+
+_CHUNK = 20_000
+_OF_ASK = ("household_id", "time_zone", "segment")
+
+
+def decide_all(
+    customers: pa.Table,
+    *,
+    desk: Desk,
+    at: datetime,
+    seed: str,
+    values: np.ndarray | None,
+    chunk: int = _CHUNK,
+    progress: Callable[[int], None] | None = None,
+) -> pa.Table:
+    """Decide for each row of ``customers`` at the moment ``at`` and return the decisions, in the same order.
+
+    Each chunk is one transaction of the ledger. A customer who was decided on before with the same moment and seed
+    gets the recorded decision again, so a run that was interrupted is simply run anew.
+
+    Parameters
+    ----------
+    customers: ``customer_id``, a column per feature of the desk's rules, and optionally ``household_id``,
+        ``time_zone`` and ``segment``.
+    values: expected incremental profit in cents, float64 (rows, actions), as a :class:`serving.scoring.Scorer` gives
+        it; None when the model can't be read, which makes ranking policies fall back on the static contact.
+    progress: called with the number of rows that were decided after each chunk.
+
+    Raises
+    ------
+    InputError
+        When a column is missing, or ``values`` has another shape.
+    """
+    require_column(customers, "customer_id")
+    shape = (customers.num_rows, len(desk.rules.actions))
+    if values is not None and values.shape != shape:
+        raise InputError("the values don't fit", got=f"shape {values.shape}", do=f"pass (customers, actions) = {shape}")
+    tables = []
+    for start in range(0, customers.num_rows, chunk):
+        part = customers.slice(start, chunk)
+        cases = _cases(part, desk, at=utc(at), seed=seed, values=None if values is None else values[start:])
+        tables.append(decision_table([each for each in desk.decide(cases) if not isinstance(each, Conflict)]))
+        if progress is not None:
+            progress(start + part.num_rows)
+    return pa.concat_tables(tables) if tables else DECISIONS.empty_table()
+
+
+def decision_table(decisions: Sequence[Decision]) -> pa.Table:
+    """Decisions as a table with the columns of :data:`DECISIONS`.
+
+    >>> decision_table([]).column_names[:2]
+    ['decision_id', 'customer_id']
+    """
+    codes = {int(reason): reason.code for reason in Reason}
+    columns = {
+        "decision_id": [each.decision_id for each in decisions],
+        "customer_id": [each.ask.customer_id for each in decisions],
+        "household_id": [each.ask.household_id for each in decisions],
+        "decided_at": [each.ask.moment for each in decisions],
+        "reason": [codes[each.reason] for each in decisions],
+    }
+    for name in DECISIONS.names:
+        if name not in columns:
+            columns[name] = [getattr(each, name) for each in decisions]
+    return pa.table(columns, schema=DECISIONS)
+
+
+def rows_of(table: pa.Table, names: Sequence[str]) -> Iterator[Row]:
+    """The rows of the feature columns ``names``."""
+    if not names:
+        return iter([()] * table.num_rows)
+    for name in names:
+        require_column(table, name)
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def _cases(part: pa.Table, desk: Desk, *, at: datetime, seed: str, values: np.ndarray | None) -> list[Case]:
+    told = {name: part[name].to_pylist() for name in _OF_ASK if name in part.column_names}
+    asks = [
+        Ask(customer_id=customer_id, moment=at, seed=seed, **{name: told[name][place] for name in told})
+        for place, customer_id in enumerate(part["customer_id"].to_pylist())
+    ]
+    rows = rows_of(part, desk.rules.book.feature_names)
+    each_values = repeat(None, len(asks)) if values is None else values[: len(asks)]
+    return [
+        Case(ask=ask, assignment=assignment, row=row, values=own)
+        for ask, assignment, row, own in zip(asks, desk.trial.assignments_of(asks), rows, each_values, strict=True)
+    ]
