@@ -1,152 +1,105 @@
-"""What a feature is: declared once, computed the same way offline and online."""
+"""A set of declared features: their names, their fingerprint, and their values offline and online."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from features.errors import InputError, unknown
-
-Aggregate = Literal["count", "sum", "distinct", "seconds_since_last", "seconds_since_first", "latest"]
-
-#: What a whole number looks like in a profile value.
-WHOLE_NUMBER = r"-?[0-9]{1,18}"
-
-_UNITS: Mapping[Aggregate, str] = {
-    "count": "events",
-    "sum": "cents",
-    "distinct": "values",
-    "seconds_since_last": "seconds",
-    "seconds_since_first": "seconds",
-    "latest": "",
-}
-_NAME = r"[a-z][a-z0-9_]{0,62}"
-_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
-_FILTERS = ("kind", "channel", "item", "category", "source")
-_OF: Mapping[Aggregate, tuple[str, ...]] = {"sum": ("amount", "quantity"), "distinct": ("item", "category", "channel")}
+from features.configuration import read_config
+from features.errors import InputError, listed, unknown
+from features.facts import CustomerFacts
+from features.feature import Column, Feature
+from features.history import History
+from features.online import OnlinePlan, Value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One declared feature: a column for each of its windows, or one column when it has none.
+class FeatureSet:
+    """Declared columns of features, in order.
 
-    Parameters
-    ----------
-    name: lower case; the columns are ``<name>_<window>``, or ``name`` alone without windows.
-    aggregate: over the facts known before the moment asked for:
-        ``count`` events; ``sum`` of a column (missing values count as nothing, no event gives 0);
-        ``distinct`` values of a column; whole ``seconds_since_last`` or ``seconds_since_first`` event (null: none);
-        ``latest`` value of a profile attribute (null without one).
-    where: equality with, or membership in, values of the columns kind, channel, item, category, source.
-    of: the column that is summed (amount, quantity) or whose values are counted (item, category, channel), or the
-        profile attribute of ``latest``.
-    windows: such as ``30m``, ``12h``, ``7d``; a window covers ``[as_of - window, as_of)``. Without any: all history.
-    integer: for ``latest``: the value as a whole number, null where it is none.
-    meaning, unit, purpose: for people, and (purpose) for consent.
+    ``offline`` gives them for the rows of a spine from the history, ``online`` for one customer from facts in
+    memory: the same values, to the last digit.
 
-    >>> Feature(name="purchases", where={"kind": "purchase"}, windows=("30d",), meaning="purchases").columns[0].name
-    'purchases_30d'
+    >>> features = FeatureSet.of(Feature(name="visits", where={"kind": "visit"}, windows=("7d", "30d")))
+    >>> features.names
+    ('visits_7d', 'visits_30d')
+    >>> features.online(CustomerFacts(customer_id="anna"), datetime(2024, 5, 1))
+    {'visits_7d': 0, 'visits_30d': 0}
     """
 
-    name: str
-    aggregate: Aggregate = "count"
-    where: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    of: str | None = None
-    windows: tuple[str, ...] = ()
-    integer: bool = False
-    meaning: str = ""
-    unit: str = ""
-    purpose: str = "personalization"
+    columns: tuple[Column, ...]
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(_NAME, self.name):
+        twice = sorted(name for name, times in Counter(each.name for each in self.columns).items() if times > 1)
+        declared = {each.feature.name: each.feature for each in self.columns}
+        twice += sorted({each.feature.name for each in self.columns if declared[each.feature.name] != each.feature})
+        if twice:
             raise InputError(
-                "the name of a feature must be lower case", got=repr(self.name), do="use a-z, 0-9 and _ (at most 63)"
-            )
-        for window in self.windows:
-            micros_of(window)
-        for column in self.where:
-            if column not in _FILTERS:
-                raise unknown("column to filter by", column, _FILTERS)
-        self._check_of()
-
-    def _check_of(self) -> None:
-        if self.aggregate == "latest":
-            if not self.of or self.windows or self.where:
-                raise InputError(
-                    f"feature {self.name!r} takes the latest value of a profile attribute",
-                    got=f"of = {self.of!r}, windows = {self.windows}, where = {dict(self.where)}",
-                    do="name the attribute in 'of'; windows and filters do not apply",
-                )
-            return
-        allowed = _OF.get(self.aggregate, (None,))
-        if self.of not in allowed:
-            raise InputError(
-                f"feature {self.name!r} can't be a {self.aggregate} of that column",
-                got=f"of = {self.of!r}",
-                do=f"use of = {' or '.join(map(repr, allowed))}" if allowed != (None,) else "leave 'of' out",
+                "two features have the same name", got=listed(dict.fromkeys(twice)), do="rename one of them"
             )
 
-    @property
-    def filters(self) -> dict[str, tuple[str, ...]]:
-        """``where`` with every value as a sorted tuple."""
-        return {
-            column: (values,) if isinstance(values, str) else tuple(sorted(set(values)))
-            for column, values in sorted(self.where.items())
-        }
+    @classmethod
+    def of(cls, *features: Feature) -> FeatureSet:
+        """The set of all columns of ``features``."""
+        return cls(columns=tuple(column for feature in features for column in feature.columns))
+
+    @classmethod
+    def from_config(cls, tables: Iterable[Mapping[str, Any]]) -> FeatureSet:
+        """The set that a project declares in its ``[[feature]]`` tables, whose keys are Feature's parameters."""
+        return cls.of(*(read_config(table, Feature, what=f"feature {table.get('name', '?')!r}") for table in tables))
+
+    def extended(self, tables: Iterable[Mapping[str, Any]]) -> FeatureSet:
+        """This set and, after it, the features that a project declares itself."""
+        return self + FeatureSet.from_config(tables)
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns of this feature, shortest window first."""
-        if not self.windows:
-            return (Column(name=self.name, feature=self, window=None),)
-        ordered = sorted(set(self.windows), key=micros_of)
-        return tuple(Column(name=f"{self.name}_{window}", feature=self, window=window) for window in ordered)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One column of features: a feature over one window (None: all history)."""
-
-    name: str
-    feature: Feature
-    window: str | None
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(each.name for each in self.columns)
 
     @property
-    def micros(self) -> int | None:
-        """Length of the window in microseconds."""
-        return None if self.window is None else micros_of(self.window)
+    def schema(self) -> pa.Schema:
+        """Arrow types of the columns: int64, or string for attributes."""
+        return pa.schema([(each.name, each.type) for each in self.columns])
 
-    @property
-    def type(self) -> pa.DataType:
-        """Arrow type: int64, or string for the latest value of an attribute that is no whole number."""
-        text = self.feature.aggregate == "latest" and not self.feature.integer
-        return pa.string() if text else pa.int64()
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of all that determines the values, as hex; what a model was trained on must match it."""
+        return hashlib.sha256(msgspec.json.encode([each.calculation for each in self.columns])).hexdigest()
 
-    @property
-    def unit(self) -> str:
-        """The unit as declared, else the one that follows from the aggregate."""
-        fallback = self.feature.of or "" if self.feature.of in ("quantity",) else _UNITS[self.feature.aggregate]
-        return self.feature.unit or fallback
+    def select(self, names: Iterable[str]) -> FeatureSet:
+        """The columns called ``names``, in that order."""
+        known = {each.name: each for each in self.columns}
+        wanted = tuple(names)
+        for name in wanted:
+            if name not in known:
+                raise unknown("feature", name, known)
+        return FeatureSet(columns=tuple(known[name] for name in wanted))
 
-    @property
-    def calculation(self) -> tuple[object, ...]:
-        """What determines the values; names for people are no part of it."""
-        each = self.feature
-        return (self.name, each.aggregate, sorted(each.filters.items()), each.of, self.micros, each.integer)
+    def __add__(self, other: FeatureSet) -> FeatureSet:
+        return FeatureSet(columns=self.columns + other.columns)
 
+    def offline(self, history: History, spine: pa.Table) -> pa.Table:
+        """``spine`` (columns ``customer_id``, ``as_of``, any others) with the features added: same rows, same order.
 
-def micros_of(window: str) -> int:
-    """Microseconds of a window such as ``30m``, ``12h`` or ``7d``.
+        Each row sees the facts whose ``occurred_at`` and ``recorded_at`` are both strictly before its ``as_of``.
+        """
+        from features.offline import offline  # Ibis is not wanted where decisions are served
 
-    >>> micros_of("7d")
-    604800000000
-    """
-    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", window)
-    if match is None:
-        raise InputError("a window must be a number and m, h or d", got=repr(window), do="write 30m, 12h or 7d")
-    return int(match[1]) * _SECONDS[match[2]] * 1_000_000
+        return offline(self.columns, history, spine)
+
+    def online(self, facts: CustomerFacts, as_of: datetime) -> dict[str, Value]:
+        """The features of one customer as of a moment (naive: UTC), from that customer's facts."""
+        return self._plan.evaluate(facts, as_of)
+
+    @cached_property
+    def _plan(self) -> OnlinePlan:
+        return OnlinePlan(self.columns)

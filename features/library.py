@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from features.declaration import Feature
-from features.featureset import FeatureSet
+from features.declaration import FeatureSet
+from features.feature import Feature
 
 _LONG = ("7d", "30d", "90d", "365d")
 _SHORT = ("30d", "90d")

@@ -8,7 +8,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.declaration import Column
+from features.feature import Column
 from features.history import History
 from features.query import BITS, FactTables, compile_features
 from features.spine import refuse_clash, spine_keys

@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from features.declaration import WHOLE_NUMBER, Aggregate, Column
 from features.facts import CustomerFacts, Event, ProfileFact, micros
+from features.feature import WHOLE_NUMBER, Aggregate, Column
 
 Value = int | str | None
 

@@ -16,7 +16,7 @@ from operator import and_
 import ibis
 import ibis.expr.types as ir
 
-from features.declaration import WHOLE_NUMBER, Column, Feature
+from features.feature import WHOLE_NUMBER, Column, Feature
 
 #: Bits of one band of a packed count. More events than that in one row would run over into the next band.
 BITS = 21

@@ -1,0 +1,182 @@
+"""What a source is: a file of some system, and which of its columns becomes which column of a fact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from features.configuration import read_config
+from features.errors import InputError, unknown
+from features.facts import EVENTS, ID_PATTERN, ITEMS, PROFILE
+from features.feature import micros_of
+
+Rows = Literal["events", "profile", "items"]
+Unit = Literal["milliseconds", "seconds", "minutes", "hours", "days"]
+
+#: Columns of a fact that a mapping can fill, by kind of row; ``source`` is always the source's name.
+TARGETS: Mapping[Rows, tuple[str, ...]] = {
+    "events": tuple(name for name in EVENTS.names if name != "source"),
+    "profile": tuple(name for name in PROFILE.names if name != "source"),
+    "items": tuple(name for name in ITEMS.names if name != "source"),
+}
+_NEEDED: Mapping[Rows, tuple[str, ...]] = {
+    "events": ("customer_id", "kind", "occurred_at"),
+    "profile": ("customer_id", "occurred_at"),
+    "items": ("item", "occurred_at"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """How one column of a fact is made from a row of the file.
+
+    Parameters
+    ----------
+    column: a column, a dotted path into nested values (``"value.offer id"``), or several, the first present one counts.
+    constant: the same text for every row instead.
+    values: what each text of the column stands for; a text that is not listed makes the row bad, unless ``otherwise``
+        says what it stands for.
+    missing: texts that mean "not known" (the empty text always does).
+    format: for times, how a text is written, as in ``"%Y%m%d"``; several are tried in turn. Without: ISO 8601.
+    number_of, since: for times that are a number of hours, seconds, ... since a moment (without: since 1970).
+    zone: time zone of times that name none; without it the source's.
+    unit: for amounts, ``currency`` (12.30, becomes 1230 cents, half a cent away from zero) or ``cents``.
+    decimal: for amounts, the decimal mark; with ``","`` a point groups thousands.
+
+    >>> Field(column="event", values={"transaction": "purchase"}).paths
+    ('event',)
+    """
+
+    column: str | tuple[str, ...] = ()
+    constant: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str | None = None
+    missing: tuple[str, ...] = ()
+    format: str | tuple[str, ...] = ()
+    number_of: Unit | None = None
+    since: str = "1970-01-01T00:00:00Z"
+    zone: str = ""
+    unit: Literal["currency", "cents"] = "currency"
+    decimal: Literal[".", ","] = "."
+
+    def __post_init__(self) -> None:
+        if bool(self.paths) == (self.constant is not None):
+            raise InputError(
+                "a mapped field takes either a column or a constant",
+                got=f"column = {self.column!r}, constant = {self.constant!r}",
+                do="give one of the two",
+            )
+        if self.zone:
+            _check_zone(self.zone)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The columns or paths, in the order they are tried."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats, in the order they are tried."""
+        return (self.format,) if isinstance(self.format, str) else self.format
+
+
+Mapped = str | tuple[str, ...] | Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One ``[[source]]`` of a project: files, and the mapping of their columns.
+
+    Parameters
+    ----------
+    name: an id; it becomes the ``source`` of the facts.
+    file: a file or a pattern (``exports/*.csv.gz``), relative to the folder of the data.
+    rows: whether a row is an event, or tells attributes of a customer (profile) or of an offer or product (items).
+    columns: column of the fact -> column of the file, list of columns, or Field.
+    attributes: for profile and items: wide columns, each an attribute, as a list of columns or attribute -> Field.
+        Without them ``columns`` maps ``attribute`` and ``value``.
+    zone: time zone of times that name none.
+    delay: how long after it happened a fact was known, where ``recorded_at`` is not mapped (``"6h"``; else at once).
+    delimiter, encoding: of text files; the delimiter is found from the header line, the encoding is UTF-8.
+
+    >>> Source(name="till", file="till.csv", rows="events",
+    ...        columns={"customer_id": "card", "kind": Field(constant="purchase"), "occurred_at": "time"}).name
+    'till'
+    """
+
+    name: str
+    file: str
+    rows: Rows
+    columns: Mapping[str, Mapped]
+    attributes: tuple[str, ...] | Mapping[str, Mapped] = ()
+    zone: str = "UTC"
+    delay: str = ""
+    delimiter: str = ""
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(ID_PATTERN, self.name):
+            raise InputError(
+                "the name of a source must be an id", got=repr(self.name), do="use letters, digits, _ and -"
+            )
+        for name in self.columns:
+            if name not in TARGETS[self.rows]:
+                raise unknown(f"column of {self.rows}", name, TARGETS[self.rows])
+        self._check_needed()
+        _check_zone(self.zone)
+        if self.delay:
+            micros_of(self.delay)
+        if len(self.delimiter) > 1:
+            raise InputError("a delimiter is one character", got=repr(self.delimiter), do="leave it out")
+
+    def _check_needed(self) -> None:
+        needed = list(_NEEDED[self.rows])
+        if self.rows != "events" and not self.attributes:
+            needed += ["attribute", "value"]
+        absent = [name for name in needed if name not in self.columns]
+        if absent:
+            raise InputError(
+                f"source {self.name!r} does not map {' and '.join(absent)}",
+                got=f"a mapping of {', '.join(self.columns) or 'nothing'}",
+                do=f"add {absent[0]} = ... under [source.columns]",
+            )
+        if self.rows == "events" and self.attributes:
+            raise InputError("events have no attributes", got=f"source {self.name!r}", do="use rows = 'profile'")
+
+    @classmethod
+    def from_config(cls, table: Mapping[str, Any]) -> Source:
+        """The source that a ``[[source]]`` table declares; an unknown key is an error that names the near ones."""
+        inner = dict(table)
+        for part in ("columns", "attributes"):
+            if isinstance(table.get(part), Mapping):
+                inner[part] = {
+                    name: read_config(value, Field, what="field") if isinstance(value, Mapping) else value
+                    for name, value in table[part].items()
+                }
+        return read_config(inner, cls, what=f"source {table.get('name', '?')!r}")
+
+    @property
+    def mapped(self) -> dict[str, Field]:
+        """Column of the fact -> field."""
+        return {name: _field(value) for name, value in self.columns.items()}
+
+    @property
+    def mapped_attributes(self) -> dict[str, Field]:
+        """Attribute -> field; a listed column is called as the last part of its path."""
+        if isinstance(self.attributes, Mapping):
+            return {name: _field(value) for name, value in self.attributes.items()}
+        return {name.rpartition(".")[2]: Field(column=name) for name in self.attributes}
+
+
+def _field(value: Mapped) -> Field:
+    return value if isinstance(value, Field) else Field(column=value)
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (ValueError, OSError) as error:
+        raise InputError("unknown time zone", got=repr(zone), do="use a name such as Europe/Berlin or UTC") from error
