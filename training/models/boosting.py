@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm as lgb
@@ -43,7 +44,23 @@ def trees(
     return lgb.train(together, data, num_boost_round=rounds)
 
 
-def rounds_by_folds(
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Boosters of a cross-validation, one a fold, and the number of trees at which their mean loss was least."""
+
+    boosters: tuple[lgb.Booster, ...]
+    folds: tuple[Fold, ...]
+    rounds: int
+
+    def held_out(self, rows: np.ndarray) -> np.ndarray:
+        """Raw score (rows,) of each row from the booster that did not see it; NaN for rows in no fold."""
+        scores = np.full(len(rows), np.nan)
+        for booster, (_, test) in zip(self.boosters, self.folds, strict=True):
+            scores[test] = booster.predict(rows[test], raw_score=True, num_iteration=self.rounds)
+        return scores
+
+
+def cross_validate(
     rows: np.ndarray,
     target: np.ndarray,
     *,
@@ -54,18 +71,13 @@ def rounds_by_folds(
     categorical: Sequence[int] = (),
     weight: np.ndarray | None = None,
     watch: Callable[[int, float], None] | None = None,
-) -> tuple[int, np.ndarray]:
-    """The number of trees with the least mean loss over ``folds``, and what the held-out rows scored with it.
+) -> Folded:
+    """Grow a booster for each of ``folds`` until their mean loss on the held-out rows stops falling.
 
     Parameters
     ----------
-    most: the most rounds; training stops ``patience`` rounds after the best.
+    most: the most rounds; training stops ``patience`` rounds after the best, and at least one round counts.
     watch: called with (round, mean loss) after each round; what it raises ends the training (Optuna's pruning).
-
-    Returns
-    -------
-    rounds: at least 1.
-    held_out: (rows,) raw score of each row from the booster that did not see it; NaN for rows in no fold.
     """
     together = {**FIXED, **params}
     data = lgb.Dataset(rows, target, weight=weight, categorical_feature=list(categorical), params=together)
@@ -82,11 +94,7 @@ def rounds_by_folds(
         return_cvbooster=True,
         callbacks=[tell, lgb.early_stopping(patience, verbose=False)],
     )["cvbooster"]
-    rounds = max(1, int(found.best_iteration))
-    held_out = np.full(len(target), np.nan)
-    for booster, (_, test) in zip(found.boosters, folds, strict=True):
-        held_out[test] = booster.predict(rows[test], raw_score=True, num_iteration=rounds)
-    return rounds, held_out
+    return Folded(boosters=tuple(found.boosters), folds=tuple(folds), rounds=max(1, int(found.best_iteration)))
 
 
 def as_text(booster: lgb.Booster) -> str:

@@ -96,7 +96,7 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             )
         self.encoder_ = TableEncoder.fit(frame)
         rows = self.encoder_.encode(frame)
-        self.rounds_, held_out = boosting.rounds_by_folds(
+        folded = boosting.cross_validate(
             rows,
             target,
             params=self.lightgbm_params(len(rows)),
@@ -106,7 +106,8 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             categorical=self.encoder_.categorical,
             weight=sample_weight,
         )
-        self.calibration_ = Calibration.fit(held_out, target)
+        self.rounds_ = folded.rounds
+        self.calibration_ = Calibration.fit(folded.held_out(rows), target)
         self.booster_ = self._reread(
             boosting.trees(
                 rows,
