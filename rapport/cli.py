@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rapport.commands.analyze import analyze
+from rapport.commands.init import init
 from rapport.commands.ladder import ladder
 from rapport.commands.plan import plan
 from rapport.terminal import run
@@ -25,6 +26,7 @@ def rapport() -> None:
 
 
 app.command()(analyze)
+app.command()(init)
 app.command()(ladder)
 app.command()(plan)
 

@@ -1,0 +1,184 @@
+"""The project folder: what a company writes down, and where Rapport keeps what it makes of it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from experiments.design import Experiment, load_experiment
+from features.configuration import read_config
+from features.declaration import FeatureSet
+from features.errors import InputError, unknown
+from features.history import History
+from features.library import standard_features
+from features.sources import Source
+from features.tracking import TrackingStore
+from serving.catalogue import Catalogue, from_toml
+from serving.contact_policy import ContactPolicy
+from serving.scenarios import Scenarios
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who the project belongs to.
+
+    Parameters
+    ----------
+    name: the company or brand, as reports show it.
+    currency: ISO code of all money.
+    margin: share of a purchase's amount that is earned, before discounts and contact costs.
+    """
+
+    name: str
+    currency: str = "EUR"
+    margin: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What the standard features count by: the company's channels and product categories."""
+
+    channels: tuple[str, ...] = ("web", "email", "mail", "call", "store")
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """What counts as the response to a contact: one of these event kinds within the window after it."""
+
+    kinds: tuple[str, ...] = ("purchase",)
+    window_days: float = 7.0
+    delay_days: float = 0.0
+    same_item: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What ``rapport.toml`` says."""
+
+    project: Identity
+    features: Vocabulary = Vocabulary()
+    response: Response = Response()
+    source: tuple[Source, ...] = ()
+    feature: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder, read when asked for.
+
+    >>> from tempfile import mkdtemp
+    >>> from rapport.init import create_project
+    >>> folder = Path(mkdtemp()) / "shop"
+    >>> _ = create_project(folder, name="Shop")
+    >>> load_project(folder).settings.project.name
+    'Shop'
+    """
+
+    root: Path
+    settings: Settings = field(repr=False)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The systems whose files are taken in."""
+        return self.settings.source
+
+    @cached_property
+    def history(self) -> History:
+        """All facts that were taken in."""
+        return History(self.root / "history")
+
+    @property
+    def quarantine(self) -> Path:
+        """Where rows that were refused are kept."""
+        return self.root / "quarantine"
+
+    @property
+    def models(self) -> Path:
+        """Where model bundles are kept."""
+        return self.root / "models"
+
+    @property
+    def ledger(self) -> Path:
+        """The database of decisions, slots and consents."""
+        return self.root / "ledger.db"
+
+    @cached_property
+    def tracking(self) -> TrackingStore:
+        """The project's MLflow store."""
+        return TrackingStore(self.root / "mlruns")
+
+    @cached_property
+    def features(self) -> FeatureSet:
+        """The standard features for the company's channels and categories, and its own."""
+        words = self.settings.features
+        standard = standard_features(channels=words.channels, categories=words.categories)
+        return standard.extended(self.settings.feature)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Offers and their treatments."""
+        return from_toml(self._read("offers.toml"), Catalogue, where="offers.toml")
+
+    @cached_property
+    def scenarios(self) -> Scenarios:
+        """Marketers' rules."""
+        return from_toml(self._read("scenarios.toml"), Scenarios, where="scenarios.toml")
+
+    @cached_property
+    def contact_policy(self) -> ContactPolicy:
+        """Limits on contacts."""
+        return from_toml(self._read("contact_policy.toml"), ContactPolicy, where="contact_policy.toml")
+
+    @cached_property
+    def experiments(self) -> dict[str, Experiment]:
+        """The designs in ``experiments/``, by key."""
+        designs = (load_experiment(path) for path in sorted((self.root / "experiments").glob("*.toml")))
+        return {design.key: design for design in designs}
+
+    def experiment(self, key: str) -> Experiment:
+        """The design of one experiment; the error names the near keys."""
+        if key not in self.experiments:
+            raise unknown("experiment", key, self.experiments, do="add it as experiments/<key>.toml")
+        return self.experiments[key]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.root / name
+        return read_toml(path) if path.exists() else {}
+
+
+def load_project(folder: str | Path = ".") -> Project:
+    """The project in ``folder``.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no valid ``rapport.toml``.
+    """
+    root = Path(folder).resolve()
+    path = root / "rapport.toml"
+    if not path.is_file():
+        raise InputError(
+            f"there is no project in {str(folder)!r}",
+            got="no file rapport.toml there",
+            do="make one with `rapport init DIR`, or name its folder with --project",
+        )
+    raw = read_toml(path)
+    parts: dict[str, Any] = {
+        name: read_config(raw.get(name, {}), kind, what=f"[{name}] of {path.name}")
+        for name, kind in (("project", Identity), ("features", Vocabulary), ("response", Response))
+        if name in raw or name == "project"
+    }
+    sources = tuple(Source.from_config(table) for table in raw.get("source", ()))
+    return Project(root, read_config({**raw, **parts, "source": sources}, Settings, what=path.name))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path.name} can't be read as TOML", got=str(error), do="mend that place") from error
