@@ -54,12 +54,24 @@ class Column:
         return np.stack([self.levels == level for level in (dummies or [0])], axis=1).astype(np.float32)
 
 
+def feature_matrix(columns: Sequence[Column], *, rows: int) -> Matrix:
+    """All columns side by side (rows, p) for models; one column of zeros when there are none."""
+    return np.hstack([column.matrix() for column in columns]) if columns else np.zeros((rows, 1), dtype=np.float32)
+
+
 def screen(
-    table: pa.Table, names: Sequence[str], *, arm: Integers, outcome: Floats, cluster: Integers | None, named: set[str]
+    table: pa.Table,
+    names: Sequence[str],
+    *,
+    outcome: Floats,
+    named: set[str],
+    arm: Integers | None = None,
+    cluster: Integers | None = None,
 ) -> tuple[list[Column], list[str]]:
     """The columns that may serve as features or segments, and notes on those left out.
 
-    ``arm`` and ``outcome`` (n,) as in ``experiments.units.Units``; ``named`` are the columns asked for by name.
+    ``outcome`` (n,); ``named`` are the columns asked for by name; ``arm`` (n,), where chance alone gave it, shows
+    what the contact moved; ``cluster`` (n,) as in ``experiments.units.Units``.
 
     Raises
     ------
@@ -88,11 +100,11 @@ def screen(
     return kept, notes
 
 
-def _suspicion(column: Column, *, arm: Integers, outcome: Floats, cluster: Integers | None) -> str | None:
+def _suspicion(column: Column, *, arm: Integers | None, outcome: Floats, cluster: Integers | None) -> str | None:
     """Why ``column`` looks as if it were measured after the contact, or None."""
     # Households share their arm and much else: one row of each keeps the test's chances true.
     first = slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
-    if _dependence(column.levels[first], arm[first]) < _CHANCE:
+    if arm is not None and _dependence(column.levels[first], arm[first]) < _CHANCE:
         return "it differs between arms that chance made equal, so it was measured after the contact"
     if column.numbers is not None and _twin(column.numbers, outcome):
         return "it is almost the outcome itself"
@@ -161,6 +173,11 @@ def _bands(numbers: Floats) -> Integers:
     codes: Integers = np.searchsorted(edges, numbers, side="left").astype(np.int64)
     codes[np.isnan(numbers)] = edges.size + 1
     return codes
+
+
+def codes_of(column: pa.ChunkedArray) -> Integers:
+    """Codes 0..k-1 (n,) of the distinct values of a column without nulls."""
+    return np.asarray(pd.factorize(column.to_pandas())[0], dtype=np.int64)
 
 
 def comparable(kind: pa.DataType) -> bool:

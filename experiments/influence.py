@@ -35,22 +35,29 @@ class Interval:
 
 
 def mean_interval(influence: Floats, *, cluster: Integers | None = None, alpha: float = 0.05) -> Interval:
-    """The mean of ``influence`` (n,) with its two-sided interval at level 1 - ``alpha``.
+    """The mean of ``influence`` (n,) or (repeats, n) with its two-sided interval at level 1 - ``alpha``.
 
     ``cluster`` (n,) holds codes 0..G-1: units of one cluster may depend on each other, clusters may not. The standard
-    error is the sandwich with the correction G / (G - 1), the quantile Student's with G - 1 degrees of freedom (Liang
-    and Zeger 1986).
+    error is the sandwich with the correction G / (G - 1), the quantile Student's with G - 1 degrees of freedom
+    (Liang and Zeger 1986). Over repeats, estimates and squared errors are averaged, never the influence values: repeats
+    see the same units, so they are no reason to believe that less is unknown.
 
     >>> mean_interval(np.array([0.0, 1.0, 0.0, 1.0])).value
     0.5
     """
-    value = float(influence.mean())
-    spread: Floats = influence - value
+    repeated = np.atleast_2d(influence)
+    value = float(repeated.mean())
+    squares = [_squared_error(each, cluster) for each in repeated]
+    groups = repeated.shape[1] if cluster is None else int(cluster.max()) + 1
+    if groups < 2:
+        return Interval(value=value, low=float("-inf"), high=float("inf"))
+    reach = float(stats.t.isf(alpha / 2, groups - 1)) * float(np.sqrt(np.mean(squares)))
+    return Interval(value=value, low=value - reach, high=value + reach)
+
+
+def _squared_error(influence: Floats, cluster: Integers | None) -> float:
+    spread: Floats = influence - influence.mean()
     if cluster is not None:
         spread = np.bincount(cluster, weights=spread).astype(np.float64)
     groups = spread.size
-    if groups < 2:
-        return Interval(value=value, low=float("-inf"), high=float("inf"))
-    error = float(np.sqrt(groups / (groups - 1) * (spread @ spread))) / influence.size
-    reach = float(stats.t.isf(alpha / 2, groups - 1)) * error
-    return Interval(value=value, low=value - reach, high=value + reach)
+    return float(groups / max(groups - 1, 1) * (spread @ spread)) / influence.size**2

@@ -19,6 +19,9 @@ from experiments.influence import Floats, Integers
 
 Matrix = npt.NDArray[np.float32]
 
+# More rows than these teach little more than they show.
+LEARN_FROM = 200_000
+
 # Below so many rows, trees find noise only.
 _BOOST_FROM = 1_000
 _PENALTIES = np.logspace(0, 7, 8)

@@ -22,33 +22,41 @@ _SAID: dict[RungName, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How amounts of the outcome are said: times ``scale``, in ``unit``.
+    """How amounts of the outcome are said: times ``scale``, in ``unit``, with ``digits`` after the point.
 
-    >>> Wording(unit="visit per 1,000 customers", scale=1000.0).amount(0.1828)
+    >>> Wording(unit="visit per 1,000 customers", scale=1000.0, digits=1).amount(0.1828)
     '182.8'
     """
 
     unit: str
     scale: float
+    digits: int
 
     @classmethod
-    def of(cls, outcome: str, values: Floats, *, costs: Floats) -> Wording:
-        """For an outcome with ``values`` (n,): a rate per 1,000 when all are 0 or 1 and contacts cost nothing."""
-        if np.isin(values, (0.0, 1.0)).all() and not costs.any():
-            return cls(unit=f"{outcome} per 1,000 customers", scale=1000.0)
-        return cls(unit=f"{outcome} per customer{', net of contact cost' if costs.any() else ''}", scale=1.0)
+    def of(cls, rungs: Sequence[Rung], *, unit: str, scale: float) -> Wording:
+        """Digits as far as the values of the rungs are known: two of the width of an interval."""
+        half = max((rung.ci_high - rung.ci_low) / 2 for rung in rungs) * scale
+        digits = 1 - int(np.floor(np.log10(half))) if 0 < half < np.inf else 2
+        return cls(unit=unit, scale=scale, digits=max(digits, 0))
 
     def amount(self, value: float) -> str:
-        """``value`` rounded to what is worth saying."""
-        said = value * self.scale
-        size = abs(said)
-        if size >= 10_000:
-            return f"{said:,.0f}"
-        return f"{said:,.1f}" if self.scale > 1 or size >= 1_000 else f"{said:,.2f}" if size >= 0.095 else f"{said:.4f}"
+        """``value`` in the unit, rounded to what is known."""
+        return f"{value * self.scale:,.{self.digits}f}".replace("-0." + "0" * self.digits, "0." + "0" * self.digits)
 
     def around(self, interval: Interval) -> str:
         """An amount with its interval, such as ``76.6 (69.9 to 83.2)``."""
         return f"{self.amount(interval.value)} ({self.amount(interval.low)} to {self.amount(interval.high)})"
+
+
+def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]:
+    """Words and scale for ``values`` (n,) of an outcome: a rate per 1,000 when all are 0 or 1 and contacts are free.
+
+    >>> unit_of("spend", np.array([0.0, 9.5]), costs=np.array([0.0, 0.1]))
+    ('spend per customer, net of contact cost', 1.0)
+    """
+    if np.isin(values, (0.0, 1.0)).all() and not costs.any():
+        return f"{outcome} per 1,000 customers", 1000.0
+    return f"{outcome} per customer{', net of contact cost' if costs.any() else ''}", 1.0
 
 
 def recommend(
@@ -73,7 +81,7 @@ def _gains(
 ) -> dict[int, Interval]:
     higher = [place for place in places if place > stand]
     return {
-        place: mean_interval(influence[:, place] - influence[:, stand], cluster=cluster, alpha=alpha / len(higher))
+        place: mean_interval(influence[..., place] - influence[..., stand], cluster=cluster, alpha=alpha / len(higher))
         for place in higher
     }
 
@@ -96,10 +104,10 @@ def _sentence(
     wording: Wording,
 ) -> str:
     here = rungs[stand]
-    value = mean_interval(influence[:, stand], cluster=cluster, alpha=alpha)
+    value = mean_interval(influence[..., stand], cluster=cluster, alpha=alpha)
     text = f"{_headline(here)}: it brings {wording.around(value)} {wording.unit}"
     if stand > places[0]:
-        lift = mean_interval(influence[:, stand] - influence[:, places[0]], cluster=cluster, alpha=alpha)
+        lift = mean_interval(influence[..., stand] - influence[..., places[0]], cluster=cluster, alpha=alpha)
         text += f", {wording.around(lift)} more than {_name(rungs[places[0]])}"
     text += "."
     gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)

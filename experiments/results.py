@@ -146,6 +146,7 @@ class Evaluation:
     estimates: tuple[Estimate, ...]
     diagnostics: Diagnostics
     refused: str | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain dictionaries and lists, with the fixed keys."""

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.columns import Column, comparable, numbers_of, screen
+from experiments.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen
 from experiments.influence import Floats, Integers
 from experiments.nuisance import Matrix
 from features.errors import InputError, listed, unknown
@@ -87,7 +87,6 @@ def read_units(
     )  # fmt: skip
     known = [column for column in columns if column.name in set(wanted)]
     candidates = [column for column in columns if column.name in set(segments)] if segments else known
-    empty: Matrix = np.zeros((codes.size, 1), dtype=np.float32)
     shares = np.bincount(codes, minlength=len(arms)) / codes.size
     return Units(
         arms=arms,
@@ -96,7 +95,7 @@ def read_units(
         cost=_per_arm(costs or {}, arms, default=np.zeros(len(arms)), what="cost"),
         chance=_chances(probabilities, arms, shares),
         cluster=groups,
-        features=np.hstack([column.matrix() for column in known]) if known else empty,
+        features=feature_matrix(known, rows=codes.size),
         segments=tuple(candidates),
         notes=(*notes, *screened),
     )
@@ -117,11 +116,6 @@ def numeric_outcome(table: pa.Table, outcome: str) -> Floats:
             f"the outcome {outcome!r} never varies", got=f"{values[0]:g} in every row", do="name an outcome that does"
         )
     return values
-
-
-def codes_of(column: pa.ChunkedArray) -> Integers:
-    """Codes 0..k-1 (n,) of the distinct values of a column without nulls."""
-    return np.asarray(pd.factorize(column.to_pandas())[0], dtype=np.int64)
 
 
 def _complete(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rapport.commands.analyze import analyze
+from rapport.commands.evaluate import evaluate
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
 from rapport.commands.plan import plan
@@ -26,6 +27,7 @@ def rapport() -> None:
 
 
 app.command()(analyze)
+app.command()(evaluate)
 app.command()(init)
 app.command()(ladder)
 app.command()(plan)

@@ -18,8 +18,12 @@ def ladder(
     arm: Annotated[str, typer.Option(help="Column of the contact that each unit got by chance.")],
     control: Annotated[str, typer.Option(help="The arm that was not contacted.")],
     outcome: Annotated[str, typer.Option(help="Column of what came of it: 0/1, a count or money.")],
-    feature: Annotated[list[str] | None, typer.Option(help="Column known before the contact [default: all].")] = None,
-    segment: Annotated[list[str] | None, typer.Option(help="Column to segment by [default: the best one].")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="Column known before the contact (all that look it, when not given).")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Column to segment by (the best one, when not given).")
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
     cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
@@ -29,8 +33,7 @@ def ladder(
 ) -> None:
     """What each step from contacting nobody to one-to-one is worth, from a randomized table, and where it stops paying.
 
-    Example: rapport ladder hillstrom.csv.gz --arm segment --control "No E-Mail" --outcome visit
-    --exclude conversion --exclude spend
+    Example: rapport ladder hillstrom.csv.gz --arm segment --control "No E-Mail" --outcome visit --exclude spend
     """
     with step("reading the table and loading the models"):
         from experiments.ladder import ladder as climb
@@ -78,7 +81,7 @@ def _show(result: Ladder, *, alpha: float) -> None:
 
     say(result.sentence, style="bold")
     say("")
-    wording = Wording(unit=result.unit, scale=result.scale)
+    wording = Wording.of(result.rungs, unit=result.unit, scale=result.scale)
     rows = []
     for rung in result.rungs:
         half = wording.amount((rung.ci_high - rung.ci_low) / 2)
