@@ -15,12 +15,15 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from experiments.influence import Floats, Integers, mean_interval
+from experiments.influence import Floats, Integers
+from experiments.live_ladder import ladder_of_arms
 from experiments.nuisance import LEARN_FROM, OutcomeModels, deal_folds
-from experiments.recommendation import Wording, recommend, unit_of
-from experiments.results import Ladder, Rung, RungName
+from experiments.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.results import Ladder, RungName
 from experiments.rungs import learn, robust_scores
 from experiments.units import Units, read_units
+
+__all__ = ["RUNGS", "cross_fit", "ladder", "ladder_of_arms"]
 
 RUNGS: tuple[RungName, ...] = get_args(RungName)
 
@@ -142,35 +145,6 @@ def _scores(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Floats
     expected = models.predict(units.features[rows])
     scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
     return scores - units.cost, expected - units.cost
-
-
-def rungs_of(
-    names: Sequence[RungName],
-    influence: Floats,
-    *,
-    shares: Floats,
-    arms: Sequence[str],
-    cluster: Integers | None,
-    alpha: float,
-) -> tuple[Rung, ...]:
-    """The records of the rungs from their influence values (..., n, rungs); gains are paired with the rung before."""
-    rungs: list[Rung] = []
-    for place, name in enumerate(names):
-        value = mean_interval(influence[..., place], cluster=cluster, alpha=alpha)
-        gain = mean_interval(influence[..., place] - influence[..., place - 1], cluster=cluster, alpha=alpha)
-        rungs.append(
-            Rung(
-                rung=name,
-                value=value.value,
-                ci_low=value.low,
-                ci_high=value.high,
-                gain=gain.value if place else None,
-                gain_ci_low=gain.low if place else None,
-                gain_ci_high=gain.high if place else None,
-                shares={arm: round(float(share), 6) for arm, share in zip(arms, shares[place], strict=True)},
-            )
-        )
-    return tuple(rungs)
 
 
 def _notes(valued: Valued, units: Units, fits: int) -> list[str]:

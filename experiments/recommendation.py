@@ -59,6 +59,35 @@ def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]
     return f"{outcome} per customer{', net of contact cost' if costs.any() else ''}", 1.0
 
 
+def rungs_of(
+    names: Sequence[RungName],
+    influence: Floats,
+    *,
+    shares: Floats,
+    arms: Sequence[str],
+    cluster: Integers | None,
+    alpha: float,
+) -> tuple[Rung, ...]:
+    """The records of the rungs from their influence values (..., n, rungs); gains are paired with the rung before."""
+    rungs: list[Rung] = []
+    for place, name in enumerate(names):
+        value = mean_interval(influence[..., place], cluster=cluster, alpha=alpha)
+        gain = mean_interval(influence[..., place] - influence[..., place - 1], cluster=cluster, alpha=alpha)
+        rungs.append(
+            Rung(
+                rung=name,
+                value=value.value,
+                ci_low=value.low,
+                ci_high=value.high,
+                gain=gain.value if place else None,
+                gain_ci_low=gain.low if place else None,
+                gain_ci_high=gain.high if place else None,
+                shares={arm: round(float(share), 6) for arm, share in zip(arms, shares[place], strict=True)},
+            )
+        )
+    return tuple(rungs)
+
+
 def recommend(
     rungs: Sequence[Rung], influence: Floats, *, cluster: Integers | None, alpha: float, wording: Wording
 ) -> tuple[RungName, str]:
@@ -121,14 +150,12 @@ def _sentence(
 
 
 def _headline(rung: Rung) -> str:
-    arm, share = max(rung.shares.items(), key=lambda each: each[1])
     if rung.rung == "nothing":
         return "Contact nobody"
-    if rung.rung == "static" and share > 0.999:
-        return f"Stop at static, {arm!r} to everybody"
     if rung.rung == "one_to_one":
         return "Go one-to-one"
-    return f"Stop at {rung.rung}, {_SAID[rung.rung]}"
+    everybody = [arm for arm, share in rung.shares.items() if share > 0.999]
+    return f"Stop at {rung.rung}, {repr(everybody[0]) + ' to everybody' if everybody else _SAID[rung.rung]}"
 
 
 def _name(rung: Rung) -> str:

@@ -71,7 +71,7 @@ def read_units(
         require_column(table, name)
     if arm == outcome:
         raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
-    table, notes = _complete(table, (arm, outcome, *([cluster] if cluster else [])))
+    table, notes = complete_rows(table, (arm, outcome, *([cluster] if cluster else [])))
     arms, codes = _arms(table, arm, control)
     response = numeric_outcome(table, outcome)
     groups = None if cluster is None else codes_of(table.column(cluster))
@@ -101,7 +101,7 @@ def read_units(
     )
 
 
-def numeric_outcome(table: pa.Table, outcome: str) -> Floats:
+def numeric_outcome(table: pa.Table, outcome: str, *, may_be_constant: bool = False) -> Floats:
     """The outcome (n,) as finite numbers that vary, or the reason why not."""
     values = numbers_of(table.column(outcome).combine_chunks())
     if values is None:
@@ -111,14 +111,15 @@ def numeric_outcome(table: pa.Table, outcome: str) -> Floats:
         )
     if not np.isfinite(values).all():
         raise InputError(f"the outcome {outcome!r} is infinite in places", got="inf", do="mend or drop those rows")
-    if values.min() == values.max():
+    if values.min() == values.max() and not may_be_constant:
         raise InputError(
             f"the outcome {outcome!r} never varies", got=f"{values[0]:g} in every row", do="name an outcome that does"
         )
     return values
 
 
-def _complete(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
+def complete_rows(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The rows in which none of ``columns`` is missing, and a note on the others."""
     keep = np.ones(table.num_rows, dtype=bool)
     for name in columns:
         keep &= ~pd.isna(table.column(name).to_pandas()).to_numpy()
