@@ -1,0 +1,31 @@
+"""The lift report: what a marketer reads to know whether it worked, how sure that is, and what it is worth."""
+
+from experiments.report.page import render
+from experiments.report.parts import (
+    AllocationPoint,
+    Change,
+    ChannelRow,
+    Driver,
+    HealthCheck,
+    LookPoint,
+    ReasonCount,
+    Report,
+    TruthRow,
+    health_checks,
+    look_points,
+)
+
+__all__ = [
+    "AllocationPoint",
+    "Change",
+    "ChannelRow",
+    "Driver",
+    "HealthCheck",
+    "LookPoint",
+    "ReasonCount",
+    "Report",
+    "TruthRow",
+    "health_checks",
+    "look_points",
+    "render",
+]

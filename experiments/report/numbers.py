@@ -1,0 +1,85 @@
+"""Every number of a report as a CSV for spreadsheets, with no cell that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+from experiments.report.parts import Report
+from experiments.report.words import tidy
+from experiments.results import MetricRow, SegmentRow
+
+_COLUMNS = (
+    "part", "name", "arm", "against", "segment", "value", "as_of", "unit", "estimate", "ci_low", "ci_high",
+    "arm_mean", "control_mean", "p_value", "adjusted_p_value", "n_arm", "n_control",
+)  # fmt: skip
+Cells = dict[str, object]
+
+
+def numbers_csv(report: Report) -> str:
+    """All numbers of ``report``, one a line; money in cents."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for cells in _lines(report):
+        writer.writerow([_safe(cells.get(column, "")) for column in _COLUMNS])
+    return out.getvalue()
+
+
+def _lines(report: Report) -> Iterator[Cells]:
+    for arm in report.analysis.arms:
+        yield {"part": "arms", "name": "customers", "arm": arm.arm, "unit": "customers", "estimate": arm.n}
+    yield from _rows("goals", report.analysis.metrics, report)
+    yield from _rows("standards", report.standards, report)
+    for row in report.analysis.segments:
+        yield {**_row("segments", row, report), "segment": row.segment, "value": row.value}
+    for point in report.looks:
+        yield {
+            "part": "looks", "name": point.metric, "arm": point.arm, "against": report.experiment.control,
+            "as_of": point.as_of.isoformat(), "estimate": point.difference, "ci_low": point.ci_low,
+            "ci_high": point.ci_high, "n_arm": point.n_arm, "n_control": point.n_control,
+        }  # fmt: skip
+    for money in report.money:
+        for name in ("units", "revenue", "returned", "margin", "discount", "contact_cost", "profit"):
+            yield {
+                "part": "money",
+                "name": name,
+                "arm": money.arm,
+                "unit": "cents",
+                "estimate": getattr(money, name),
+            } | ({"unit": "customers"} if name == "units" else {})
+    for rung in report.ladder.rungs if report.ladder else ():
+        low, high = rung.ci_low, rung.ci_high
+        yield {"part": "ladder", "name": rung.rung, "estimate": rung.value, "ci_low": low, "ci_high": high}
+    for each in report.channels:
+        yield {
+            "part": "channels", "name": each.channel, "unit": "cents per 1000 customers",
+            "estimate": each.profit_per_1000, "ci_low": each.ci_low, "ci_high": each.ci_high,
+        }  # fmt: skip
+    for reason in report.refusals:
+        yield {"part": "no contact", "name": reason.code, "unit": "decisions", "estimate": reason.count}
+
+
+def _rows(part: str, rows: Iterable[MetricRow], report: Report) -> Iterator[Cells]:
+    for row in rows:
+        yield _row(part, row, report)
+
+
+def _row(part: str, row: MetricRow | SegmentRow, report: Report) -> Cells:
+    low, high = report.interval(row)
+    money = any(each.money for each in report.experiment.measures if each.name == row.metric)
+    return {
+        "part": part, "name": row.metric, "arm": row.arm, "against": row.control,
+        "unit": "cents per customer" if money else "per customer", "estimate": row.difference, "ci_low": low,
+        "ci_high": high, "arm_mean": row.arm_mean, "control_mean": row.control_mean, "p_value": row.p_value,
+        "adjusted_p_value": row.adjusted_p_value, "n_arm": row.n_arm, "n_control": row.n_control,
+    }  # fmt: skip
+
+
+def _safe(cell: object) -> object:
+    """A cell as it may stand in a spreadsheet: text that starts like a formula gets a quote in front."""
+    if not isinstance(cell, str):
+        return cell
+    text = tidy(cell)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,0 +1,228 @@
+"""What the report says in words: the headline, the line below it, the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.design import Goal, Measure
+from experiments.report.parts import Report
+from experiments.report.words import (
+    arm_words,
+    count,
+    day,
+    difference_scale,
+    money_scale,
+    plural,
+    sentence,
+    tidy,
+)
+from experiments.results import MetricRow
+
+_DECISIONS = {
+    "roll_out": "Roll out",
+    "stop": "Stop",
+    "keep_running": "Keep running",
+    "do_not_trust": "Do not trust",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The sentence on top, the one below, and its tone: good, bad, open or red."""
+
+    text: str
+    below: str
+    tone: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What to do: its code, its word, the sentence, and what was fixed before the start, as label and text."""
+
+    code: str
+    word: str
+    sentence: str
+    criteria: tuple[tuple[str, str], ...]
+
+
+def headline(report: Report) -> Headline:
+    """What the page says first: a range in money where there is one, or that the numbers can't be trusted."""
+    row, goal = report.main, report.goal
+    if row is None or not report.trusted:
+        reds = [check.sentence for check in report.checks if check.status == "red"]
+        return Headline(
+            text="Do not trust these numbers yet",
+            below=" ".join(map(sentence, reds)) or sentence(report.analysis.verdict.sentence),
+            tone="red",
+        )
+    low, high = report.interval(row)
+    arm, control = arm_words(row.arm), arm_words(row.control)
+    name = arm[:1].upper() + arm[1:]
+    if low > 0:
+        text, tone = f"{name} {_won(report, goal, low, high)} more than {control}", "good"
+    elif high < 0:
+        text, tone = f"{name} {_won(report, goal, -high, -low)} less than {control}", "bad"
+    elif low <= high:
+        less, more = _amount(report, goal, low), _amount(report, goal, high)
+        text, tone = f"Not clear yet: between {less} less and {more} more with {arm} than with {control}", "open"
+    else:
+        text, tone = f"Too few customers yet to compare {arm} with {control}", "open"
+    return Headline(text=text, below=_below(report), tone=tone)
+
+
+def decision(report: Report) -> Decision:
+    """The decision box: the verdict of the analysis, told in this page's units."""
+    code = "do_not_trust" if not report.trusted else report.analysis.verdict.code
+    tell = {"roll_out": _roll_out, "stop": _stop, "keep_running": _keep_running, "do_not_trust": _distrust}
+    return Decision(code=code, word=_DECISIONS[code], sentence=tell[code](report), criteria=_criteria(report))
+
+
+def interval_words(report: Report) -> str:
+    """The one kind of interval on the page, and what it is valid for."""
+    sure = f"{100 * (1 - report.experiment.alpha):g}%"
+    if report.experiment.stop_rule == "anytime":
+        return f"Ranges are {sure} sure, and stay so however often this page is looked at."
+    end = report.experiment.end or report.as_of
+    early = report.as_of < end
+    return f"Ranges are {sure} sure for one look at the planned end, {day(end)}" + (
+        "; this is an earlier look, so take them as a preview." if early else "."
+    )
+
+
+def best_arm(report: Report) -> MetricRow | None:
+    """The row of the arm that raised the deciding goal most, beyond chance after correction for many looks."""
+    rows = [row for row in report.analysis.metrics if row.metric == report.goal.name]
+    sure = [row for row in rows if row.adjusted_p_value < report.experiment.alpha and row.difference > 0]
+    return max(sure, key=lambda row: row.difference, default=None)
+
+
+def span(report: Report, goal: Goal, row: MetricRow) -> str:
+    """The difference of a row as a signed range per customer."""
+    return difference_scale(goal, currency=report.currency).span(*report.interval(row), signed=True)
+
+
+def _won(report: Report, goal: Goal, low: float, high: float) -> str:
+    if goal.money:
+        scale = money_scale(report.currency)
+        return f"brought {scale.span(low * report.people, high * report.people)}"
+    return f"brought {_per_thousand(low, high)} {_noun(goal)} per 1,000 customers"
+
+
+def _amount(report: Report, goal: Goal, value: float) -> str:
+    row = report.main
+    low, high = report.interval(row) if row is not None else (0.0, 0.0)
+    spread = (high - low) / 2
+    if goal.money:
+        return money_scale(report.currency).number(abs(value) * report.people, spread=spread * report.people)
+    return f"{abs(value) * 1000:,.0f} {_noun(goal)} per 1,000 customers"
+
+
+def _per_thousand(low: float, high: float) -> str:
+    digits = 0 if high - low > 0.005 else 1
+    return f"{1000 * low:,.{digits}f} to {1000 * high:,.{digits}f}"
+
+
+def _noun(goal: Goal) -> str:
+    return f"{tidy(goal.unit) or 'response'}s"
+
+
+def _below(report: Report) -> str:
+    row, goal = report.main, report.goal
+    found = report.headline_money
+    if row is None:
+        return ""
+    texts = []
+    if goal.money:
+        each = span(report, goal, row)
+        within = plural(goal.window_days, "day")
+        texts.append(f"In {goal.words}, counted for {_audience(report)}: per customer, {each} within {within}.")
+    elif found is not None:
+        money, other = found
+        low, high = report.interval(other)
+        total = money_scale(report.currency).span(low * report.people, high * report.people, signed=True)
+        texts.append(f"In money, counted for {_audience(report)}: {total} of {money.words}.")
+    return " ".join([*texts, interval_words(report)])
+
+
+def _audience(report: Report) -> str:
+    if report.audience is not None:
+        return f"{count(report.people)} customers"
+    return f"all {count(report.people)} customers of the experiment"
+
+
+def _roll_out(report: Report) -> str:
+    best = best_arm(report)
+    if best is None:
+        return sentence(report.analysis.verdict.sentence)
+    arm, control = arm_words(best.arm), arm_words(best.control)
+    told = f"{arm} beat {control} in {report.goal.words}, by {span(report, report.goal, best)} per customer."
+    if best.arm == report.experiment.headline_arm or report.main is None:
+        return sentence(told)
+    mine = span(report, report.goal, report.main)
+    return sentence(f"{told[:-1]}, more than {arm_words(report.experiment.headline_arm)} with {mine}")
+
+
+def _stop(report: Report) -> str:
+    row = report.main
+    control = arm_words(report.experiment.control)
+    if row is None:
+        return f"No arm can still beat {control}."
+    return (
+        f"No arm can still beat {control} by enough to matter: {arm_words(row.arm)} lies at "
+        f"{span(report, report.goal, row)} per customer."
+    )
+
+
+def _keep_running(report: Report) -> str:
+    watch = [check for check in report.checks if check.status == "yellow" and check.name == "Balance of arms"]
+    if watch:
+        return sentence(watch[0].sentence)
+    best = best_arm(report)
+    harmed = [
+        row.metric.replace("_", " ")
+        for row in report.analysis.metrics
+        if best is not None and row.arm == best.arm and row.adjusted_p_value < report.experiment.alpha
+        and (row.difference > 0) == any(guard.name == row.metric for guard in report.experiment.guardrails)
+    ]  # fmt: skip
+    if best is not None and harmed:
+        return f"{sentence(arm_words(best.arm))[:-1]} is ahead, but got worse in {', '.join(harmed)}."
+    row = report.main
+    if row is None:
+        return sentence(report.analysis.verdict.sentence)
+    between = f"{span(report, report.goal, row)} per customer"
+    if report.interval(row)[0] > 0:
+        others = len({each.arm for each in report.analysis.metrics})
+        ahead = sentence(arm_words(row.arm))[:-1]
+        return f"{ahead} is ahead ({between}), but with {others} arms to choose from that is not yet sure enough."
+    return f"The range of {report.goal.words} still holds both loss and gain ({between})."
+
+
+def _distrust(report: Report) -> str:
+    reds = [sentence(check.sentence) for check in report.checks if check.status == "red"]
+    return " ".join(reds) or sentence(report.analysis.verdict.sentence)
+
+
+def _criteria(report: Report) -> tuple[tuple[str, str], ...]:
+    design, goal = report.experiment, report.goal
+    worth = f", worth acting on from {_limit(report, goal, goal.worth)} per customer" if goal.worth else ""
+    end = f" to {day(design.end)}" if design.end else ", without a planned end"
+    stop = {
+        "anytime": "may be ended at any look, with ranges that allow for it",
+        "fixed": "judged once, at the planned end",
+    }[design.stop_rule]
+    limits = "; ".join(f"{each.words} at most {_limit(report, each, each.limit)}" for each in design.guardrails)
+    rows = [
+        ("Hypothesis", sentence(design.hypothesis)),
+        ("Decides", sentence(f"{goal.words} within {plural(goal.window_days, 'day')} of assignment{worth}")),
+        ("Runs", sentence(f"{day(design.start)}{end}; {stop}")),
+        ("Must not rise", sentence(limits)),
+        (
+            "Withheld",
+            sentence(f"{100 * design.holdout_share:g}% of customers get no marketing at all, outside the arms"),
+        ),
+    ]
+    return tuple(row for row in rows if row[1] and (row[0] != "Withheld" or design.holdout_share))
+
+
+def _limit(report: Report, measure: Measure, value: float) -> str:
+    return difference_scale(measure, currency=report.currency).exact(value, signed=True)
