@@ -8,6 +8,7 @@ from rapport.commands.analyze import analyze
 from rapport.commands.evaluate import evaluate
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
+from rapport.commands.market import market
 from rapport.commands.plan import plan
 from rapport.terminal import run
 
@@ -30,6 +31,7 @@ app.command()(analyze)
 app.command()(evaluate)
 app.command()(init)
 app.command()(ladder)
+app.command()(market)
 app.command()(plan)
 
 

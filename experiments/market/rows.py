@@ -86,7 +86,9 @@ def to_events(
 ) -> pa.Table:
     """The parts as one table of facts (``features.facts.EVENTS``), in the order of the parts."""
     whole = {each.name: np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Rows)}
-    occurred = _micros(begin) + (whole["seconds"] * 1e6).astype(np.int64)
+    # Whole seconds, as most systems keep them.
+    occurred = int(begin.timestamp()) + whole["seconds"].astype(np.int64)
+    recorded = occurred + (whole["late"] * delay_scale).astype(np.int64)
     # An id is week, customer and slot, so the same event has the same id whatever else happens.
     number = 10**14 + week * 10**11 + whole["customer"].astype(np.int64) * 1000 + whole["slot"]
     sold = np.isin(whole["kind"], [_KIND["purchase"], _KIND["return"], _KIND["cart"]])
@@ -96,7 +98,7 @@ def to_events(
         "customer_id": customer_ids.take(pa.array(whole["customer"])),
         "kind": _names(KINDS, whole["kind"]),
         "occurred_at": _times(occurred),
-        "recorded_at": _times(occurred + (whole["late"] * (1e6 * delay_scale)).astype(np.int64)),
+        "recorded_at": _times(recorded),
         "channel": _names(CHANNELS, whole["channel"]),
         "item": _names(_OFFERS, whole["offer"]),
         "category": _names(CATEGORIES, whole["category"]),
@@ -119,9 +121,5 @@ def _names(names: Sequence[str], codes: np.ndarray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
 
 
-def _times(micros: np.ndarray) -> pa.Array:
-    return pa.array(micros).cast(TIMESTAMP)
-
-
-def _micros(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000
+def _times(seconds: np.ndarray) -> pa.Array:
+    return pa.array(seconds * 1_000_000).cast(TIMESTAMP)
