@@ -64,7 +64,7 @@ class Book:
             columns.source,
             columns.occurred_at,
         )
-        query = select(*chosen).where(_among(columns.customer_id, facts))
+        query = select(*chosen).where(among(columns.customer_id, facts))
         for customer_id, channel, purpose, kind, granted, source, occurred_at in self.connection.execute(query):
             facts[customer_id].append(ConsentFact(channel, purpose, kind, granted, source, moment(occurred_at)))
         held = self._held(facts)
@@ -76,7 +76,7 @@ class Book:
         columns = schema.slots.c
         query = (
             select(columns.customer_id, columns.offer_id, columns.channel, columns.contact_class, columns.taken_at)
-            .where(_among(columns.customer_id, taken), columns.taken_at > micros(since))
+            .where(among(columns.customer_id, taken), columns.taken_at > micros(since))
             .order_by(columns.taken_at, columns.decision_id)
         )
         for customer_id, offer_id, channel, contact_class, taken_at in self.connection.execute(query):
@@ -91,7 +91,7 @@ class Book:
     def decisions(self, decision_ids: Iterable[str]) -> dict[str, Decision]:
         """The recorded decisions among ``decision_ids``."""
         columns = schema.decisions.c
-        query = select(columns.decision_id, columns.record).where(_among(columns.decision_id, decision_ids))
+        query = select(columns.decision_id, columns.record).where(among(columns.decision_id, decision_ids))
         return {decision_id: _decoder.decode(record) for decision_id, record in self.connection.execute(query)}
 
     def latest(self, most: int, *, customer_id: str | None = None) -> list[Decision]:
@@ -105,7 +105,7 @@ class Book:
     def answered(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Idempotency keys that were used: key -> (digest of the request, decision id)."""
         columns = schema.idempotency.c
-        query = select(columns.key, columns.digest, columns.decision_id).where(_among(columns.key, keys))
+        query = select(columns.key, columns.digest, columns.decision_id).where(among(columns.key, keys))
         return {key: (digest, decision_id) for key, digest, decision_id in self.connection.execute(query)}
 
     def answer(self, keys: Sequence[tuple[str, str, str]]) -> None:
@@ -136,7 +136,7 @@ class Book:
 
     def insert_new(self, table: Table, key: str, rows: dict[str, dict[str, Any]]) -> int:
         """Insert the rows whose key is not in ``table`` yet; returns how many those were."""
-        held = set(self.connection.scalars(select(table.c[key]).where(_among(table.c[key], rows))))
+        held = set(self.connection.scalars(select(table.c[key]).where(among(table.c[key], rows))))
         fresh = [row for name, row in rows.items() if name not in held]
         self._insert(table, fresh)
         return len(fresh)
@@ -201,16 +201,19 @@ class Book:
         """Those of ``customer_ids`` who are suppressed."""
         return set(self._held(customer_ids))
 
-    def count(self, table: Table) -> int:
-        """The number of rows of a table."""
-        return int(self.connection.scalar(select(func.count()).select_from(table)) or 0)
+    def count(self, table: Table, *, customer_id: str | None = None) -> int:
+        """The number of rows of a table, or of a customer's rows in it."""
+        query = select(func.count()).select_from(table)
+        if customer_id is not None:
+            query = query.where(table.c.customer_id == customer_id)
+        return int(self.connection.scalar(query) or 0)
 
     def _held(self, customer_ids: Iterable[str]) -> dict[str, str]:
         columns = schema.suppressions.c
         if self.connection.scalar(select(columns.digest).limit(1)) is None:
             return {}
         digests = {self.digest(customer_id): customer_id for customer_id in customer_ids}
-        query = select(columns.digest, columns.reason).where(_among(columns.digest, digests))
+        query = select(columns.digest, columns.reason).where(among(columns.digest, digests))
         return {digests[digest]: reason for digest, reason in self.connection.execute(query)}
 
     def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -231,7 +234,7 @@ def moment(stamp: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stamp)
 
 
-def _among(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
+def among(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
     """Whether ``column`` holds one of ``names``: one bound value however many there are."""
     listed = func.json_each(msgspec.json.encode(list(names)).decode()).table_valued("value")
     return column.in_(select(listed.c.value))

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from features.errors import unknown
-from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Offer
+from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Offer, Treatment
 from serving.conditions import Condition, Row, compile_conditions
 from serving.consent import scope
 from serving.contact_policy import ContactPolicy
@@ -77,6 +77,7 @@ class Rules:
         self.feature_places = {name: place for place, name in enumerate(book.feature_names)}
         self.no_features: Row = (None,) * len(book.feature_names)
         self._bits = tuple((1 << place, treatment) for place, treatment in enumerate(self.treatments))
+        self._named = {treatment.treatment_id: treatment for treatment in self.treatments}
         self._sets: dict[int, Survivors] = {}
         self._compile_request(book.contact_policy)
         self._compile_conditions(catalogue.offers)
@@ -97,6 +98,10 @@ class Rules:
     def names(self, left: int) -> tuple[str, ...]:
         """The treatment ids of the set ``left``."""
         return self.survivors(left).names[1:]
+
+    def treatment(self, action: str) -> Treatment | None:
+        """The treatment of an action; None for ``nothing`` and for what the catalogue no longer holds."""
+        return self._named.get(action)
 
     def _compile_request(self, policy: ContactPolicy) -> None:
         placements = {treatment.content.placement for treatment in self.treatments}

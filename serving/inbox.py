@@ -1,0 +1,146 @@
+"""The inbox: events, outcomes and consents as they arrive, each counted once however often it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from sqlalchemy import select
+
+from features import facts
+from features.errors import InputError
+from features.facts import EVENTS, micros
+from serving import schema
+from serving.book import Book, Consent, among, moment
+from serving.contact_policy import utc
+from serving.messages import ConsentMessage, Event, Outcome, Refused, Taken
+
+_AHEAD = timedelta(minutes=5)
+_EVENT_FIELDS = facts.Event._fields
+
+FROM_FUTURE = ("from_the_future", "The row lies more than 5 minutes in the future.")
+UNKNOWN_DECISION = ("unknown_decision", "The ledger holds no decision of that id.")
+ERASED = ("erased", "The customer was erased; what arrives later is dropped.")
+
+
+def take_events(book: Book, events: Sequence[Event], *, at: datetime) -> Taken:
+    """Take events in; an ``opt_out`` or ``opt_in`` among them is a consent fact too."""
+    rows = [(each.event_id, msgspec.structs.asdict(each) | {"decision_id": None}) for each in events]
+    return _take(book, rows, at=at)
+
+
+def take_outcomes(book: Book, outcomes: Sequence[Outcome], *, at: datetime) -> Taken:
+    """Take outcomes in, as events of the customer whom the decision was about."""
+    customers = _customers(book, [each.decision_id for each in outcomes])
+    rows = [
+        (each.event_id, msgspec.structs.asdict(each) | {"customer_id": customers[each.decision_id], "source": None})
+        for each in outcomes
+        if each.decision_id in customers
+    ]
+    lost = tuple(_refused(each.event_id, UNKNOWN_DECISION) for each in outcomes if each.decision_id not in customers)
+    taken = _take(book, rows, at=at)
+    return msgspec.structs.replace(taken, refused=taken.refused + lost)
+
+
+def take_consents(book: Book, messages: Sequence[ConsentMessage], *, at: datetime) -> Taken:
+    """Take consent facts in, all of them or, when a yes comes from the future, none.
+
+    Raises
+    ------
+    InputError
+        When an opt-in lies more than 5 minutes in the future. (An opt-out counts from now on instead.)
+    """
+    for message in messages:
+        if message.granted and message.occurred_at > at + _AHEAD:
+            raise InputError(
+                "an opt-in comes from the future",
+                got=message.occurred_at.isoformat(),
+                do="send the time at which the customer agreed",
+            )
+    erased = book.erased(message.customer_id for message in messages)
+    kept = [message for message in messages if message.customer_id not in erased]
+    new = book.consent([_consent(message, at) for message in kept])
+    refused = tuple(_refused(each.customer_id, ERASED) for each in messages if each.customer_id in erased)
+    return Taken(accepted=new, repeated=len(kept) - new, refused=refused)
+
+
+def events_since(book: Book, since: datetime | None = None) -> pa.Table:
+    """The inbox's events in the columns of ``features.facts.EVENTS``, recorded after ``since``; for the history."""
+    columns = schema.events.c
+    query = select(*(columns[name] for name in EVENTS.names)).order_by(columns.recorded_at, columns.event_id)
+    if since is not None:
+        query = query.where(columns.recorded_at > micros(since))
+    found = list(zip(*book.connection.execute(query), strict=True)) or [()] * len(EVENTS.names)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(found, EVENTS, strict=True)
+    ]
+    return pa.table(arrays, schema=EVENTS)
+
+
+def events_of(book: Book, customer_ids: Iterable[str]) -> dict[str, list[facts.Event]]:
+    """The events of each customer in the inbox, as features read them."""
+    columns = schema.events.c
+    held: dict[str, list[facts.Event]] = {customer_id: [] for customer_id in customer_ids}
+    query = select(*(columns[name] for name in _EVENT_FIELDS)).where(among(columns.customer_id, held))
+    for row in book.connection.execute(query):
+        event = facts.Event(*row)
+        held[event.customer_id].append(
+            event._replace(occurred_at=moment(row.occurred_at), recorded_at=moment(row.recorded_at))
+        )
+    return held
+
+
+def _take(book: Book, rows: Sequence[tuple[str, dict[str, Any]]], *, at: datetime) -> Taken:
+    erased = book.erased(row["customer_id"] for _, row in rows)
+    kept: dict[str, dict[str, Any]] = {}
+    signs: list[Consent] = []
+    refused: list[Refused] = []
+    for event_id, row in rows:
+        occurred_at = utc(row["occurred_at"])
+        if row["customer_id"] in erased:
+            refused.append(_refused(event_id, ERASED))
+            continue
+        # A no is heard whatever else is wrong with its event.
+        signs.extend(_sign(row, occurred_at, at))
+        if occurred_at > at + _AHEAD:
+            refused.append(_refused(event_id, FROM_FUTURE))
+        elif event_id not in kept:
+            kept[event_id] = row | {"occurred_at": micros(occurred_at), "recorded_at": micros(at)}
+    new = book.insert_new(schema.events, "event_id", kept)
+    book.consent(signs)
+    return Taken(accepted=new, repeated=len(rows) - new - len(refused), refused=tuple(refused))
+
+
+def _sign(row: dict[str, Any], occurred_at: datetime, at: datetime) -> list[Consent]:
+    """The consent fact within an event: an opt-out at any time, an opt-in that isn't from the future."""
+    if row["kind"] == "opt_out" or (row["kind"] == "opt_in" and occurred_at <= at + _AHEAD):
+        fact = Consent(
+            customer_id=row["customer_id"],
+            channel=row["channel"] or "all",
+            granted=row["kind"] == "opt_in",
+            source="customer",
+            occurred_at=occurred_at,
+            recorded_at=at,
+            wording=f"event {row['event_id']}",
+        )
+        return [fact]
+    return []
+
+
+def _customers(book: Book, decision_ids: Sequence[str]) -> dict[str, str]:
+    return {name: decision.ask.customer_id for name, decision in book.decisions(decision_ids).items()}
+
+
+def _consent(message: ConsentMessage, at: datetime) -> Consent:
+    fields = msgspec.structs.asdict(message) | {"occurred_at": utc(message.occurred_at)}
+    return Consent(**fields, recorded_at=at)
+
+
+def _refused(name: str, reason: tuple[str, str]) -> Refused:
+    return Refused(id=name, code=reason[0], sentence=reason[1])

@@ -1,0 +1,192 @@
+"""Decisions for requests: looks up customers' features, scores them, and decides at the desk, many requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+
+from features import CustomerFacts, Event, FeatureSet, History
+from serving.conditions import Row
+from serving.contact_policy import Clock, now
+from serving.decision import Ask, Decision
+from serving.desk import Case, Conflict, Desk
+from serving.inbox import events_of
+from serving.ledger import LedgerError
+from serving.messages import DecisionRequest
+from serving.scoring import Scorer
+
+_MOST_AT_ONCE = 256
+_MOST_WAITING = 2_000
+_MOST_CUSTOMERS = 10_000
+
+
+class Busy(Exception):
+    """More requests are waiting than can be answered soon."""
+
+
+class Customers(Protocol):
+    """Where the facts of a customer come from; a history is one."""
+
+    def customer(self, customer_id: str) -> CustomerFacts:
+        """All facts of one customer."""
+        ...
+
+
+class RecentCustomers:
+    """A history's customers, the recent ones kept in memory until the history grows.
+
+    >>> import tempfile
+    >>> RecentCustomers(History(tempfile.mkdtemp())).customer("anna").events
+    ()
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._kept: OrderedDict[str, CustomerFacts] = OrderedDict()
+        self._state: tuple[int, ...] = ()
+
+    def customer(self, customer_id: str) -> CustomerFacts:
+        """All facts of one customer."""
+        state = self._parts()
+        if state != self._state:
+            self._kept.clear()
+            self._state = state
+        facts = self._kept.pop(customer_id, None) or self._history.customer(customer_id)
+        self._kept[customer_id] = facts
+        if len(self._kept) > _MOST_CUSTOMERS:
+            self._kept.popitem(last=False)
+        return facts
+
+    def _parts(self) -> tuple[int, ...]:
+        folders = (self._history.folder / name for name in ("events", "profile"))
+        return tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a decision needs beside the request; replaced as a whole, so that no request sees half of a change."""
+
+    desk: Desk
+    scorer: Scorer | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request with its idempotency key and the hash of its content."""
+
+    request: DecisionRequest
+    key: str
+    digest: str
+
+
+@dataclass
+class Service:
+    """Answers requests for decisions.
+
+    Requests that arrive while others are being written are decided together in the next transaction (group commit),
+    so one sync of the disk serves many of them.
+    """
+
+    engine: Engine
+    customers: Customers
+    features: FeatureSet
+    clock: Clock = now
+    _waiting: list[tuple[Asked, asyncio.Future[Decision | Conflict]]] = field(default_factory=list)
+    _task: asyncio.Task[None] | None = None
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="desk"))
+
+    async def answer(self, asked: Asked) -> Decision | Conflict:
+        """The decision for one request, on disk when it is returned.
+
+        Raises
+        ------
+        Busy
+            When too many requests are waiting.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Busy
+        future: asyncio.Future[Decision | Conflict] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await future
+
+    def decide(self, asked: Sequence[Asked]) -> list[Decision | Conflict]:
+        """The decisions for several requests, taken in one transaction."""
+        engine, moment = self.engine, self.clock()
+        asks = [_ask(each, moment) for each in asked]
+        rows = self.rows(asks)
+        values = _values(engine.scorer, rows)
+        assignments = engine.desk.trial.assignments_of(asks)
+        return engine.desk.decide(
+            [
+                Case(ask=ask, assignment=arm, row=row, values=own, key=each.key, digest=each.digest)
+                for each, ask, arm, row, own in zip(asked, asks, assignments, rows, values, strict=True)
+            ]
+        )
+
+    def rows(self, asks: Sequence[Ask]) -> list[Row | None]:
+        """Each customer's features at the moment of the ask, from the history and the inbox; None when unreadable."""
+        try:
+            with self.engine.desk.ledger.reading() as book:
+                inbox = events_of(book, {ask.customer_id for ask in asks})
+        except LedgerError:
+            return [None] * len(asks)
+        return [self._row(ask, inbox[ask.customer_id]) for ask in asks]
+
+    def _row(self, ask: Ask, inbox: Sequence[Event]) -> Row | None:
+        try:
+            facts = self.customers.customer(ask.customer_id)
+            held = {event.event_id for event in facts.events}
+            facts = facts.plus(*(event for event in inbox if event.event_id not in held))
+            return tuple(self.features.online(facts, ask.moment).values())
+        except Exception:  # ranking fails open: whatever is wrong with the store, the static contact stands in
+            return None
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            try:
+                answers = await loop.run_in_executor(self._thread, self.decide, [asked for asked, _ in batch])
+            except Exception as error:  # whoever waits must hear of it, whatever it is
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+
+
+def _ask(asked: Asked, moment: datetime) -> Ask:
+    request = asked.request
+    return Ask(
+        customer_id=request.customer_id,
+        moment=moment,
+        seed=request.seed or asked.key,
+        household_id=request.household_id,
+        channel=request.channel,
+        placement=request.placement,
+        time_zone=request.time_zone,
+        segment=request.segment,
+    )
+
+
+def _values(scorer: Scorer | None, rows: Sequence[Row | None]) -> Sequence[np.ndarray | None]:
+    """The values of each row; None for those that can't be scored."""
+    readable = [row for row in rows if row is not None]
+    if scorer is None or not readable:
+        return [None] * len(rows)
+    try:
+        scored = iter(scorer.values(readable))
+    except Exception:  # as above
+        return [None] * len(rows)
+    return [None if row is None else next(scored) for row in rows]
