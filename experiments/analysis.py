@@ -98,6 +98,7 @@ def analyze(
         lower_is_better=tuple(named("metric", each, [goal.name for goal in goals]) for each in lower_is_better),
         rates=tuple(reader.rates()),
     )
+    when = periods(units, time) if time else None
     arms, srm = _balance(reader, split, shares(planned, split.values))
     return Findings(
         arms=arms,
@@ -105,9 +106,9 @@ def analyze(
         metrics=tuple(rows),
         segments=tuple(_segment_rows(reader, split, units, segments, levels)),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
-        notes=tuple(_notes(reader, readings, split, rows)),
+        notes=tuple(_notes(reader, readings, split, rows, when)),
         rule=rule,
-        looks=tuple(looks(reader, split, periods(units, time), levels=levels)) if time else (),
+        looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
 
 
@@ -163,11 +164,15 @@ def _segment_rows(
     return adjust_p_values(rows)
 
 
-def _notes(reader: Reader, readings: Sequence[Reading], split: Labels, rows: Sequence[MetricRow]) -> Iterator[str]:
+def _notes(
+    reader: Reader, readings: Sequence[Reading], split: Labels, rows: Sequence[MetricRow], when: Labels | None
+) -> Iterator[str]:
     """What was left out, filled in, or can't be told; and how p-values were adjusted."""
     outside = int((split.codes < 0).sum())
     if outside:
         yield f"{outside:,} rows have no arm and are left out."
+    if when and (when.codes < 0).any():
+        yield f"{int((when.codes < 0).sum()):,} rows have no time and are in no look."
     for reading in readings:
         name = reading.goal.name
         if reading.missing:

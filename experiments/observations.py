@@ -29,7 +29,7 @@ class Labels:
 
     def counts(self) -> list[int]:
         """Units per value."""
-        return [int(each) for each in np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))]
+        return [int(each) for each in np.bincount(self.codes + 1, minlength=len(self.values) + 1)[1:]]
 
     def arranged(self, values: Sequence[str]) -> Labels:
         """The same labels with their values in another order."""
@@ -62,7 +62,15 @@ def select(table: Any, names: Iterable[str]) -> pa.Table:
 
 
 def _array(series: Any) -> pa.Array:
-    found = pa.array(series.to_arrow() if hasattr(series, "to_arrow") else series)
+    if hasattr(series, "to_arrow"):
+        series = series.to_arrow()
+    elif isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        # Plain numbers need no search for what pandas takes as missing: NaN is understood as it is.
+        series = series.to_numpy()
+    elif getattr(series.dtype, "tz", None) is not None:
+        # The moments in UTC; pyarrow's own way through pandas drops the zone, and pandas warns of it.
+        series = series.dt.tz_convert(None)
+    found = pa.array(series)
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
@@ -116,7 +124,7 @@ def codes(table: pa.Table, name: str) -> tuple[pa.Array, NDArray[np.int32]]:
 def labels(table: pa.Table, name: str, *, most: int) -> Labels:
     """A column's values as text, sorted (numbers as numbers), with at most ``most`` distinct ones; blank is missing."""
     distinct, places = codes(table, name)
-    seen = np.bincount(places[places >= 0], minlength=len(distinct)) > 0
+    seen = np.bincount(places + 1, minlength=len(distinct) + 1)[1:] > 0
     if int(seen.sum()) > most:
         raise InputError(
             f"column {name!r} has too many values",

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+Values = NDArray[np.float64]
 EXPECTED_UNITS = 5_000
 
 
@@ -46,40 +48,25 @@ def sequence_p_value(estimate: float, error: float, n: float, *, alpha: float, u
     return math.exp(min(exponent, 0.0))
 
 
-def normal_mixture_precision(variance: float, *, alpha: float) -> float:
-    """The rho at which the two-sided normal mixture bound is tightest at intrinsic time ``variance`` (confseq)."""
-    return variance / (-float(special.lambertw(-(alpha**2) * math.exp(-1), -1).real) - 1)
-
-
-def normal_mixture_bound(variance: float, *, rho: float, alpha: float) -> float:
-    """The two-sided bound that a sub-Gaussian sum crosses at any time with chance at most alpha (Howard et al. 2021).
-
-    >>> rho = normal_mixture_precision(100, alpha=0.05)
-    >>> round(rho, 5), round(normal_mixture_bound(100, rho=rho, alpha=0.05), 5)
-    (12.60056, 30.35209)
-    """
-    return math.sqrt((variance + rho) * (math.log1p(variance / rho) - 2 * math.log(alpha)))
-
-
-def split_log_e_value(counts: Sequence[int], shares: Sequence[float], *, concentration: float = 100.0) -> float:
+def split_log_e_value(counts: ArrayLike, shares: Sequence[float], *, concentration: float = 100.0) -> Values:
     """The log e-value against the planned split: Dirichlet-multinomial over multinomial (Lindon and Malek 2022).
 
     Parameters
     ----------
-    counts: units per arm so far, shape (k,).
-    shares: the planned shares, positive, sum 1.
+    counts: units per arm so far, shape (..., k): one split, or many at once.
+    shares: the planned shares (k,), positive, sum 1.
     concentration: weight of the prior, which is centred at the planned shares.
 
-    Under the planned split exp of it stays below 1/alpha for ever with chance at least 1 - alpha. It depends on the
-    counts alone, so it can be read at any moment without the order in which the units came.
+    Returns an array of shape (...). Under the planned split its exponential stays below 1/alpha for ever with chance at
+    least 1 - alpha. It depends on the counts alone, so it can be read at any moment, in whatever order the units came.
     """
     seen, planned = np.asarray(counts, dtype=float), np.asarray(shares, dtype=float)
     prior = concentration * planned
-    marginal = special.gammaln(prior.sum()) - special.gammaln(prior.sum() + seen.sum())
-    marginal += float((special.gammaln(prior + seen) - special.gammaln(prior)).sum())
-    return float(marginal - (seen * np.log(planned)).sum())
+    marginal = special.gammaln(concentration) - special.gammaln(concentration + seen.sum(axis=-1))
+    marginal += (special.gammaln(prior + seen) - special.gammaln(prior)).sum(axis=-1)
+    return np.asarray(marginal - (seen * np.log(planned)).sum(axis=-1))
 
 
 def split_p_value(counts: Sequence[int], shares: Sequence[float], *, concentration: float = 100.0) -> float:
-    """The always-valid p-value against the planned split: one over the e-value, at most 1."""
-    return math.exp(min(0.0, -split_log_e_value(counts, shares, concentration=concentration)))
+    """The always-valid p-value of one split against the planned one: one over the e-value, at most 1."""
+    return math.exp(min(0.0, -float(split_log_e_value(counts, shares, concentration=concentration))))

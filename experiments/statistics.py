@@ -82,9 +82,11 @@ def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, gro
     """
     found = [Moments.none(len(columns)) for _ in range(groups)]
     edges = np.arange(groups + 1)
-    for start in range(0, len(codes), _BLOCK_ROWS):
+    # numpy sorts integers of 16 bits by radix, wider ones by comparison.
+    narrow = codes.astype(np.int16) if groups < 1 << 15 else codes
+    for start in range(0, len(narrow), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        here = codes[rows]
+        here = narrow[rows]
         order = np.argsort(here, kind="stable")
         block = np.empty((len(columns), len(here)))
         for place, column in enumerate(columns):

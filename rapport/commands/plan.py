@@ -190,8 +190,8 @@ def _show(design: Design, rows: list[dict[str, Any]], wanted: float | None) -> N
     )
     say(
         f"Two-sided at {design.alpha:g} over all arms; design effect {design.design_effect:.3g}. "
-        "Variance left is what covariates leave (CUPED). To look at any time takes more units, but may end much sooner: "
-        "pass all units to analyze as --expected. Run whole weeks.",
+        "Variance left is what covariates leave (CUPED). To look at any time takes more units, but may end much "
+        "sooner: pass all units to analyze as --expected. Run whole weeks.",
         style="dim",
     )
 

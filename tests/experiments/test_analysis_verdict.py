@@ -1,0 +1,160 @@
+"""The verdict: what each state of the rows leads to, and how often it is wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.comparison import Levels, adjust_p_values, compare
+from experiments.readings import Goal, Reading
+from experiments.results import ArmCount, MetricRow, SampleRatio
+from experiments.statistics import Moments, Quantity
+from experiments.verdict import Rule, verdict
+
+GREEN = SampleRatio(p_value=0.5, status="green")
+ARMS = (ArmCount(arm="static", n=9000, planned_share=0.5), ArmCount(arm="personal", n=8000, planned_share=0.5))
+
+
+def _row(*, difference: float, error: float = 0.01, metric: str = "visit", arm: str = "personal") -> MetricRow:
+    """A row as ``analyze`` would make it, of two arms of 10,000 with this difference and standard error."""
+    moments = [
+        Moments(n=10_000, mean=np.array([mean]), scatter=np.array([[error**2 / 2 * 10_000 * 9_999]]))
+        for mean in (0.2, 0.2 + difference)
+    ]
+    reading = Reading(
+        goal=Goal(name=metric, columns=(metric,)),
+        moments=moments,
+        quantity=Quantity(numerator=0),
+        covariates=(),
+        missing=0,
+        clustered=False,
+    )
+    return compare(reading, moments, ["static", arm], levels=Levels())[0]
+
+
+def _decide(*rows: MetricRow, srm: SampleRatio = GREEN, **rule: object) -> tuple[str, str]:
+    found = verdict(adjust_p_values(rows), arms=ARMS, srm=srm, rule=Rule(**rule))
+    return found.code, found.sentence
+
+
+def test_a_clear_gain_is_rolled_out_with_its_numbers_in_the_sentence() -> None:
+    code, sentence = _decide(_row(difference=0.05), rates=("visit",))
+    assert code == "roll_out"
+    assert sentence == (
+        "Roll out 'personal': visit is 25.00% of 10,000 with 'personal' against 20.00% of 10,000 with 'static', "
+        "+5.00 points (95% sure however often you look: between +1.87 and +8.13)."
+    )
+
+
+def test_a_clear_loss_stops_and_a_small_difference_keeps_running() -> None:
+    assert _decide(_row(difference=-0.05))[0] == "stop"
+    assert _decide(_row(difference=0.01))[0] == _decide(_row(difference=-0.01))[0] == "keep_running"
+
+
+def test_what_only_a_single_planned_look_could_tell_waits_unless_it_is_that_look() -> None:
+    row = _row(difference=0.025)  # 2.5 standard errors: p = .012 at one look, not enough at any look
+    assert _decide(row)[0] == "keep_running"
+    assert _decide(row, final=True)[0] == "roll_out"
+
+
+def test_a_red_split_overrides_everything_and_a_yellow_one_holds_back() -> None:
+    red, yellow = SampleRatio(p_value=1e-12, status="red"), SampleRatio(p_value=0.0086, status="yellow")
+    for difference in (0.5, -0.5, 0.0):
+        code, sentence = _decide(_row(difference=difference), srm=red)
+        assert code == "do_not_trust"
+        assert "'personal' 8,000 instead of 8,500" in sentence
+        code, sentence = _decide(_row(difference=difference), srm=yellow)
+        assert code == "keep_running"
+        assert "p = 0.0086" in sentence
+
+
+def test_of_several_arms_the_best_is_named_and_the_others_told() -> None:
+    rows = [_row(difference=each, arm=name) for name, each in (("a", 0.05), ("b", 0.09), ("c", -0.2), ("d", 0.001))]
+    code, sentence = _decide(*rows)
+    assert code == "roll_out"
+    assert sentence.startswith("Roll out 'b'")
+    assert all(f"'{name}'" in sentence for name in "acd")
+    assert "'static'" in sentence
+
+
+def test_many_arms_and_metrics_need_more_than_one_small_p() -> None:
+    lucky = _row(difference=0.0235, arm="lucky")  # p = .019 alone
+    idle = [_row(difference=0.002, arm=f"arm {number}") for number in range(9)]
+    assert _decide(lucky, final=True)[0] == "roll_out"
+    assert _decide(lucky, *idle, final=True)[0] == "keep_running"
+
+
+def test_stopping_takes_every_arm_without_hope() -> None:
+    assert _decide(_row(difference=-0.2, arm="a"), _row(difference=0.0, arm="b"))[0] == "keep_running"
+    assert _decide(_row(difference=-0.2, arm="a"), _row(difference=-0.3, arm="b"))[0] == "stop"
+    unknown = replace(
+        _row(difference=0.0, arm="b"), ci_high=math.nan, anytime_ci_low=math.nan, anytime_ci_high=math.nan
+    )
+    assert _decide(_row(difference=-0.2, arm="a"), unknown)[0] == "keep_running"
+
+
+def test_a_gain_below_its_worth_stops_even_if_it_is_real() -> None:
+    row = _row(difference=0.05)
+    assert _decide(row, worth=0.02)[0] == "roll_out"
+    code, sentence = _decide(row, worth=0.2)
+    assert code == "stop"
+    assert "+0.200" in sentence
+
+
+def test_where_less_is_better_the_signs_turn() -> None:
+    less, more = _row(difference=-0.05, metric="returns"), _row(difference=0.05, metric="returns")
+    assert _decide(less, lower_is_better=("returns",))[0] == "roll_out"
+    assert _decide(more, lower_is_better=("returns",))[0] == "stop"
+    assert _decide(less, lower_is_better=("returns",), worth=0.2)[0] == "stop"
+
+
+def test_a_gain_that_harms_another_metric_is_not_rolled_out_by_itself() -> None:
+    gain = _row(difference=0.05)
+    code, sentence = _decide(gain, _row(difference=-0.05, metric="spend"))
+    assert code == "keep_running"
+    assert "spend is worse" in sentence
+    assert _decide(gain, _row(difference=-0.05, metric="opt_outs"), lower_is_better=("opt_outs",))[0] == "roll_out"
+
+
+def test_nothing_known_keeps_running() -> None:
+    blank = replace(_row(difference=0.0), anytime_ci_low=math.nan, anytime_ci_high=math.nan, p_value=math.nan)
+    assert _decide(blank)[0] == "keep_running"
+
+
+def test_daily_looks_at_nothing_roll_nothing_out() -> None:
+    rng = np.random.default_rng(14)
+    wrong = {"any": 0, "final taken daily": 0}
+    runs, looks, batch = 300, 30, 200
+    for _ in range(runs):
+        hits = rng.binomial(batch, 0.1, size=(3, looks)).cumsum(axis=1)
+        codes = {"any": set(), "final taken daily": set()}
+        for look in range(looks):
+            n = batch * (look + 1)
+            rows = adjust_p_values(_arms([int(each) for each in hits[:, look]], n))
+            for name, final in (("any", False), ("final taken daily", True)):
+                codes[name].add(verdict(rows, arms=ARMS, srm=GREEN, rule=Rule(final=final)).code)
+        for name, seen in codes.items():
+            wrong[name] += "roll_out" in seen
+    assert wrong["any"] / runs <= 0.05
+    assert wrong["final taken daily"] / runs > 0.10  # that's what looking does to an interval for one look
+
+
+def _arms(hits: list[int], n: int) -> list[MetricRow]:
+    moments = [Moments.from_sums(n=n, total=each, squares=each) for each in hits]
+    reading = Reading(
+        goal=Goal(name="visit", columns=("visit",)),
+        moments=moments,
+        quantity=Quantity(numerator=0),
+        covariates=(),
+        missing=0,
+        clustered=False,
+    )
+    return compare(reading, moments, ["static", "a", "b"], levels=Levels())
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.1])
+def test_the_sentence_says_how_sure_it_is(alpha: float) -> None:
+    assert f"{1 - alpha:.0%} sure" in _decide(_row(difference=0.3), alpha=alpha)[1]

@@ -1,0 +1,83 @@
+"""``rapport plan``: sizes, days and lifts as a person and a machine read them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_numbers_give_units_and_days(rapport_cli, tmp_path) -> None:
+    target = tmp_path / "plan.json"
+    ran = rapport_cli("plan", "--baseline", 0.1, "--lift", 0.2, "--daily", 1000, "--rho", 0.5, "--json", target)
+    assert ran.exit_code == 0
+    assert ran.stdout.startswith("To tell +2 points (+20.0%) from 10.00% you need 3,839 units in each of 2 arms")
+    plans = json.loads(target.read_text())["plans"]
+    assert [(each["looks"], each["variance_kept"]) for each in plans] == [
+        ("one", 1),
+        ("any", 1),
+        ("one", 0.75),
+        ("any", 0.75),
+    ]
+    assert (plans[0]["units_per_arm"], plans[0]["units"], plans[0]["days"]) == (3839, 7678, 8)
+    assert plans[2]["units_per_arm"] == pytest.approx(0.75 * 3839, abs=1)
+
+
+def test_units_or_days_give_the_lift_that_can_be_told(rapport_cli, tmp_path) -> None:
+    lifts = []
+    for given in (("--units", 3839), ("--daily", 7678, "--days", 1)):
+        target = tmp_path / "plan.json"
+        assert rapport_cli("plan", "--baseline", 0.1, *given, "--json", target).exit_code == 0
+        lifts.append(json.loads(target.read_text())["plans"][0]["lift"])
+    assert lifts == pytest.approx([0.2, 0.2], rel=1e-3)
+
+
+def test_a_table_gives_the_baseline(rapport_cli, tmp_path) -> None:
+    source, target = tmp_path / "units.csv", tmp_path / "plan.json"
+    source.write_text("spend,before,home\n" + "".join(f"{k % 7 + k % 3},{k % 7},{k // 2}\n" for k in range(210)))
+    ran = rapport_cli(
+        *(
+            "plan",
+            source,
+            "--metric",
+            "spend",
+            "--covariate",
+            "before",
+            "--cluster",
+            "home",
+            "--mde",
+            0.1,
+            "--json",
+            target,
+        )
+    )
+    assert ran.exit_code == 0
+    found = json.loads(target.read_text())
+    assert found["baseline"] == pytest.approx(4.0)
+    assert found["plans"][2]["variance_kept"] < 0.5
+    assert found["plans"][0]["design_effect"] != 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--baseline", 0.1),
+        ("--lift", 0.1),
+        ("--baseline", 0.1, "--lift", 0.1, "--mde", 0.01),
+        ("--baseline", 0.1, "--lift", 0.1, "--units", 100),
+        ("--baseline", 0.1, "--lift", 0),
+        ("--baseline", 0.1, "--lift", 20),
+        ("--baseline", 5, "--lift", 0.1),
+        ("--baseline", 0.1, "--lift", 0.1, "--daily", 0),
+        ("--baseline", 0.1, "--lift", 0.1, "--rho", 1),
+        ("--baseline", 0.1, "--lift", 0.1, "--arms", 1),
+        ("--baseline", 0.1, "--units", 0),
+        ("--baseline", 0.1, "--metric", "y", "--lift", 0.1),
+        ("nowhere.csv", "--metric", "y", "--lift", 0.1),
+    ],
+)
+def test_bad_input_ends_with_2(rapport_cli, arguments) -> None:
+    ran = rapport_cli("plan", *arguments)
+    assert ran.exit_code == 2
+    assert all(part in ran.stderr for part in ("wrong", "got", "do"))
