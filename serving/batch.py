@@ -71,6 +71,9 @@ def decide_all(
         When a column is missing, or ``values`` has another shape.
     """
     require_column(customers, "customer_id")
+    if customers["customer_id"].null_count:
+        empty = customers["customer_id"].null_count
+        raise InputError("customer ids are missing", got=f"{empty} empty rows", do="drop the rows without an id")
     shape = (customers.num_rows, len(desk.rules.actions))
     if values is not None and values.shape != shape:
         raise InputError("the values don't fit", got=f"shape {values.shape}", do=f"pass (customers, actions) = {shape}")

@@ -61,6 +61,7 @@ class Site:
     ring_read_at: float = float("-inf")
     metrics: Metrics = field(default_factory=Metrics)
     routes: tuple[Route, ...] = ()
+    trouble: InputError | None = None
     links: tuple[str, ...] = ()
 
     async def write(self, work: Callable[[Book], T]) -> T:

@@ -1,0 +1,184 @@
+"""``rapport score``: decisions for a whole customer base, or plain scores of a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rapport.project import Project
+
+
+class Engine(StrEnum):
+    """What computes the features."""
+
+    duckdb = "duckdb"
+
+
+def score(
+    out: Annotated[Path, typer.Option(metavar="TABLE", help="Where to write: .parquet, .csv or .csv.gz.")],
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
+    customers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Whom to decide on: customer_id, and if known household_id, segment, time_zone. Everybody without it.",
+        ),
+    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="The moment, as 2026-11-21T09:00:00Z; now.")] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="KEY", help="The experiment that decides.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Name of the run: the same again gives the same decisions.")] = None,
+    engine: Annotated[Engine, typer.Option(help="What computes the features.")] = Engine.duckdb,
+    model: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Score --data with this model alone.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="TABLE", help="Rows to score with --model.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Decide for a whole customer base through the same function as the service, and write the decisions.
+
+    Every decision is recorded in the project's ledger and takes its contact slot. With --model and --data: only the
+    response probabilities of a table, without a project.
+
+    Example: rapport score --project shop --at 2026-11-23T09:00:00Z --out decisions.parquet
+    """
+    from features.errors import InputError
+
+    if (model is None) != (data is None):
+        raise InputError("--model and --data go together", got="one of them", do="pass both, or neither")
+    if model is not None and data is not None:
+        _plain(model, data, out=out, json=json)
+        return
+    from rapport.project import load_project
+
+    _decide(
+        load_project(project), customers=customers, at=_moment(at), experiment=experiment, seed=seed, out=out, json=json
+    )
+
+
+def _plain(model: Path, data: Path, *, out: Path, json: Path | None) -> None:
+    import pyarrow as pa
+
+    from features.tables import read_table, write_table
+    from training.models import ResponseModel
+
+    with step("reading the model and the table"):
+        trained = ResponseModel.load(model)
+        table = read_table(data)
+    with step(f"scoring {table.num_rows:,} rows"):
+        chance = trained.predict_proba(table.to_pandas())[:, 1]
+        column = "probability" if "probability" not in table.column_names else "response_probability"
+        write_table(table.append_column(column, pa.array(chance)), out)
+    write_json(json, {"rows": table.num_rows, "column": column, "mean": float(chance.mean()), "out": str(out)})
+    say(f"{table.num_rows:,} rows scored, {chance.mean():.2%} expected to respond; column {column!r} in {out}.")
+
+
+def _decide(
+    project: Project,
+    *,
+    customers: Path | None,
+    at: datetime,
+    experiment: str | None,
+    seed: str | None,
+    out: Path,
+    json: Path | None,
+) -> None:
+    from features.errors import InputError
+    from features.tables import write_table
+    from serving.assembly import rules_of, scorer_of, trial_of
+    from serving.batch import decide_all
+    from serving.desk import Desk
+    from serving.ledger import Ledger
+
+    with step("features of every customer"):
+        table = project.features.offline(project.history, _spine(project, customers, at))
+    with step("expected incremental profit of every treatment"):
+        rules = rules_of(project)
+        try:
+            scorer, trouble = scorer_of(project, rules), "none was trained yet"
+        except InputError as error:
+            scorer, trouble = None, str(error)
+        values = scorer.values_of(table) if scorer else None
+    if scorer is None:
+        say(f"No model ({trouble}); ranking arms fall back on the static contact.", style="yellow")
+    ledger = Ledger(project.ledger)
+    trial = trial_of(project, ledger, at=at, key=experiment)
+    desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
+    with step(f"{table.num_rows:,} decisions into the ledger"):
+        decided = decide_all(table, desk=desk, at=at, seed=seed or f"score {at:%Y-%m-%dT%H:%M}", values=values)
+        write_table(decided, out)
+    _tell(decided, currency=project.settings.project.currency, out=out, json=json, experiment=trial.key, at=at)
+
+
+def _spine(project: Project, customers: Path | None, at: datetime) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from features.errors import InputError
+    from features.facts import TIMESTAMP
+    from features.tables import read_table, require_column
+
+    if customers is None:
+        known = pc.unique(project.history.events(until=at)["customer_id"])
+        table = pa.table({"customer_id": known}).sort_by("customer_id")
+        if not table.num_rows:
+            raise InputError("the history holds no customer at that moment", got=f"{at}", do="run rapport ingest first")
+    else:
+        wanted = ("customer_id", "household_id", "segment", "time_zone")
+        given = read_table(customers)
+        require_column(given, "customer_id")
+        table = pa.table({name: given[name].cast(pa.string()) for name in wanted if name in given.column_names})
+    return table.append_column("as_of", pa.repeat(pa.scalar(at, TIMESTAMP), table.num_rows))
+
+
+def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, experiment: str, at: datetime) -> None:
+    from serving.reasons import Reason
+
+    actions = _counts(decided, "action")
+    reasons = _counts(decided, "reason")
+    print_table(
+        f"{decided.num_rows:,} decisions at {at:%Y-%m-%d %H:%M} UTC, experiment {experiment}",
+        ("action", "customers", "share", f"contact cost ({currency})"),
+        [(name, f"{n:,}", f"{n / decided.num_rows:.1%}", f"{cost / 100:,.2f}") for name, n, cost in actions],
+    )
+    sentences = {reason.code: reason.sentence for reason in Reason}
+    for code, n, _ in reasons:
+        say(f"{n:,} x {sentences[code]}", style="dim")
+    say(f"Written to {out}; each one can be explained: rapport explain {decided['decision_id'][0]}")
+    write_json(
+        json,
+        {
+            "decisions": decided.num_rows,
+            "at": at.isoformat(),
+            "experiment": experiment,
+            "actions": [{"action": name, "n": n, "contact_cost_cents": cost} for name, n, cost in actions],
+            "reasons": [{"code": code, "n": n} for code, n, _ in reasons],
+            "out": str(out),
+        },
+    )
+
+
+def _counts(decided: pa.Table, column: str) -> list[tuple[str, int, int]]:
+    grouped = decided.group_by(column).aggregate([("decision_id", "count"), ("contact_cost", "sum")])
+    rows = zip(*(grouped[name].to_pylist() for name in (column, "decision_id_count", "contact_cost_sum")), strict=True)
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def _moment(text: str | None) -> datetime:
+    from datetime import UTC
+
+    from features.errors import InputError
+
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError("--at is not a time", got=repr(text), do="write it as 2026-11-21T09:00:00Z") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

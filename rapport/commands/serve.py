@@ -1,0 +1,92 @@
+"""``rapport serve``: decisions over HTTP, and the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rapport.terminal import say
+
+EXAMPLE = "rapport serve --project shop --new-key decide,ingest,read   then   rapport serve --project shop"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    experiment: Annotated[str | None, typer.Option(metavar="KEY", help="The experiment that decides.")] = None,
+    new_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCOPES", help="Print a new key with these scopes (decide, ingest, read, admin) and stop."
+        ),
+    ] = None,
+    revoke_key: Annotated[
+        str | None, typer.Option(metavar="ID", help="Make a key invalid (the part between its dots) and stop.")
+    ] = None,
+) -> None:
+    """Serve decisions over HTTP, with a console at /console.
+
+    Every route but /health, /ready and unsubscribing needs a key. Without one, only this machine may ask at all.
+
+    Example: rapport serve --project shop --new-key decide,ingest,read
+    """
+    from rapport.project import load_project
+    from serving.contact_policy import now
+    from serving.keys import key_ring, make_key
+    from serving.keys import revoke_key as revoke
+    from serving.ledger import Ledger
+
+    found = load_project(project)
+    ledger = Ledger(found.ledger)
+    if new_key is not None:
+        with ledger.writing() as book:
+            key = make_key(book, scopes=[part.strip() for part in new_key.split(",")], label="command line", at=now())
+        say("This key is shown once; only its hash is kept:")
+        typer.echo(key)
+        return
+    if revoke_key is not None:
+        with ledger.writing() as book:
+            revoke(book, revoke_key, at=now())
+        say(f"The key {revoke_key} is no longer valid.")
+        return
+    with ledger.reading() as book:
+        keys = len(key_ring(book))
+    ledger.close()
+    _require_key(host, keys)
+    _run(project, host=host, port=port, experiment=experiment, keys=keys)
+
+
+def _require_key(host: str, keys: int) -> None:
+    from features.errors import InputError
+
+    if host not in _LOOPBACK and keys == 0:
+        raise InputError(
+            "a service that others can reach needs a key",
+            got=f"--host {host} and no key",
+            do="make one with --new-key decide,ingest,read,admin, or listen on 127.0.0.1",
+        )
+
+
+def _run(project: Path, *, host: str, port: int, experiment: str | None, keys: int) -> None:
+    import gc
+
+    import uvicorn
+
+    from rapport.project import load_project
+    from serving.app import create_app
+    from serving.assembly import open_site
+    from serving.contact_policy import now
+
+    site = open_site(load_project(project), at=now(), experiment=experiment)
+    if site.trouble is not None:
+        say(f"No model serves ({site.trouble}); ranking arms fall back on the static contact.", style="yellow")
+    if keys == 0:
+        say("There is no key yet, so only /health and /ready answer; make one with --new-key.", style="yellow")
+    say(f"Rapport serves on http://{host}:{port}, the console is at /console (the key as password). Ctrl-C ends it.")
+    app = create_app(site)
+    gc.freeze()  # what was loaded stays; the collector need not look at it between requests
+    uvicorn.run(app, host=host, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False)

@@ -1,0 +1,160 @@
+"""A project folder made ready to decide: its rules, its experiment, its model, its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from experiments.design import Experiment
+from experiments.policies import OneToOne
+from features import FeatureSet, History
+from features.errors import InputError, unknown
+from serving.catalogue import Catalogue
+from serving.contact_policy import Clock, ContactPolicy, now, utc
+from serving.desk import Desk
+from serving.ledger import Ledger
+from serving.rules import RuleBook, Rules
+from serving.scenarios import Scenarios
+from serving.scoring import ResponseScorer, Scorer
+from serving.service import Engine, RecentCustomers, Service
+from serving.trial import Trial, policies_of
+from serving.web import Site
+from training.models import ResponseModel
+from training.models.bundle import MANIFEST, read_bundle
+
+RESPONSE = "response"
+"""The folder of the response model in force, under the project's models."""
+
+
+class Project(Protocol):
+    """What deciding reads of a project."""
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        ...
+
+    @property
+    def models(self) -> Path:
+        """Where model bundles are kept."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """All facts."""
+        ...
+
+    @property
+    def features(self) -> FeatureSet:
+        """The declared features."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Offers and treatments."""
+        ...
+
+    @property
+    def contact_policy(self) -> ContactPolicy:
+        """Limits on contacts."""
+        ...
+
+    @property
+    def scenarios(self) -> Scenarios:
+        """Marketers' rules."""
+        ...
+
+    @property
+    def experiments(self) -> Mapping[str, Experiment]:
+        """Designs by key."""
+        ...
+
+
+def rules_of(project: Project) -> Rules:
+    """The project's rules, compiled; a condition on a feature that it does not have is refused."""
+    return Rules(
+        RuleBook(
+            catalogue=project.catalogue,
+            contact_policy=project.contact_policy,
+            scenarios=project.scenarios,
+            feature_names=project.features.names,
+            features=project.features.fingerprint,
+        )
+    )
+
+
+def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None = None) -> Trial:
+    """The trial of the experiment ``key``, or of the only one that runs at ``at``; without any, one-to-one for all.
+
+    Raises
+    ------
+    InputError
+        When several run and none was named, or ``key`` is unknown.
+    """
+    designs = project.experiments
+    if key is not None and key not in designs:
+        raise unknown("experiment", key, designs, do="add it as experiments/<key>.toml")
+    running = [design for design in designs.values() if _runs(design, at)] if key is None else [designs[key]]
+    if len(running) > 1:
+        raise InputError(
+            "several experiments run at once",
+            got=", ".join(design.key for design in running),
+            do="name the one that decides with --experiment",
+        )
+    if not running:
+        return Trial.of_policy(OneToOne(), arm="one_to_one")
+    with ledger.reading() as book:
+        names = [arm.policy for arm in running[0].arms]
+        return Trial.of_experiment(running[0], policies=policies_of(names, catalogue=project.catalogue, book=book))
+
+
+def scorer_of(project: Project, rules: Rules) -> Scorer | None:
+    """The project's model in force; None when none was trained yet.
+
+    Raises
+    ------
+    InputError
+        When the bundle is broken, or was trained on other features.
+    """
+    folder = project.models / RESPONSE
+    return load_scorer(folder, rules=rules, features=project.features) if (folder / MANIFEST).is_file() else None
+
+
+def load_scorer(folder: Path, *, rules: Rules, features: FeatureSet) -> Scorer:
+    """The response model in a bundle, as what gives values; one trained on other features is refused."""
+    bundle = read_bundle(folder, kind=RESPONSE, features=features)
+    return ResponseScorer(ResponseModel.from_bundle(bundle), rules=rules, version=bundle.model_hash)
+
+
+def open_site(project: Project, *, at: datetime, experiment: str | None = None, clock: Clock = now) -> Site:
+    """The site of a project; when its model can't be read, it starts without one and says so."""
+    ledger = Ledger(project.ledger)
+
+    def engine(scorer: Callable[[Rules], Scorer | None]) -> Engine:
+        rules = rules_of(project)
+        trial = trial_of(project, ledger, at=at, key=experiment)
+        found = scorer(rules)
+        return Engine(desk=Desk(ledger, rules=rules, trial=trial, model=found.version if found else ""), scorer=found)
+
+    def reload() -> Engine:
+        return engine(lambda rules: scorer_of(project, rules))
+
+    try:
+        opening, note = reload(), None
+    except InputError as error:
+        opening, note = engine(lambda rules: None), error
+    service = Service(
+        engine=opening, customers=RecentCustomers(project.history), features=project.features, clock=clock
+    )
+    return Site(service=service, ledger=ledger, reload=reload, trouble=note)
+
+
+def _runs(design: Experiment, at: datetime) -> bool:
+    start, end = _aware(design.start), None if design.end is None else _aware(design.end)
+    return start <= at and (end is None or at < end)
+
+
+def _aware(moment: datetime) -> datetime:
+    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
