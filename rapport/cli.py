@@ -6,10 +6,15 @@ import typer
 
 from rapport.commands.analyze import analyze
 from rapport.commands.evaluate import evaluate
+from rapport.commands.explain import explain
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
 from rapport.commands.market import market
 from rapport.commands.plan import plan
+from rapport.commands.replay import replay
+from rapport.commands.report import report
+from rapport.commands.score import score
+from rapport.commands.serve import serve
 from rapport.terminal import run
 
 app = typer.Typer(
@@ -29,10 +34,15 @@ def rapport() -> None:
 
 app.command()(analyze)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(init)
 app.command()(ladder)
 app.command()(market)
 app.command()(plan)
+app.command()(replay)
+app.command()(report)
+app.command()(score)
+app.command()(serve)
 
 
 def main() -> None:

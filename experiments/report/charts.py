@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from experiments.report.words import short_day, shorten
 
@@ -81,9 +82,9 @@ class Chart:
     narrow: str
 
 
-def forest(marks: Sequence[Mark], *, axis: str, title: str, other: str = "") -> Chart:
-    """Values with their intervals on one axis, a line at zero; groups under their headings."""
-    return _chart("forest", title, lambda width: _forest(marks, axis=axis, other=other, width=width))
+def forest(marks: Sequence[Mark], *, key: str, axis: str, title: str, other: str = "") -> Chart:
+    """Values with intervals on one axis, a line at zero; groups under their headings; ``key`` is unique on the page."""
+    return _chart(key, title, lambda width: _forest(marks, axis=axis, other=other, width=width))
 
 
 def over_time(
@@ -296,6 +297,8 @@ def _bare(axes: Any) -> None:
 
 def _fewer_ticks(axes: Any, *, along: str, most: int) -> None:
     axes.locator_params(axis=along, nbins=most)
+    written = FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "\u2212"))
+    (axes.xaxis if along == "x" else axes.yaxis).set_major_formatter(written)
 
 
 def _number(moment: datetime) -> float:
@@ -335,9 +338,9 @@ def _inline(raw: str, *, name: str, title: str) -> str:
     inner = body[body.index(">") + 1 :].strip().removesuffix("</svg>")
     inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
     inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
-    inner = re.sub(r'\bid="', f'id="{name}-', inner)
-    inner = re.sub(r"url\(#", f"url(#{name}-", inner)
-    inner = re.sub(r'xlink:href="#', f'href="#{name}-', inner)
+    used = set(re.findall(r'(?:url\(|xlink:href=")#([\w.-]+)', inner))
+    inner = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", inner)
+    inner = inner.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
     inner = re.sub(r"'DejaVu Sans'|DejaVu Sans", "var(--sans)", inner)
     inner = re.sub(r"\n\s*", "\n", inner)
     label = escape(shorten(title, most=300), quote=True)

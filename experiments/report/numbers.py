@@ -1,10 +1,14 @@
-"""Every number of a report as a CSV for spreadsheets, with no cell that a spreadsheet would run."""
+"""Every number of a report for machines: as JSON, and as a CSV with no cell that a spreadsheet would run."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
 
 from experiments.report.parts import Report
 from experiments.report.words import tidy
@@ -25,6 +29,25 @@ def numbers_csv(report: Report) -> str:
     for cells in _lines(report):
         writer.writerow([_safe(cells.get(column, "")) for column in _COLUMNS])
     return out.getvalue()
+
+
+def numbers_json(report: Report) -> dict[str, Any]:
+    """All numbers of ``report`` as plain dictionaries and lists; what can't be computed is null; money in cents."""
+    plain = msgspec.to_builtins(report)
+    parts = ("look", "as_of", "currency", "analysis", "looks", "allocation", "ladder", "channels", "refusals", "truths")
+    money = [{**each, "profit": row.profit} for each, row in zip(plain["money"], report.money, strict=True)]
+    checks = msgspec.to_builtins(report.checks)
+    whole = {"experiment": report.experiment.key, "people": report.people, "health": checks, "money": money}
+    finite: dict[str, Any] = _finite(whole | {part: plain[part] for part in parts})
+    return finite
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _lines(report: Report) -> Iterator[Cells]:

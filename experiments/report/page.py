@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from experiments.design import Goal
-from experiments.report import panels, words
+from experiments.report import choices, comparisons, words, worth
 from experiments.report.numbers import numbers_csv
 from experiments.report.panels import Cell, Panel
 from experiments.report.parts import Report, check_arms
@@ -23,17 +23,17 @@ from experiments.results import MetricRow
 
 _FOLDER = Path(__file__).parent
 _PANELS: tuple[Callable[[Report], Panel | None], ...] = (
-    panels.guardrails,
-    panels.everywhere,
-    panels.channels,
-    panels.over_time,
-    panels.allocation,
-    panels.bridge,
-    panels.ladder,
-    panels.drivers,
-    panels.refusals,
-    panels.standards,
-    panels.truths,
+    comparisons.guardrails,
+    comparisons.everywhere,
+    worth.channels,
+    comparisons.over_time,
+    choices.allocation,
+    worth.bridge,
+    worth.ladder,
+    choices.drivers,
+    choices.refusals,
+    comparisons.standards,
+    comparisons.truths,
 )
 
 
@@ -76,9 +76,9 @@ def render(report: Report) -> str:
         decision=decision(report),
         intervals=interval_words(report),
         goals=[line for goal in report.experiment.goals if (line := _goal_line(report, goal)) is not None],
-        arms=panels.compared(report),
+        arms=comparisons.compared(report),
         panels=[made for make in _PANELS if (made := make(report)) is not None],
-        method=panels.method(report),
+        method=choices.method(report),
         words=words,
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         raw=Markup,
@@ -95,15 +95,16 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_keep_signs,
+        finalize=_one_line,
     )
-    environment.filters["tidy"] = words.tidy
     return environment.get_template("page.html.j2")
 
 
-def _keep_signs(value: object) -> object:
-    """A sign stays on the line of its amount: between ``+`` and ``€`` a browser may break otherwise."""
-    return re.sub(r"([+−])(?=[^\s\d])", "\\1\N{WORD JOINER}", value) if type(value) is str else value
+def _one_line(value: object) -> object:
+    """Every text that the template writes, without control characters, and with each sign tied to its amount."""
+    if type(value) is not str:
+        return value
+    return re.sub(r"([+−])(?=[€$£¥])", "\\1\N{WORD JOINER}", words.tidy(value))
 
 
 def _goal_line(report: Report, goal: Goal) -> GoalLine | None:

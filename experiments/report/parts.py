@@ -226,6 +226,11 @@ class Report:
             return row.anytime_ci_low, row.anytime_ci_high
         return row.ci_low, row.ci_high
 
+    def sure(self, row: MetricRow) -> bool:
+        """Whether a difference is beyond chance: after correction for many comparisons, and by the interval shown."""
+        low, high = self.interval(row)
+        return row.adjusted_p_value < self.experiment.alpha and (low > 0 or high < 0)
+
 
 def look_points(analysis: Analysis, *, experiment: Experiment, as_of: datetime) -> tuple[LookPoint, ...]:
     """The points of one look for the chart over time, with the interval that fits the stop rule."""

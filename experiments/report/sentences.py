@@ -92,7 +92,7 @@ def interval_words(report: Report) -> str:
 def best_arm(report: Report) -> MetricRow | None:
     """The row of the arm that raised the deciding goal most, beyond chance after correction for many looks."""
     rows = [row for row in report.analysis.metrics if row.metric == report.goal.name]
-    sure = [row for row in rows if row.adjusted_p_value < report.experiment.alpha and row.difference > 0]
+    sure = [row for row in rows if report.sure(row) and row.difference > 0]
     return max(sure, key=lambda row: row.difference, default=None)
 
 
@@ -178,12 +178,15 @@ def _keep_running(report: Report) -> str:
     if watch:
         return sentence(watch[0].sentence)
     best = best_arm(report)
+    guards = {guard.name for guard in report.experiment.guardrails}
     harmed = [
         row.metric.replace("_", " ")
         for row in report.analysis.metrics
-        if best is not None and row.arm == best.arm and row.adjusted_p_value < report.experiment.alpha
-        and (row.difference > 0) == any(guard.name == row.metric for guard in report.experiment.guardrails)
-    ]  # fmt: skip
+        if best is not None
+        and row.arm == best.arm
+        and report.sure(row)
+        and (row.difference > 0) == (row.metric in guards)
+    ]
     if best is not None and harmed:
         return f"{sentence(arm_words(best.arm))[:-1]} is ahead, but got worse in {', '.join(harmed)}."
     row = report.main

@@ -18,8 +18,8 @@ class Scale:
     """How values are written: times ``factor``, between ``prefix`` and ``suffix``, at most ``finest`` decimals.
 
     >>> scale = Scale(prefix="€", factor=0.01, finest=2)
-    >>> scale.number(-1234.5, spread=30.0), scale.span(-40.0, 230.0), scale.span(2.0, 3.0, signed=True)
-    ('−€12.34', '−€0.40 to €2.30', '+€0.02 to +€0.03')
+    >>> scale.number(-1234.6, spread=30.0), scale.span(-40.0, 230.0), scale.span(2.0, 3.0, signed=True)
+    ('−€12.35', '−€0.40 to €2.30', '+€0.02 to +€0.03')
     """
 
     prefix: str = ""
@@ -137,7 +137,7 @@ def plural(number: float, noun: str) -> str:
 def tidy(text: str) -> str:
     """``text`` on one line, without control characters."""
     plain = "".join(" " if unicodedata.category(mark) in {"Cc", "Cf", "Zl", "Zp"} else mark for mark in text)
-    return " ".join(plain.split())
+    return " ".join(part for part in plain.split(" ") if part)
 
 
 def arm_words(name: str) -> str:

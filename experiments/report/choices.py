@@ -1,0 +1,98 @@
+"""The parts on how contacts were chosen: by a bandit, by models, or not at all; None where there is no data."""
+
+from __future__ import annotations
+
+from experiments.report import charts
+from experiments.report.panels import (
+    Cell,
+    Panel,
+    table_of,
+)
+from experiments.report.parts import Report
+from experiments.report.sentences import interval_words
+from experiments.report.words import (
+    arm_words,
+    count,
+    day,
+    percent,
+    sentence,
+    tidy,
+)
+
+_SEES, _WAY = "What its customers see", "Which way"
+
+
+def allocation(report: Report) -> Panel | None:
+    """How the bandit moved its customers."""
+    if len(report.allocation) < 2:
+        return None
+    names = list(dict.fromkeys(name for point in report.allocation for name in point.shares))
+    last = report.allocation[-1].shares
+    names.sort(key=lambda name: -last.get(name, 0.0))
+    kept, rest = (names, []) if len(names) <= 9 else (names[:8], names[8:])
+    shares = {arm_words(name): [point.shares.get(name, 0.0) for point in report.allocation] for name in kept}
+    if rest:
+        shares["all others"] = [sum(point.shares.get(name, 0.0) for name in rest) for point in report.allocation]
+    days = [point.at for point in report.allocation]
+    until = days[-1] + (days[-1] - days[-2])
+    rows = [
+        (Cell(text=day(at)), *(Cell(text=percent(values[place])) for values in shares.values()))
+        for place, at in enumerate(days)
+    ]
+    return Panel(
+        key="allocation",
+        title="How the bandit shared its customers",
+        intro="The bandit moved customers towards what worked. It recorded the chance of each choice; its results are "
+        "weighted by these chances, so an action that was rarely shown is neither favoured nor punished for it.",
+        chart=charts.allocation(
+            [*days, until], shares=shares, title="Share of the bandit's customers by action over time"
+        ),
+        table=table_of("Share of the bandit's customers", ("From", *(tidy(name) for name in shares)), rows),
+    )
+
+
+def drivers(report: Report) -> Panel | None:
+    """What the models looked at, in plain words."""
+    if not report.drivers:
+        return None
+    rows = [
+        (Cell(text=sentence(each.words)[:-1]), Cell(text=percent(each.share)), Cell(text=sentence(each.effect)))
+        for each in report.drivers
+    ]
+    columns = ("What it looked at", "Share", _WAY)
+    width = len(columns) if any(each.effect for each in report.drivers) else len(columns) - 1
+    return Panel(
+        key="drivers",
+        title="What the models looked at",
+        intro="Share of the model's distinctions. It says what was used, not what causes a purchase.",
+        table=table_of("What the models looked at", columns[:width], (row[:width] for row in rows), prose=(_WAY,)),
+    )
+
+
+def refusals(report: Report) -> Panel | None:
+    """Who got nothing, and why."""
+    if not report.refusals:
+        return None
+    total = sum(reason.count for reason in report.refusals)
+    whole = report.decisions or total
+    rows = [
+        (Cell(text=sentence(reason.sentence)), Cell(text=count(reason.count)), Cell(text=percent(reason.count / whole)))
+        for reason in sorted(report.refusals, key=lambda reason: -reason.count)
+    ]
+    return Panel(
+        key="refusals",
+        title="Who got nothing, and why",
+        intro=f"{count(total)} of {count(whole)} decisions ended without a contact.",
+        table=table_of("Reasons for no contact", ("Reason", "Decisions", "Of all"), rows),
+    )
+
+
+def method(report: Report) -> tuple[str, ...]:
+    """Sentences on how the numbers were made."""
+    notes = (*report.analysis.notes, *(report.ladder.notes if report.ladder else ()), *report.notes)
+    own = (
+        "Customers count in the arm that they were assigned to, whatever they then received.",
+        interval_words(report),
+        "A customer counts once the attribution window and the usual delay of records have passed.",
+    )
+    return (*own, *(sentence(note) for note in dict.fromkeys(notes)))

@@ -1,0 +1,194 @@
+"""The parts that speak of money: channels, from revenue to profit, the ladder; None where there is no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from experiments.money import OUTSIDE, ArmMoney, increment
+from experiments.report import charts
+from experiments.report.charts import Mark, Step
+from experiments.report.panels import (
+    Cell,
+    Panel,
+    Table,
+    table_of,
+    tone_of,
+)
+from experiments.report.parts import Report
+from experiments.report.words import (
+    Scale,
+    arm_words,
+    count,
+    day,
+    money_scale,
+    percent,
+    sentence,
+    tidy,
+)
+from experiments.results import Ladder, Rung
+
+_RUNGS = {
+    "nothing": "nothing",
+    "random": "random",
+    "static": "static",
+    "segment": "segments",
+    "few": "few groups",
+    "one_to_one": "one-to-one",
+}
+_STEPS = ("Step", "Value", "Gain over the step before", "Mostly sends")
+
+
+def channels(report: Report) -> Panel | None:
+    """All channels in one unit: incremental profit per 1,000 customers."""
+    if not report.channels:
+        return None
+    scale = money_scale(report.currency)
+    marks = [
+        Mark(
+            label=tidy(row.channel), value=row.profit_per_1000 / 100, low=row.ci_low / 100, high=row.ci_high / 100,
+            text=scale.span(row.ci_low, row.ci_high, signed=True), tone=tone_of(row.ci_low, row.ci_high),
+            other=None if row.matchback_per_1000 is None else row.matchback_per_1000 / 100,
+        )
+        for row in report.channels
+    ]  # fmt: skip
+    matched = any(row.matchback_per_1000 is not None for row in report.channels)
+    rows = [
+        (
+            Cell(text=tidy(row.channel)),
+            Cell(text=count(row.contacts)),
+            Cell(text=scale.span(row.ci_low, row.ci_high, signed=True), tone=tone_of(row.ci_low, row.ci_high)),
+            Cell(
+                text=""
+                if row.matchback_per_1000 is None
+                else scale.number(row.matchback_per_1000, spread=row.matchback_per_1000 / 50)
+            ),
+        )
+        for row in report.channels
+    ]
+    columns = ("Channel", "Contacts", "Profit per 1,000 customers", "Matchback would claim")
+    width = len(columns) if matched else len(columns) - 1
+    intro = "Profit that the contacts on each channel caused, per 1,000 customers, all in one unit."
+    if matched:
+        intro += (
+            " Matchback (the diamond) counts every purchase after a contact, also those that would have come anyway."
+        )
+    return Panel(
+        key="channels",
+        title="Channels side by side",
+        intro=intro,
+        chart=charts.forest(
+            marks, key="channels-chart", title="Profit caused, by channel",
+            axis=f"{tidy(report.currency)} of profit per 1,000 customers",
+            other="what matchback would claim" if matched else "",
+        ),
+        table=table_of("Profit caused, by channel", columns[:width], (row[:width] for row in rows)),
+    )  # fmt: skip
+
+
+def bridge(report: Report) -> Panel | None:
+    """From more revenue to more profit, and the ledger that adds up to the history."""
+    named = {money.arm for money in report.money}
+    arm, control = report.experiment.headline_arm, report.experiment.control
+    if arm not in named or control not in named:
+        return None
+    scale = money_scale(report.currency)
+    more = increment(report.money, arm=arm, control=control)
+    values = (
+        ("More revenue", more.revenue, True),
+        ("Cost of goods", more.margin - more.revenue, False),
+        ("Discounts", more.discount, False),
+        ("Contacts", more.contact_cost, False),
+        ("More profit", more.profit, True),
+    )
+    spread = max(abs(value) for _, value, _ in values) / 20 or 1.0
+    steps = [
+        Step(label=label, value=value / 100, text=scale.number(value, spread=spread, signed=True), total=total)
+        for label, value, total in values
+    ]
+    total = sum(money.revenue for money in report.money)
+    return Panel(
+        key="bridge",
+        title="From revenue to profit",
+        intro=f"{sentence(arm_words(arm))[:-1]} beyond {arm_words(control)}, per 1,000 customers, as booked by "
+        f"{day(report.as_of)}. These sums carry chance with them: the ranges above say how much.",
+        chart=charts.bridge(steps, title=f"From more revenue to more profit per 1,000 customers, {arm_words(arm)}"),
+        table=_ledger(report.money, currency=report.currency),
+        after=f"The arms and what lies outside the experiment add up to the revenue of the history, "
+        f"{_cents(total, report.currency)}, to the cent.",
+    )
+
+
+def ladder(report: Report) -> Panel | None:
+    """What each step from one-to-all to one-to-one adds."""
+    found = report.ladder
+    if found is None or not found.rungs:
+        return None
+    scale = money_scale(report.currency) if report.ladder_in_cents else Scale(factor=found.scale)
+    unit = f"{tidy(report.currency)} per customer" if report.ladder_in_cents else tidy(found.unit)
+    marks = [
+        Mark(
+            label=_RUNGS[rung.rung],
+            value=rung.value * scale.factor,
+            low=rung.ci_low * scale.factor,
+            high=rung.ci_high * scale.factor,
+            text=scale.number(rung.value, spread=(rung.ci_high - rung.ci_low) / 2),
+        )
+        for rung in found.rungs
+    ]
+    rows = [
+        (
+            Cell(text=_RUNGS[rung.rung]),
+            Cell(text=scale.span(rung.ci_low, rung.ci_high)),
+            Cell(text=_gain(rung, scale)),
+            Cell(text=", ".join(f"{arm_words(key)} {percent(share)}" for key, share in _largest(rung.shares))),
+        )
+        for rung in found.rungs
+    ]
+    best = _RUNGS[found.recommended]
+    return Panel(
+        key="ladder",
+        title="The ladder: where personalization stops paying",
+        intro=_ladder_words(found, scale) if report.ladder_in_cents else sentence(found.sentence),
+        chart=charts.ladder(marks, best=best, axis=unit, title=f"Value of each step; recommended: {best}"),
+        table=table_of(f"Value of each step, {unit}", _STEPS, rows, prose=_STEPS[3:]),
+    )
+
+
+def _ladder_words(found: Ladder, scale: Scale) -> str:
+    names = [rung.rung for rung in found.rungs]
+    after = found.rungs[names.index(found.recommended) + 1 :] if found.recommended in names else ()
+    best = _RUNGS[found.recommended]
+    if not after:
+        return f"Each step up to {best} still paid: {best} is worth its effort."
+    step = f"the next step, {_RUNGS[after[0].rung]}, adds {_gain(after[0], scale)} per customer"
+    return f"It pays to go as far as {best}. Beyond that nothing is gained that chance could not explain: {step}."
+
+
+def _gain(rung: Rung, scale: Scale) -> str:
+    if rung.gain_ci_low is None or rung.gain_ci_high is None:
+        return ""
+    return scale.span(rung.gain_ci_low, rung.gain_ci_high, signed=True)
+
+
+def _ledger(arms: Sequence[ArmMoney], *, currency: str) -> Table:
+    names = ("revenue", "returned", "margin", "discount", "contact_cost", "profit")
+    rows = [
+        (
+            Cell(text=arm_words(money.arm) if money.arm != OUTSIDE else OUTSIDE),
+            Cell(text=count(money.units)),
+            *(Cell(text=_cents(getattr(money, name), currency)) for name in names),
+        )
+        for money in arms
+    ]
+    totals = (Cell(text=_cents(sum(getattr(money, name) for money in arms), currency)) for name in names)
+    rows.append((Cell(text="together"), Cell(text=""), *totals))
+    heads = ("Revenue", "Returned", "Margin", "Discounts", "Contacts", "Profit")
+    return table_of("Money by arm", ("Arm", "Customers", *heads), rows)
+
+
+def _cents(value: int, currency: str) -> str:
+    return money_scale(currency).number(value, spread=10)
+
+
+def _largest(shares: dict[str, float]) -> Iterable[tuple[str, float]]:
+    return [item for item in sorted(shares.items(), key=lambda item: -item[1]) if item[1] > 0][:3]

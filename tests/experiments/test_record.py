@@ -1,0 +1,157 @@
+"""The record of experiments in MLflow, and the command that makes a report from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from experiments.record import (
+    ExperimentRecord,
+    code_digest,
+    find_look,
+    read_report,
+    recorded_experiments,
+    report_again,
+    table_digest,
+    unchanged,
+)
+from experiments.report import Report
+from experiments.report.example import example_report
+from features.errors import InputError
+from features.tracking import TrackingStore
+
+
+@cache
+def example() -> Report:
+    return example_report(customers=4_000, weeks=1)
+
+
+@pytest.fixture
+def record(tracking: TrackingStore) -> ExperimentRecord:
+    return ExperimentRecord(tracking, example().experiment)
+
+
+def test_a_look_becomes_one_run_with_numbers_digests_and_files(record: ExperimentRecord) -> None:
+    run_id = record.log_look(example(), digests={"data": "a" * 64, "policy": "b" * 64})
+    run = record.tracking.client.get_run(run_id)
+    goal = next(row for row in example().analysis.metrics if (row.metric, row.arm) == ("profit", "one_to_one"))
+    assert run.data.metrics["profit/one_to_one/difference"] == goal.difference
+    assert run.data.metrics["profit/one_to_one/anytime_ci_low"] == goal.anytime_ci_low
+    assert run.data.metrics["units/static"] == goal.n_control
+    assert run.data.params["sha256_data"] == "a" * 64
+    assert run.data.params["sha256_code"] == code_digest()
+    assert run.data.params["stop_rule"] == "anytime"
+    files = {each.path for each in record.tracking.client.list_artifacts(run_id)}
+    assert files == {"report.html", "report.json", "numbers.json", "numbers.csv"}
+    numbers = json.loads(record.tracking.read_artifact(run_id, "numbers.json"))
+    assert numbers["analysis"]["metrics"][0]["metric"] == "profit"
+
+
+def test_the_report_is_made_again_from_the_run_alone_to_the_byte(record: ExperimentRecord) -> None:
+    run_id = record.log_look(example())
+    logged = record.tracking.read_artifact(run_id, "report.html").decode()
+    fresh = TrackingStore(record.tracking.folder)
+    assert report_again(fresh, run_id) == logged
+    assert unchanged(fresh, run_id, page=logged) and not unchanged(fresh, run_id, page=logged + " ")
+    assert f"experiment {record.name}, run look 1, 29 January 2026" in logged
+
+
+def test_numbers_that_could_not_be_computed_survive_the_record(record: ExperimentRecord) -> None:
+    first, *rest = example().analysis.metrics
+    gap = replace(first, anytime_ci_low=float("nan"), p_value=float("nan"), relative=None)
+    report = replace(example(), analysis=replace(example().analysis, metrics=(gap, *rest)))
+    run_id = record.log_look(report)
+    again = read_report(record.tracking, run_id).analysis.metrics[0]
+    assert again.relative is None and again.anytime_ci_low != again.anytime_ci_low
+    assert report_again(record.tracking, run_id) == record.tracking.read_artifact(run_id, "report.html").decode()
+    numbers = json.loads(record.tracking.read_artifact(run_id, "numbers.json"))
+    assert numbers["analysis"]["metrics"][0]["p_value"] is None
+
+
+def test_the_newest_look_is_that_with_the_newest_data(record: ExperimentRecord) -> None:
+    later = replace(example(), look=2, as_of=example().as_of + timedelta(days=7))
+    second = record.log_look(later)
+    first = record.log_look(example())
+    assert record.looks() == [first, second]
+    assert find_look(record.tracking, "winter") == second
+    assert find_look(record.tracking, "winter", run_id=first) == first
+    days = [point.as_of for point in record.past_looks()]
+    assert days == sorted(days) and set(days) == {example().as_of, later.as_of}
+
+
+def test_unknown_experiments_and_runs_are_named_with_the_near_ones(record: ExperimentRecord) -> None:
+    with pytest.raises(InputError, match="unknown experiment 'wintr'"):
+        find_look(record.tracking, "wintr")
+    record.log_look(example())
+    assert recorded_experiments(record.tracking) == ("winter",)
+    with pytest.raises(InputError, match="did you mean 'winter'"):
+        find_look(record.tracking, "wintr")
+    with pytest.raises(InputError, match="unknown run"):
+        find_look(record.tracking, "winter", run_id="0")
+
+
+def test_a_report_of_another_experiment_is_refused(record: ExperimentRecord) -> None:
+    other = replace(example(), experiment=replace(example().experiment, key="summer"))
+    with pytest.raises(InputError, match="another experiment"):
+        record.log_look(other)
+
+
+def test_a_table_has_one_digest_however_it_is_cut() -> None:
+    table = pa.table({"a": [1, 2, 3, 4], "b": ["x", None, "y", "z"]})
+    cut = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert table_digest(cut) == table_digest(table)
+    assert table_digest(table.slice(0, 3)) != table_digest(table)
+    assert table_digest(table.rename_columns(["a", "c"])) != table_digest(table)
+
+
+@pytest.fixture
+def project(record: ExperimentRecord, tmp_path: Path) -> Path:
+    """A project whose MLflow store holds one look."""
+    (tmp_path / "rapport.toml").write_text('[project]\nname = "Shop"\n')
+    record.log_look(example())
+    return tmp_path
+
+
+def test_the_command_writes_the_page_of_the_newest_look(project: Path, rapport_cli: Callable[..., Any]) -> None:
+    out, numbers = project / "pages" / "winter.html", project / "winter.json"
+    ran = rapport_cli("report", "winter", "--out", out, "--project", project, "--json", numbers)
+    assert ran.exit_code == 0, ran.stderr
+    tracking = TrackingStore(project / "mlruns")
+    assert out.read_bytes() == tracking.read_artifact(find_look(tracking, "winter"), "report.html")
+    assert json.loads(numbers.read_text())["experiment"] == "winter"
+    assert "Another version" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("wintr", "--out", "x.html"), "did you mean 'winter'"),
+        (("winter", "--out", "x.html", "--run", "nope"), "unknown run"),
+        (("winter", "--out", "rapport.toml/x.html"), "can't be written"),
+    ],
+)
+def test_bad_input_to_the_command_ends_with_three_parts(
+    project: Path,
+    rapport_cli: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(project)
+    ran = rapport_cli("report", *arguments)
+    assert ran.exit_code == 2
+    assert told in ran.stderr.replace("\n", " ")
+    assert all(part in ran.stderr for part in ("wrong", "got", "do"))
+
+
+def test_a_folder_without_a_project_is_named(tmp_path: Path, rapport_cli: Callable[..., Any]) -> None:
+    ran = rapport_cli("report", "winter", "--out", tmp_path / "x.html", "--project", tmp_path)
+    assert ran.exit_code == 2 and "no project" in ran.stderr

@@ -1,0 +1,372 @@
+"""The lift report: what it says, that it says nothing wrong, and that its page is sound."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.design import Arm, Experiment, Goal, Guardrail
+from experiments.report import HealthCheck, Report, health_checks, look_points, render
+from experiments.report.example import example_report
+from experiments.report.numbers import numbers_csv, numbers_json
+from experiments.report.sentences import decision, headline
+from experiments.report.words import Scale, money_scale, sentence, tidy
+from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow, Verdict
+from features.errors import InputError
+
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+EURO = money_scale("EUR")
+UNCLEAR = "Not clear yet: between €2,000 less and €30,000 more with personal than with static"
+VOID = {"meta", "line", "circle", "link", "br", "path", "use", "rect"}
+
+
+def goal(name: str = "revenue", *, kind: str = "sum", **more: object) -> Goal:
+    return Goal(name=name, kind=kind, events=("purchase",), window_days=14, **more)  # type: ignore[arg-type]
+
+
+def row(metric: str = "revenue", *, span: tuple[float, float] = (100.0, 300.0), arm: str = "personal") -> MetricRow:
+    """A row whose anytime interval is ``span`` and whose fixed one lies in its middle half."""
+    low, high = span
+    middle, half = (low + high) / 2, (high - low) / 2
+    return MetricRow(
+        metric=metric, arm=arm, control="static", arm_mean=0.1 + middle, control_mean=0.1, difference=middle,
+        ci_low=middle - half / 2, ci_high=middle + half / 2, relative=None, relative_ci_low=None, relative_ci_high=None,
+        p_value=0.001, anytime_ci_low=low, anytime_ci_high=high, anytime_p_value=0.001,
+        adjusted_p_value=0.001 if low > 0 or high < 0 else 0.5, n_arm=5_000, n_control=5_000,
+    )  # fmt: skip
+
+
+def small(
+    *rows: MetricRow, goals: tuple[Goal, ...] = (), names: tuple[str, str] = ("static", "personal"), **more: object
+) -> Report:
+    """A report with two arms and nothing else than what is asked for."""
+    design = Experiment(
+        key="autumn", title="Autumn", hypothesis="what fits sells more",
+        arms=tuple(Arm(name=name, shows=f"what {name} shows", policy=name, share=0.5) for name in names),
+        control=names[0], goals=goals or (goal(money=True),), start=DAY - timedelta(weeks=8), end=DAY,
+        stop_rule=more.pop("stop_rule", "anytime"),  # type: ignore[arg-type]
+        guardrails=more.pop("guardrails", ()),  # type: ignore[arg-type]
+    )  # fmt: skip
+    analysis = Analysis(
+        arms=tuple(ArmCount(arm=name, n=5_000, planned_share=0.5) for name in names),
+        srm=more.pop("srm", SampleRatio(p_value=0.4, status="green")),  # type: ignore[arg-type]
+        metrics=rows or (row(),),
+        segments=more.pop("segments", ()),  # type: ignore[arg-type]
+        verdict=Verdict(code=more.pop("code", "roll_out"), sentence="The rule's own words."),  # type: ignore[arg-type]
+    )
+    return Report(experiment=design, analysis=analysis, as_of=DAY, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def example() -> Report:
+    return example_report(customers=8_000, weeks=3)
+
+
+@pytest.fixture(scope="module")
+def page(example: Report) -> str:
+    return render(example)
+
+
+class Sound(HTMLParser):
+    """Collects what makes a page sound, from its tags alone."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.crossed: list[str] = []
+        self.heads: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.crossed.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in {"h1", "h2"}:
+            self.heads.append(data.strip())
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def test_the_page_is_sound_html_with_headings_in_order(page: str) -> None:
+    sound = Sound(page)
+    assert not sound.crossed and not sound.open
+    levels = [int(tag[1]) for tag, _ in sound.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert sound.all("html")[0]["lang"] == "en"
+
+
+def test_nothing_on_the_page_runs_or_asks_the_network(page: str) -> None:
+    sound = Sound(page)
+    assert not {"script", "iframe", "img", "link", "object", "form"} & {tag for tag, _ in sound.tags}
+    assert not [name for _, attributes in sound.tags for name in attributes if name.startswith("on")]
+    addresses = [
+        value or "" for _, each in sound.tags for name, value in each.items() if name in {"href", "src", "xlink:href"}
+    ]
+    assert all(address.startswith(("#", "data:text/csv")) for address in addresses)
+    assert "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    outside = set(re.findall(r"https?://[^\s\"'<)]+", page)) - {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert not outside
+
+
+def test_every_picture_is_named_and_has_its_numbers_as_a_table(page: str) -> None:
+    sound = Sound(page)
+    assert all(each.get("role") == "img" and each.get("aria-label") for each in sound.all("svg"))
+    figures = page.split("<figure>")[1:]
+    assert len(figures) >= 6
+    assert all("<table>" in figure.partition("</section>")[0] for figure in figures)
+
+
+def test_tables_name_their_columns_and_rows(page: str) -> None:
+    sound = Sound(page)
+    assert len(sound.all("caption")) == len(sound.all("table"))
+    assert all(each.get("scope") in {"col", "row"} for each in sound.all("th"))
+    assert all(
+        each.get("tabindex") == "0" and each.get("aria-label")
+        for each in sound.all("div")
+        if each.get("role") == "region"
+    )
+
+
+def test_ids_are_unique_and_links_within_the_page_arrive(page: str) -> None:
+    sound = Sound(page)
+    ids = [each["id"] for _, each in sound.tags if "id" in each]
+    assert len(ids) == len(set(ids))
+    named = {f"#{each}" for each in ids}
+    targets = [each["href"] for _, each in sound.tags if (each.get("href") or "").startswith("#")]
+    targets += re.findall(r"url\((#[^)]*)\)", page)
+    assert set(targets) <= named
+
+
+def test_the_page_has_all_parts_and_a_bounded_size(page: str) -> None:
+    heads = " | ".join(Sound(page).heads)
+    first = ("trusted", "goals", "compared", "Guardrails", "All arms", "Channels", "Over time", "bandit")
+    then = ("revenue to profit", "ladder", "models looked", "got nothing", "standards", "truth", "Words", "comes from")
+    assert [part for part in (*first, *then) if part not in heads] == []
+    assert len(page.encode()) < 400_000
+    assert "Simulated customers" in page
+
+
+def test_the_same_report_gives_the_same_bytes(example: Report, page: str) -> None:
+    assert render(example) == page
+
+
+def test_parts_without_data_are_left_out() -> None:
+    heads = Sound(render(small())).heads
+    assert [head for head in heads if head] == [
+        "Personal brought €10,000 to €30,000 more than static", "Roll out", "Can the numbers be trusted?",
+        "The goals", "What was compared", "All arms", "Words and method", "Where this comes from",
+    ]  # fmt: skip
+
+
+def test_the_csv_in_the_page_holds_all_rows(page: str, example: Report) -> None:
+    raw = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)
+    assert raw is not None
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(raw.group(1)).decode())))
+    goals = [each for each in rows if each["part"] == "goals"]
+    assert len(goals) == len(example.analysis.metrics)
+    assert float(goals[0]["estimate"]) == example.analysis.metrics[0].difference
+    assert {each["part"] for each in rows} >= {
+        "segments",
+        "looks",
+        "money",
+        "ladder",
+        "channels",
+        "no contact",
+        "standards",
+    }
+
+
+@pytest.mark.parametrize(
+    ("span", "code", "said"),
+    [
+        ((100.0, 300.0), "roll_out", "Personal brought €10,000 to €30,000 more than static"),
+        ((0.4, 40.0), "keep_running", "Personal brought €40 to €4,000 more than static"),
+        ((-300.0, -100.0), "stop", "Personal brought €10,000 to €30,000 less than static"),
+        ((-20.0, 300.0), "keep_running", UNCLEAR),
+        ((float("nan"), float("nan")), "keep_running", "Too few customers yet to compare personal with static"),
+    ],
+)  # fmt: skip
+def test_the_headline_is_a_range_in_money(span: tuple[float, float], code: str, said: str) -> None:
+    report = small(row(span=span), code=code)
+    assert headline(report).text == said
+    assert decision(report).code == code
+    assert said in render(report).replace("\N{WORD JOINER}", "")
+
+
+def test_a_goal_that_is_no_money_is_told_per_thousand_and_in_money_below() -> None:
+    goals = (goal("bought", kind="any", unit="buyer"), goal(money=True))
+    report = small(row("bought", span=(0.011, 0.023)), row(span=(-50.0, 70.0)), goals=goals)
+    assert headline(report).text == "Personal brought 11 to 23 buyers per 1,000 customers more than static"
+    assert "−€5,000 to +€7,000 of revenue" in headline(report).below
+
+
+def test_a_red_check_replaces_the_headline_and_the_decision() -> None:
+    report = small(health=health_checks(contacts_to_opted_out=2))
+    assert headline(report).text == "Do not trust these numbers yet"
+    assert decision(report).code == "do_not_trust"
+    assert "2 contacts went to customers who had opted out" in headline(report).below
+    unbalanced = small(srm=SampleRatio(p_value=1e-9, status="red"))
+    assert headline(unbalanced).tone == "red"
+    assert "brought" not in Sound(render(unbalanced)).heads[0]
+
+
+def test_one_kind_of_interval_stands_on_the_page() -> None:
+    anytime, fixed = small(), small(stop_rule="fixed")
+    assert "+€1.00 to +€3.00" in (first := render(anytime).replace("\N{WORD JOINER}", ""))
+    assert "+€1.50 to +€2.50" not in first and "however often" in first
+    assert "+€1.50 to +€2.50" in (second := render(fixed).replace("\N{WORD JOINER}", ""))
+    assert "+€1.00 to +€3.00" not in second and "planned end" in second
+
+
+def test_a_look_before_the_planned_end_is_called_a_preview() -> None:
+    early = replace(small(stop_rule="fixed"), as_of=DAY - timedelta(days=9))
+    assert "preview" in headline(early).below
+
+
+def test_earlier_looks_of_a_fixed_design_show_no_range() -> None:
+    report = small(stop_rule="fixed")
+    looks = [
+        point
+        for week in (2, 1, 0)
+        for point in look_points(report.analysis, experiment=report.experiment, as_of=DAY - timedelta(weeks=week))
+    ]
+    assert render(replace(report, looks=tuple(looks))).count("only at the planned end") == 2
+
+
+def test_the_best_arm_is_named_when_it_is_not_that_of_the_headline(example: Report) -> None:
+    few = next(each for each in example.analysis.metrics if (each.metric, each.arm) == ("profit", "few"))
+    ahead = replace(few, difference=90.0, anytime_ci_low=50.0, anytime_ci_high=130.0, adjusted_p_value=0.001)
+    metrics = tuple(ahead if each is few else each for each in example.analysis.metrics)
+    verdict = Verdict(code="roll_out", sentence="")
+    report = replace(example, analysis=replace(example.analysis, metrics=metrics, verdict=verdict))
+    assert decision(report).sentence.startswith(
+        "Few beat static in profit, by +€0.50 to +€1.30 per customer, more than one-to-one"
+    )
+
+
+def test_guardrails_are_judged_by_their_limit() -> None:
+    guards = tuple(
+        Guardrail(name=name, kind="any", events=("x",), window_days=7, limit=0.01) for name in ("fine", "over", "open")
+    )
+    spans = {"fine": (-0.002, 0.008), "over": (0.02, 0.05), "open": (0.005, 0.03)}
+    rows = [row(name, span=span) for name, span in spans.items()]
+    html = render(small(row(), *rows, guardrails=guards))
+    told = re.findall(r'<th scope="row">(fine|over|open)<.*?(within the limit|above the limit|not clear yet)', html)
+    assert told == [("fine", "within the limit"), ("over", "above the limit"), ("open", "not clear yet")]
+
+
+def test_too_few_customers_are_grey_and_not_told() -> None:
+    tiny = SegmentRow(**{**vars(row()), "n_arm": 40}, segment="region", value="islands")
+    html = render(small(row(), segments=(tiny,)))
+    assert "too few" in html and "Grey" in html
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "a\r\nSet-Cookie: b",
+    "$\\frac{1}{2}$ & \"'>",
+    "+1+1",
+    "\u202egnihton",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_a_name(name: str) -> None:
+    """D6: in arms, segments, titles, checks and provenance; on the page and in the CSV."""
+    mine = replace(row(arm=name), control="static")
+    segment = SegmentRow(**vars(mine), segment=name, value=name)
+    report = small(mine, names=("static", name), segments=(segment,))
+    report = replace(
+        report,
+        experiment=replace(report.experiment, title=name, hypothesis=name),
+        health=(HealthCheck(name=name, status="green", sentence=name),),
+        provenance=((name, name),),
+        company=name,
+    )
+    html = render(report)
+    assert "<script" not in html and not Sound(html).crossed
+    assert "\r" not in html and "Set-Cookie: b\n" not in html
+    assert "\u202e" not in html
+    for cells in csv.reader(io.StringIO(numbers_csv(report))):
+        assert not [cell for cell in cells if cell[:1] in "=@" and cell]
+        assert not [cell for cell in cells if cell[:1] in "+-" and cell and not _is_number(cell)]
+        assert len(cells) == 17
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def test_an_analysis_without_the_goal_of_the_design_is_refused() -> None:
+    with pytest.raises(InputError, match="lacks the row of the headline"):
+        small(row("visits"))
+
+
+def test_the_machine_numbers_have_no_nan() -> None:
+    numbers = numbers_json(small(row(span=(float("nan"), float("nan")))))
+    assert numbers["analysis"]["metrics"][0]["anytime_ci_low"] is None
+    assert numbers["people"] == 10_000
+
+
+def test_the_money_of_the_example_adds_up_to_its_history(example: Report) -> None:
+    assert f"{EURO.number(sum(each.revenue for each in example.money), spread=10)}, to the cent" in render(example)
+
+
+@given(value=st.floats(-1e7, 1e7), spread=st.floats(1e-3, 1e7))
+def test_a_number_is_rounded_to_what_is_known_and_keeps_its_side_of_zero(value: float, spread: float) -> None:
+    scale = Scale(finest=6)
+    text = scale.number(value, spread=spread)
+    shown = float(text.replace(",", "").replace("−", "-"))
+    # Two digits of the spread are kept, so at most a twentieth of it is lost, or half of the sixth decimal.
+    assert abs(shown - value) <= max(0.05 * spread, 5e-7) + 1e-9 * abs(value)
+    assert value == 0 or abs(value) < 1e-9 or shown * value > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (EURO.span(-40, 230), "−€0.40 to €2.30"),
+        (EURO.span(123_456, 345_678), "€1,200 to €3,500"),
+        (EURO.exact(10, signed=True), "+€0.10"),
+        (money_scale("CHF").number(123_400, spread=10_000), "CHF\N{NO-BREAK SPACE}1,230"),
+        (Scale(factor=100, suffix=" points").span(0.011, 0.023, signed=True), "+1.10 to +2.30 points"),
+        (EURO.number(float("inf"), spread=1), "not known"),
+        (sentence("p is adjusted"), "p is adjusted."),
+        (tidy(" a\r\n\tb\u200b "), "a b"),
+    ],
+)  # fmt: skip
+def test_numbers_and_names_read_well(text: str, said: str) -> None:
+    assert text == said
