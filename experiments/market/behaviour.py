@@ -25,6 +25,8 @@ _REACHES = np.array([0.05, 0.05, 2.0, 0.2, 0.2]) * DAY
 # Where people buy by themselves, for equal affinities; nobody buys by e-mail.
 _SHOPS = np.array([1.6, 0.0, 0.5, 0.3, 1.4])
 _AMOUNT_WIDTH = 0.5
+#: People browse what they like even more than they buy it: browsing goes by the affinity to this power.
+BROWSE = 1.5
 _SEARCHES, _CARTS, _OPENS, _CLICKS, _BANNER_CLICKS, _CALLS = 0.35, 0.12, 0.3, 0.12, 0.03, 0.01
 
 _STREAMS = (
@@ -207,7 +209,7 @@ class BlockWeek:
         turn = np.arange(len(who)) - np.repeat(np.cumsum(counts) - counts, counts)
         # Drawn row by row, so that a block cut short begins as the whole one does.
         time, taste, search, cart, luck = browsing.random((len(who), 5)).T
-        category = _pick(self.customers.category[who], taste)
+        category = _pick(self.customers.category[who] ** BROWSE, taste)
         for step, (kind, chosen) in enumerate(
             (("visit", time >= 0), ("search", search < _SEARCHES), ("cart", cart < _CARTS))
         ):

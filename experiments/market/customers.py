@@ -108,7 +108,7 @@ def _draw_block(spec: MarketSpec, number: int) -> Customers:
     habits = np.where(together, (own + shared[:, household]) / np.sqrt(2), own)
     scale = spec.heterogeneity
     base, basket, responsiveness, sensitivity = (
-        _spread(scale * width, habit) for width, habit in zip((0.55, 0.35, 0.45, 0.4), habits, strict=True)
+        _spread(scale * width, habit) for width, habit in zip((0.5, 0.3, 0.25, 0.25), habits, strict=True)
     )
     visits = _spread(scale * 0.4, rng.standard_normal(BLOCK))
     loyalty = np.exp(scale * _TENURE_BASE[tenure])
@@ -118,13 +118,13 @@ def _draw_block(spec: MarketSpec, number: int) -> Customers:
         region=region,
         tenure=tenure,
         annoyed=rng.random(BLOCK) < spec.annoyed_share * min(scale, 1.0),
-        base=0.022 * base * loyalty,
-        visits=0.16 * np.sqrt(base * loyalty) * visits,
+        base=0.02 * base * loyalty,
+        visits=0.28 * np.sqrt(base * loyalty) * visits,
         basket=4000.0 * basket,
         responsiveness=responsiveness,
         sensitivity=sensitivity,
-        category=_shares(scale * (_AGE_CATEGORY[age] + 0.55 * rng.standard_normal((BLOCK, 6)))),
-        channel=_shares(scale * (_AGE_CHANNEL[age] + 0.45 * rng.standard_normal((BLOCK, 5)))),
+        category=_shares(scale * (_AGE_CATEGORY[age] + 0.8 * rng.standard_normal((BLOCK, 6)))),
+        channel=_shares(scale * (_AGE_CHANNEL[age] + 0.3 * rng.standard_normal((BLOCK, 5)))),
     )
 
 

@@ -14,9 +14,9 @@ from experiments.market.offers import CATEGORIES, CATEGORY, CHANNEL, CHANNELS, C
 from experiments.market.spec import MarketSpec
 
 #: Size of a basket by category, as a factor.
-BASKET = np.array([0.7, 1.0, 1.2, 1.3, 1.1, 1.0])
+BASKET = np.array([0.85, 1.0, 1.1, 1.1, 1.0, 1.0])
 #: Weekly response of the average customer to an average contact, by channel, before the discount's factor.
-RESPONSE = np.array([0.0025, 0.0034, 0.008, 0.020, 0.0040])
+RESPONSE = np.array([0.0038, 0.0050, 0.0115, 0.027, 0.0060])
 #: How a channel's contact provokes an opt-out, against an e-mail.
 PROVOKES = np.array([0.25, 1.0, 0.5, 2.0, 0.25])
 #: Growth of the response per unit of discount, times the customer's sensitivity.
