@@ -40,10 +40,9 @@ def from_toml(raw: object, kind: type[T], *, where: str) -> T:
     """
     try:
         return msgspec.convert(raw, kind)
+    except InputError as error:
+        raise InputError(f"{where}: {error.wrong}", got=error.got, do=error.do) from error
     except msgspec.ValidationError as error:
-        cause = error.__cause__
-        if isinstance(cause, InputError):
-            raise InputError(f"{where}: {cause.wrong}", got=cause.got, do=cause.do) from error
         raise InputError(f"{where} is not valid", got=str(error), do="mend it there") from error
 
 
