@@ -33,7 +33,7 @@ class MarketSpec:
 
     customers: int
     seed: int
-    start: datetime = datetime(2025, 1, 6, tzinfo=UTC)
+    start: datetime = datetime(2023, 1, 2, tzinfo=UTC)
     heterogeneity: float = 1.0
     annoyed_share: float = 0.08
     opt_out_hazard: float = 0.04

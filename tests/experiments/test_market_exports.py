@@ -13,6 +13,9 @@ import pytest
 from experiments.market import Market, MarketSpec, sources_toml, write_exports
 from experiments.market.systems import SYSTEMS
 from features.errors import InputError
+from features.facts import EVENTS
+from features.history import History
+from features.intake import ingest
 from features.sources import Source
 from features.tables import read_table
 
@@ -66,6 +69,19 @@ def test_the_sources_are_read_by_the_intake(exports):
         mapped = {path for each in (source.mapped | source.mapped_attributes).values() for path in each.paths}
         assert mapped <= set(names), source.name
     assert tomllib.loads(sources_toml())["source"] == tables
+
+
+def test_taken_in_the_files_are_the_facts_again(exports, tmp_path):
+    history = History(tmp_path / "history")
+    for table in tomllib.loads((exports / "sources.toml").read_text(encoding="utf-8"))["source"]:
+        for loaded in ingest(
+            Source.from_config(table), data=exports, history=history, quarantine=tmp_path / "quarantine"
+        ):
+            assert loaded.accepted == loaded.read and not loaded.quarantined, loaded
+    told = [name for name in EVENTS.names if name != "source"]
+    market = Market(SPEC)
+    facts, truth = history.events(None), market.history(WEEKS)
+    assert facts.select(told).sort_by("event_id").equals(truth.select(told).sort_by("event_id"))
 
 
 def test_without_noise_everybody_has_one_record(exports):
