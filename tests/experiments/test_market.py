@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -270,3 +271,8 @@ def test_seasons_come_and_go(market):
 def test_bad_input_is_told_in_three_parts(market, wrong):
     with pytest.raises(InputError):
         wrong(market)
+
+
+def test_the_guide_runs():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "market.md").read_text(encoding="utf-8")
+    exec(text.split("```python\n")[1].split("```")[0], {})
