@@ -44,6 +44,11 @@ class Column:
         levels = _bands(numbers)
         return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
 
+    @property
+    def few_levels(self) -> bool:
+        """Whether the column has so few levels that a person would segment by it."""
+        return int(self.levels.max()) < _LEVELS
+
     def matrix(self) -> Matrix:
         """Model columns (n, k): the numbers and whether they are missing, or one column for each frequent level."""
         if self.numbers is not None:
@@ -113,7 +118,7 @@ def _suspicion(column: Column, *, arm: Integers | None, outcome: Floats, cluster
     share = float(unusual.mean())
     count = np.bincount(column.levels)
     hits = np.bincount(column.levels, weights=unusual)
-    always = (hits == count) & (count * np.log(max(share, 1e-300)) < np.log(_CHANCE))
+    always = (hits == count) & (count * np.log(max(share, 1e-300)) < np.log(_CHANCE / count.size))
     if share < 0.9 and always.any():
         return f"where it has one of its values, the outcome always differs from {usual:g}, so it tells the outcome"
     return None
@@ -159,10 +164,9 @@ def _text_codes(column: pa.Array) -> Integers | None:
     counts = texts.value_counts()
     if len(counts) > max(_LEVELS, len(texts) // 2):
         return None
-    frequent = sorted(counts.index, key=lambda level: (-counts[level], level))[: _LEVELS - 1]
+    frequent = sorted(counts.index, key=lambda level: (-counts[level], level))
     place = {level: index for index, level in enumerate(frequent)}
-    other, missing = len(frequent), len(frequent) + 1
-    codes = texts.map(lambda level: missing if pd.isna(level) else place.get(level, other)).to_numpy(dtype=np.int64)
+    codes = texts.map(lambda level: len(frequent) if pd.isna(level) else place[level]).to_numpy(dtype=np.int64)
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 

@@ -20,7 +20,7 @@ from experiments.live_ladder import ladder_of_arms
 from experiments.nuisance import LEARN_FROM, OutcomeModels, deal_folds
 from experiments.recommendation import Wording, recommend, rungs_of, unit_of
 from experiments.results import Ladder, RungName
-from experiments.rungs import learn, robust_scores
+from experiments.rungs import Lesson, Policies, robust_scores
 from experiments.units import Units, read_units
 
 __all__ = ["RUNGS", "cross_fit", "ladder", "ladder_of_arms"]
@@ -125,26 +125,24 @@ def _value_fold(
     models = OutcomeModels.fit(
         units.features[learn_on], action=units.arm[learn_on], outcome=units.outcome[learn_on], actions=arms, rng=rng
     )
-    scores, _ = _scores(units, models, learn_on)
-    held, net = _scores(units, models, apply_to)
-    learned = learn(
-        models, scores=scores, net=net, features=units.features, segments=units.segments, learn_on=learn_on,
-        apply_to=apply_to, cost=units.cost, groups=groups, rng=rng,
-    )  # fmt: skip
-    rows = np.arange(apply_to.size)
-    policies = (learned.static, learned.segment, learned.few, learned.one_to_one)
-    columns = [held[:, 0], held[:, 1:].mean(axis=1), *(held[rows, policy] for policy in policies)]
-    uniform = np.full(arms, apply_to.size / (arms - 1))
-    uniform[0] = 0.0
-    nobody = np.eye(arms)[0] * apply_to.size
-    given = np.stack([nobody, uniform, *(np.bincount(policy, minlength=arms) for policy in policies)])
-    return np.stack(columns, axis=1), given, learned.by
+    lesson, scores = _lesson(units, models, learn_on)
+    policies = Policies.learn(lesson, scores=scores, groups=groups, rng=rng)
+    lesson, scores = _lesson(units, models, apply_to)
+    chosen = policies.apply(lesson)
+    influence = np.column_stack([scores[:, 0], scores[:, 1:].mean(axis=1), np.take_along_axis(scores, chosen, axis=1)])
+    uniform = np.where(np.arange(arms) > 0, apply_to.size / (arms - 1), 0.0)
+    nobody = np.where(np.arange(arms) == 0, apply_to.size, 0.0)
+    given = np.stack([nobody, uniform, *(np.bincount(column, minlength=arms) for column in chosen.T)])
+    return influence, given, None if policies.column is None else units.segments[policies.column].name
 
 
-def _scores(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Floats, Floats]:
-    expected = models.predict(units.features[rows])
+def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson, Floats]:
+    """What is known of the units ``rows``, and their doubly robust values (n, arms), net of cost."""
+    features = units.features[rows]
+    expected = models.predict(features)
     scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
-    return scores - units.cost, expected - units.cost
+    levels = [column.levels[rows] for column in units.segments]
+    return Lesson(features=features, levels=levels, net=expected - units.cost), scores - units.cost
 
 
 def _notes(valued: Valued, units: Units, fits: int) -> list[str]:

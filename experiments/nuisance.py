@@ -31,73 +31,60 @@ _FAR = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression:
-    """Expected outcome given features: ridge, then boosted trees on what ridge left over.
+class OutcomeModels:
+    """Expected outcome of each unit under each action: what all actions share, plus each action's own difference.
 
-    Both know when to stop: the penalty by leave-one-out error, the trees by a quarter of the rows held back.
+    The difference is one model per action, so effects may depend on every feature (one linear model over features and a
+    one-hot action could not say that); its level is shrunk by empirical Bayes, so that rare actions stay usable. Each
+    model is a ridge regression, its penalty chosen by leave-one-out error, then boosted trees on what ridge left over,
+    stopped where a quarter of the rows, held back, gains no more.
 
     >>> rng = np.random.default_rng(1)
-    >>> features = rng.normal(size=(400, 2)).astype(np.float32)
-    >>> model = Regression.fit(features, 3.0 + features[:, 0].astype(float), rng=rng)
-    >>> model.predict(np.zeros((1, 2), dtype=np.float32)).round(1)
-    array([3.])
+    >>> matrix, action = rng.normal(size=(900, 2)).astype(np.float32), rng.integers(0, 2, 900)
+    >>> models = OutcomeModels.fit(matrix, action=action, outcome=3.0 + action * matrix[:, 0], actions=2, rng=rng)
+    >>> models.predict(np.array([[2.0, 0.0]], dtype=np.float32)).round(1)
+    array([[3., 5.]])
     """
 
-    center: Floats
-    scale: Floats
-    slope: Floats
-    intercept: float
-    trees: lightgbm.Booster | None
-
-    @classmethod
-    def fit(cls, matrix: Matrix, outcome: Floats, *, rng: np.random.Generator) -> Self:
-        """Fit on ``matrix`` (n, p), NaN where missing, and ``outcome`` (n,)."""
-        center, scale = _moments(matrix)
-        known = _standardized(matrix, center, scale)
-        ridge = RidgeCV(alphas=_PENALTIES).fit(known, outcome)
-        trees = _boost(matrix, outcome - ridge.predict(known), rng) if len(outcome) >= _BOOST_FROM else None
-        return cls(center=center, scale=scale, slope=ridge.coef_, intercept=float(ridge.intercept_), trees=trees)
-
-    def predict(self, matrix: Matrix) -> Floats:
-        """Expected outcome (n,) of ``matrix`` (n, p)."""
-        linear: Floats = _standardized(matrix, self.center, self.scale) @ self.slope + self.intercept
-        return linear if self.trees is None else linear + np.asarray(self.trees.predict(matrix))
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutcomeModels:
-    """Expected outcome of each unit under each action: what all share, plus a model of each action's own difference.
-
-    The difference is one regression per action, so effects may depend on every feature (one linear model over
-    features and a one-hot action could not say that), and its level is shrunk by empirical Bayes, so a thousand rare
-    actions stay usable.
-    """
-
-    shared: Regression
-    own: tuple[Regression | None, ...]
+    center: Matrix
+    scale: Matrix
+    slopes: Matrix
     level: Floats
+    shared: lightgbm.Booster | None
+    own: tuple[lightgbm.Booster | None, ...]
 
     @classmethod
     def fit(cls, matrix: Matrix, *, action: Integers, outcome: Floats, actions: int, rng: np.random.Generator) -> Self:
-        """Fit on ``matrix`` (n, p), ``action`` (n,) in 0..``actions`` - 1 and ``outcome`` (n,)."""
-        shared = Regression.fit(matrix, outcome, rng=rng)
-        rest = outcome - shared.predict(matrix)
-        own: list[Regression | None] = []
+        """Fit on ``matrix`` (n, p), NaN where missing, ``action`` (n,) in 0..``actions`` - 1 and ``outcome`` (n,)."""
+        center, scale = _moments(matrix)
+        known = _standardized(matrix, center, scale)
+        slope, start, rest = _ridge(known, outcome)
+        shared = _boost(matrix, rest, rng)
+        if shared is not None:
+            rest = rest - np.asarray(shared.predict(matrix))
+        slopes = np.repeat(slope[:, None], actions, axis=1)
+        level = start + shrunken_means(rest, group=action, groups=actions)
+        own: list[lightgbm.Booster | None] = [None] * actions
         for one in range(actions):
             rows = np.flatnonzero(action == one)
-            # Centred, so that it says for whom the action differs and leaves the shrunken level alone.
-            centred = rest[rows] - rest[rows].mean() if rows.size > _OWN_FROM else None
-            own.append(None if centred is None else Regression.fit(matrix[rows], centred, rng=rng))
-        return cls(shared=shared, own=tuple(own), level=shrunken_means(rest, group=action, groups=actions))
+            if rows.size > _OWN_FROM:
+                # Centred, so that it says for whom the action differs and leaves the shrunken level alone.
+                tilt, start, left = _ridge(known[rows], rest[rows] - rest[rows].mean())
+                slopes[:, one] += tilt
+                level[one] += start
+                own[one] = _boost(matrix[rows], left, rng)
+        return cls(center=center, scale=scale, slopes=slopes, level=level, shared=shared, own=tuple(own))
 
     def predict(self, matrix: Matrix) -> Floats:
         """Expected outcome (n, actions) of ``matrix`` (n, p)."""
-        base = self.shared.predict(matrix)
-        columns = [
-            base + level + (0.0 if own is None else own.predict(matrix))
-            for own, level in zip(self.own, self.level, strict=True)
-        ]
-        return np.stack(columns, axis=1)
+        expected: Floats = (_standardized(matrix, self.center, self.scale) @ self.slopes).astype(np.float64)
+        expected += self.level
+        if self.shared is not None:
+            expected += np.asarray(self.shared.predict(matrix))[:, None]
+        for one, trees in enumerate(self.own):
+            if trees is not None:
+                expected[:, one] += np.asarray(trees.predict(matrix))
+        return expected
 
 
 def shrunken_means(values: Floats, *, group: Integers, groups: int) -> Floats:
@@ -140,22 +127,33 @@ def deal_folds(stratum: Integers, *, cluster: Integers | None, folds: int, rng: 
     return fold
 
 
-def _moments(matrix: Matrix) -> tuple[Floats, Floats]:
+def _moments(matrix: Matrix) -> tuple[Matrix, Matrix]:
     known = np.isfinite(matrix)
     count = np.maximum(known.sum(axis=0), 1)
     center = np.where(known, matrix, 0.0).sum(axis=0, dtype=np.float64) / count
     spread = np.where(known, matrix - center, 0.0)
     scale = np.sqrt(np.square(spread, dtype=np.float64).sum(axis=0) / count)
-    return center, np.where(scale > 1e-9 * (1.0 + np.abs(center)), scale, np.inf)
+    scale = np.where(scale > 1e-6 * (1.0 + np.abs(center)), scale, np.inf)
+    return center.astype(np.float32), scale.astype(np.float32)
 
 
-def _standardized(matrix: Matrix, center: Floats, scale: Floats) -> Floats:
+def _standardized(matrix: Matrix, center: Matrix, scale: Matrix) -> Matrix:
     """Mean 0, variance 1; missing is the mean, and a far tail is cut: one rich customer shall not tilt the slope."""
-    known: Floats = np.clip(np.nan_to_num((matrix - center) / scale, nan=0.0), -_FAR, _FAR)
-    return known
+    known: Matrix = (matrix - center) / scale
+    known[np.isnan(known)] = 0.0
+    return np.clip(known, -_FAR, _FAR, out=known)
 
 
-def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.Booster:
+def _ridge(known: Matrix, outcome: Floats) -> tuple[Matrix, float, Floats]:
+    """Slopes (p,) and start of a ridge regression on standardized columns, and what it leaves over (n,)."""
+    mean = float(outcome.mean())  # Taken off first: single precision holds deviations well, large sums not.
+    ridge = RidgeCV(alphas=_PENALTIES).fit(known, outcome - mean)
+    return ridge.coef_.astype(np.float32), mean + float(ridge.intercept_), outcome - mean - ridge.predict(known)
+
+
+def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.Booster | None:
+    if rest.size < _BOOST_FROM:
+        return None
     held = rng.random(rest.size) < 0.25
     params: dict[str, Any] = {
         "objective": "regression",
@@ -168,7 +166,7 @@ def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.B
         "seed": 1,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1 if rest.size < 20_000 else (os.cpu_count() or 1),
+        "num_threads": 1 if rest.size < 50_000 else (os.cpu_count() or 1),
     }
     learn = lightgbm.Dataset(matrix[~held], rest[~held], params=params)
     check = lightgbm.Dataset(matrix[held], rest[held], reference=learn, params=params)

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
-from experiments.columns import Column
 from experiments.influence import Floats, Integers
-from experiments.nuisance import Matrix, OutcomeModels, shrunken_means
+from experiments.nuisance import Matrix, shrunken_means
 
-_TREE_ROWS = 50_000
+# A tree of a few leaves is as good on so many rows.
+_TREE_ROWS = 20_000
 _INNER = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learned:
-    """The arm (n,) that each rung gives to each of the units it was applied to, and the segment column it chose."""
-
-    static: Integers
-    segment: Integers
-    few: Integers
-    one_to_one: Integers
-    by: str | None
 
 
 def robust_scores(expected: Floats, *, arm: Integers, outcome: Floats, chance: Floats) -> Floats:
@@ -45,46 +35,70 @@ def robust_scores(expected: Floats, *, arm: Integers, outcome: Floats, chance: F
     return scores
 
 
-def learn(
-    models: OutcomeModels,
-    *,
-    scores: Floats,
-    net: Floats,
-    features: Matrix,
-    segments: Sequence[Column],
-    learn_on: Integers,
-    apply_to: Integers,
-    cost: Floats,
-    groups: int,
-    rng: np.random.Generator,
-) -> Learned:
-    """Learn every rung on the units ``learn_on`` and apply it to ``apply_to``.
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is known of some units (n) when policies are learned from them or applied to them.
 
-    ``scores`` (len(learn_on), arms) are net of cost; ``net`` (len(apply_to), arms) is what ``models`` expect there,
-    net of cost; ``groups`` is how many groups the rung ``few`` may form.
+    ``features`` (n, p); ``levels`` one array (n,) per column that may form segments; ``net`` (n, arms) expected outcome
+    net of cost, by models of the units that the policies are learned from.
     """
-    best = int(scores.mean(axis=0).argmax())
-    static = np.full(apply_to.size, best)
-    chosen = _best_column([column.levels[learn_on] for column in segments], scores=scores, rng=rng)
-    if chosen is None:
-        segment, by = static, None
-    else:
-        levels = segments[chosen].levels
-        segment = best_by_group(scores, group=levels[learn_on], groups=int(levels.max()) + 1)[levels[apply_to]]
-        by = segments[chosen].name
-    leaf_learn, leaf_apply, leaves = _leaves(models, features, learn_on, apply_to, cost=cost, groups=groups, rng=rng)
-    few = best_by_group(scores, group=leaf_learn, groups=leaves)[leaf_apply]
-    return Learned(static=static, segment=segment, few=few, one_to_one=net.argmax(axis=1), by=by)
+
+    features: Matrix
+    levels: Sequence[Integers]
+    net: Floats
 
 
-def best_by_group(scores: Floats, *, group: Integers, groups: int) -> Integers:
-    """The best arm (groups,) of each group of units, where its advantage over the best arm of all outlasts shrinkage.
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """The policies of the four rungs that are learned; ``column`` is the one that forms the segments.
+
+    >>> lesson = Lesson(features=np.zeros((90, 1), np.float32), levels=[], net=np.tile([0.1, 0.2], (90, 1)))
+    >>> policies = Policies.learn(lesson, scores=lesson.net, groups=5, rng=np.random.default_rng(1))
+    >>> policies.apply(lesson)[0]
+    array([1, 1, 1, 1])
+    """
+
+    best: int
+    column: int | None
+    by_level: Integers
+    tree: DecisionTreeRegressor
+    by_leaf: Integers
+
+    @classmethod
+    def learn(cls, lesson: Lesson, *, scores: Floats, groups: int, rng: np.random.Generator) -> Self:
+        """Learn from ``scores`` (n, arms), net of cost; the rung ``few`` may form so many ``groups``."""
+        column = _best_column(lesson.levels, scores=scores, rng=rng)
+        levels = np.zeros(1, dtype=np.int64) if column is None else lesson.levels[column]
+        tree = _grow(lesson, groups=groups, rng=rng)
+        leaves = tree.apply(lesson.features)
+        return cls(
+            best=int(scores.mean(axis=0).argmax()),
+            column=column,
+            by_level=best_by_group(scores, group=levels) if column is not None else levels,
+            tree=tree,
+            by_leaf=best_by_group(scores, group=leaves),
+        )
+
+    def apply(self, lesson: Lesson) -> Integers:
+        """The arm (n, 4) that static, segment, few and one-to-one give to each unit."""
+        static = np.full(lesson.net.shape[0], self.best)
+        levels = None if self.column is None else lesson.levels[self.column]
+        segment = static if levels is None else _look_up(self.by_level, levels, default=self.best)
+        few = _look_up(self.by_leaf, self.tree.apply(lesson.features), default=self.best)
+        return np.stack([static, segment, few, lesson.net.argmax(axis=1)], axis=1)
+
+
+def best_by_group(scores: Floats, *, group: Integers) -> Integers:
+    """The best arm (groups,) of each group of units, coded from 0.
+
+    A group leaves the best arm of all only for an advantage that outlasts shrinkage.
 
     >>> scores = np.array([[1.0, 0.0]] * 50 + [[0.0, 0.9]] * 50)
-    >>> best_by_group(scores, group=np.repeat([0, 1], 50), groups=2)
+    >>> best_by_group(scores, group=np.repeat([0, 1], 50))
     array([0, 1])
     """
     best = int(scores.mean(axis=0).argmax())
+    groups = int(group.max()) + 1
     gains = [shrunken_means(column, group=group, groups=groups) for column in (scores - scores[:, [best]]).T]
     # The best arm of all stands first, so that it wins ties.
     order = np.array([best, *(arm for arm in range(scores.shape[1]) if arm != best)])
@@ -110,22 +124,16 @@ def _value_of_column(levels: Integers, *, scores: Floats, fold: Integers) -> flo
     return float(np.take_along_axis(sums, choice[:, :, None], axis=2).sum()) / levels.size
 
 
-def _leaves(
-    models: OutcomeModels,
-    features: Matrix,
-    learn_on: Integers,
-    apply_to: Integers,
-    *,
-    cost: Floats,
-    groups: int,
-    rng: np.random.Generator,
-) -> tuple[Integers, Integers, int]:
+def _look_up(arms: Integers, group: Integers, *, default: int) -> Integers:
+    """The arm of each unit's group; the default for a group that nobody was in when the arms were learned."""
+    known: Integers = np.append(arms, default)[np.minimum(group, arms.size)]
+    return known
+
+
+def _grow(lesson: Lesson, *, groups: int, rng: np.random.Generator) -> DecisionTreeRegressor:
     """Few groups of like units: the leaves of one small tree over the effects that the models expect."""
-    rows = learn_on if learn_on.size <= _TREE_ROWS else rng.choice(learn_on, _TREE_ROWS, replace=False)
-    net = models.predict(features[rows]) - cost
+    n = lesson.net.shape[0]
+    rows = np.arange(n) if n <= _TREE_ROWS else rng.choice(n, _TREE_ROWS, replace=False)
+    effects = lesson.net[rows] - lesson.net[rows].mean(axis=1, keepdims=True)
     tree = DecisionTreeRegressor(max_leaf_nodes=groups, min_samples_leaf=max(30, rows.size // 50), random_state=1)
-    tree.fit(features[rows], net - net.mean(axis=1, keepdims=True))
-    leaves, place = np.unique(
-        np.concatenate([tree.apply(features[learn_on]), tree.apply(features[apply_to])]), return_inverse=True
-    )
-    return place[: learn_on.size], place[learn_on.size :], leaves.size
+    return tree.fit(lesson.features[rows], effects)

@@ -86,7 +86,11 @@ def read_units(
         named={*(features or ()), *segments},
     )  # fmt: skip
     known = [column for column in columns if column.name in set(wanted)]
-    candidates = [column for column in columns if column.name in set(segments)] if segments else known
+    candidates = (
+        [column for column in columns if column.name in set(segments)]
+        if segments
+        else [each for each in known if each.few_levels]
+    )
     shares = np.bincount(codes, minlength=len(arms)) / codes.size
     return Units(
         arms=arms,
