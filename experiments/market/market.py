@@ -113,6 +113,8 @@ class Market:
 
     def history_weeks(self, weeks: int = 52) -> Iterator[pa.Table]:
         """``history`` week by week, for markets that don't fit into memory."""
+        if not 1 <= weeks <= _MOST_WEEKS:
+            raise InputError("the weeks of history are out of range", got=str(weeks), do=f"give 1 to {_MOST_WEEKS}")
         willing = np.ones(self.spec.customers, dtype=bool)
         for number in range(weeks):
             decided = np.where(willing, self._random_actions(number), UNDECIDED)

@@ -10,7 +10,7 @@ from features.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class MarketSpec:
-    """A simulated market: equal specs give equal markets, on every machine.
+    """A simulated market: equal specs give equal markets, with the same version of numpy.
 
     Parameters
     ----------

@@ -261,6 +261,7 @@ def test_seasons_come_and_go(market):
         lambda market: market.week(52, np.full(SPEC.customers, len(CHANNELS) * 9)),
         lambda market: market.week(-1, np.zeros(SPEC.customers, dtype=int)),
         lambda market: market.value(np.zeros((SPEC.customers, len(market.actions))), 52),
+        lambda market: market.history(0),
         lambda market: MarketSpec(customers=0, seed=1),
         lambda market: MarketSpec(customers=10, seed=1, annoyed_share=1.5),
         lambda market: MarketSpec(customers=10, seed=1, heterogeneity=-1),
