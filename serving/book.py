@@ -212,9 +212,10 @@ class Book:
         columns = schema.suppressions.c
         if self.connection.scalar(select(columns.digest).limit(1)) is None:
             return {}
-        digests = {self.digest(customer_id): customer_id for customer_id in customer_ids}
-        query = select(columns.digest, columns.reason).where(among(columns.digest, digests))
-        return {digests[digest]: reason for digest, reason in self.connection.execute(query)}
+        digests = {customer_id: self.digest(customer_id) for customer_id in customer_ids}
+        query = select(columns.digest, columns.reason).where(among(columns.digest, digests.values()))
+        held = {digest: reason for digest, reason in self.connection.execute(query)}
+        return {customer_id: held[digest] for customer_id, digest in digests.items() if digest in held}
 
     def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:

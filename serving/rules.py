@@ -66,6 +66,8 @@ class Rules:
     """
 
     def __init__(self, book: RuleBook) -> None:
+        # Written in code, a bound may be 1 where JSON reads 1.0: what is kept and hashed is what will be read again.
+        book = RuleBook.from_json(book.to_json())
         catalogue = book.catalogue
         self.book = book
         self.fingerprint = hashlib.sha256(book.to_json()).hexdigest()
