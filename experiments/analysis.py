@@ -13,7 +13,18 @@ import pyarrow as pa
 from experiments.balance import sample_ratio
 from experiments.comparison import Levels, adjust, adjust_p_values, compare
 from experiments.looks import Look, looks, periods
-from experiments.observations import MISSING, MOST_ARMS, MOST_VALUES, Labels, codes, labels, named, select, shares
+from experiments.observations import (
+    MISSING,
+    MOST_ARMS,
+    MOST_VALUES,
+    Labels,
+    codes,
+    column_names,
+    labels,
+    named,
+    select,
+    shares,
+)
 from experiments.readings import Goal, Reader, Reading
 from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
 from experiments.sequential import EXPECTED_UNITS
@@ -36,6 +47,8 @@ class Findings(Analysis):
     looks: tuple[Look, ...]
 
 
+# What overflows or divides by zero becomes NaN, which the notes name; numpy needn't warn of it, too.
+@np.errstate(all="ignore")
 def analyze(
     table: Any,
     *,
@@ -77,7 +90,7 @@ def analyze(
     A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
     """
     _check(metrics, alpha=alpha, expected=expected, worth=worth)
-    there = [str(each) for each in getattr(table, "column_names", None) or table.columns]
+    there = column_names(table)
     goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
     wanted = [arm, *segments, *(each for each in (cluster, time) if each)]

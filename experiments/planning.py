@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from experiments.observations import codes, select
+from experiments.observations import codes, column_names, select
 from experiments.readings import Goal, Reader
 from experiments.sequential import mixture_precision
 from experiments.statistics import sample, variance_kept
@@ -36,7 +36,7 @@ class Design:
     >>> sample_size(Design(baseline=0.10), 0.02)
     3839
     >>> sample_size(Design(baseline=0.10, looking=True), 0.02)
-    7347
+    7350
     """
 
     baseline: float
@@ -141,7 +141,7 @@ def measured(table: Any, *, metric: str, covariates: Sequence[str] = (), cluster
     ``metric`` may be a ratio ``NUM/DEN``. The design effect is the measured one: the clustered variance of the mean
     over that of rows.
     """
-    there = [str(each) for each in getattr(table, "column_names", None) or table.columns]
+    there = column_names(table)
     goal, adjusters = Goal.named(metric, there), [Goal.named(each, there) for each in dict.fromkeys(covariates)]
     wanted = [name for each in (goal, *adjusters) for name in each.columns]
     units = select(table, [*wanted, *([cluster] if cluster else [])])

@@ -59,6 +59,12 @@ class Reader:
 
     ``valid`` holds a mask for each metric column with missing values; ``fills`` the number of values of each covariate
     that were missing and stand at its mean; ``clusters`` (n,) the cluster of each row, if rows are clustered.
+
+    >>> table = pa.table({"spend": [1.0, 3.0, None, 8.0]})
+    >>> reader = Reader.of(table, goals=[Goal.named("spend", ["spend"])], covariates=[], clusters=None)
+    >>> (spend,) = reader.read(np.array([0, 0, 1, 1]), groups=2)
+    >>> [(group.n, spend.quantity.value(group)) for group in spend.moments], spend.missing
+    ([(2, 2.0), (1, 8.0)], 1)
     """
 
     goals: tuple[Goal, ...]

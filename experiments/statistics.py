@@ -131,7 +131,13 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The mean of one arm: ``n`` independent units, the variance of one unit's influence on the mean."""
+    """The mean of one arm: ``n`` independent units, the variance of one unit's influence on the mean.
+
+    >>> control, arm = Sample(n=400, mean=10.0, variance=16.0), Sample(n=400, mean=11.0, variance=16.0)
+    >>> apart = difference(arm, control, alpha=0.05)
+    >>> f"{apart.estimate} from {apart.low:.3f} to {apart.high:.3f}, p = {p_value(arm, control):.5f}"
+    '1.0 from 0.445 to 1.555, p = 0.00043'
+    """
 
     n: int
     mean: float
@@ -247,7 +253,7 @@ def relative(arm: Sample, control: Sample, *, alpha: float) -> Interval | None:
     ratio = arm.mean / control.mean
     if not ratio > 0:
         return relative_by_delta(arm, control, alpha=alpha)
-    arm_error, control_error = arm.error / arm.mean**2, control.error / control.mean**2
+    arm_error, control_error = (each.error / each.mean / each.mean for each in (arm, control))
     error = math.sqrt(max(arm_error + control_error, 0.0))
     half = _t_quantile(arm_error, control_error, arm.n, control.n, alpha=alpha) * error
     # Beyond the exponent's range the interval is (-100%, infinity): nothing is known.
@@ -258,7 +264,9 @@ def relative(arm: Sample, control: Sample, *, alpha: float) -> Interval | None:
 def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Interval:
     """The difference over the control's mean with the symmetric interval of the delta method (as GrowthBook's)."""
     ratio = arm.mean / control.mean
-    arm_error, control_error = arm.error / control.mean**2, control.error * ratio**2 / control.mean**2
+    arm_error, control_error = (
+        scale * scale * each.error for scale, each in ((1 / control.mean, arm), (ratio / control.mean, control))
+    )
     error = math.sqrt(max(arm_error + control_error, 0.0))
     half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
     return Interval(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
@@ -281,8 +289,12 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 
 
 def _freedom(arm_error: float, control_error: float, n_arm: int, n_control: int) -> float:
-    below = arm_error**2 / (n_arm - 1) + control_error**2 / (n_control - 1) if min(n_arm, n_control) > 1 else math.nan
-    return (arm_error + control_error) ** 2 / below if below > 0 else math.nan
+    whole = arm_error + control_error
+    if min(n_arm, n_control) < 2 or not whole > 0:
+        return math.nan
+    # As shares of the whole: fourth powers of very small or large units would leave the range of numbers.
+    arm_share, control_share = arm_error / whole, control_error / whole
+    return 1 / (arm_share * arm_share / (n_arm - 1) + control_share * control_share / (n_control - 1))
 
 
 def _t_quantile(arm_error: float, control_error: float, n_arm: int, n_control: int, *, alpha: float) -> float:
