@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.calibration import false_verdicts
 from experiments.comparison import Levels, adjust_p_values, compare
 from experiments.readings import Goal, Reading
 from experiments.results import ArmCount, MetricRow, SampleRatio
@@ -124,35 +125,10 @@ def test_nothing_known_keeps_running() -> None:
     assert _decide(blank)[0] == "keep_running"
 
 
-def test_daily_looks_at_nothing_roll_nothing_out() -> None:
-    rng = np.random.default_rng(14)
-    wrong = {"any": 0, "final taken daily": 0}
-    runs, looks, batch = 300, 30, 200
-    for _ in range(runs):
-        hits = rng.binomial(batch, 0.1, size=(3, looks)).cumsum(axis=1)
-        codes = {"any": set(), "final taken daily": set()}
-        for look in range(looks):
-            n = batch * (look + 1)
-            rows = adjust_p_values(_arms([int(each) for each in hits[:, look]], n))
-            for name, final in (("any", False), ("final taken daily", True)):
-                codes[name].add(verdict(rows, arms=ARMS, srm=GREEN, rule=Rule(final=final)).code)
-        for name, seen in codes.items():
-            wrong[name] += "roll_out" in seen
-    assert wrong["any"] / runs <= 0.05
-    assert wrong["final taken daily"] / runs > 0.10  # that's what looking does to an interval for one look
-
-
-def _arms(hits: list[int], n: int) -> list[MetricRow]:
-    moments = [Moments.from_sums(n=n, total=each, squares=each) for each in hits]
-    reading = Reading(
-        goal=Goal(name="visit", columns=("visit",)),
-        moments=moments,
-        quantity=Quantity(numerator=0),
-        covariates=(),
-        missing=0,
-        clustered=False,
-    )
-    return compare(reading, moments, ["static", "a", "b"], levels=Levels())
+def test_looking_all_the_time_at_nothing_rolls_nothing_out() -> None:
+    rolled, naive = false_verdicts(np.random.default_rng(14), runs=150)  # in full: benchmarks/calibration.py
+    assert rolled <= 0.05
+    assert naive > 0.10  # what looking does to the rule that is meant for one look
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.balance import ALARM_LEVEL, chi_square_p_value, sample_ratio
-from experiments.sequential import split_log_e_value
+from benchmarks.calibration import looked_at_splits, splits
+from experiments.balance import chi_square_p_value, sample_ratio
 
 COUNTS = st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 9)), min_size=2, max_size=8)
 
@@ -29,28 +29,24 @@ def test_hillstrom_is_green_and_cookie_cats_yellow() -> None:
     assert (round(cookie_cats.p_value, 4), cookie_cats.status) == (0.0086, "yellow")
 
 
-def test_five_percent_lost_in_one_arm_of_20_000_is_flagged_and_a_clean_one_is_hardly_ever() -> None:
+def _status(counts: list[int]) -> str:
+    return sample_ratio(counts, [0.5, 0.5]).status
+
+
+def test_five_percent_lost_in_one_arm_of_20_000_is_flagged_and_a_clean_split_hardly_ever() -> None:
     rng = np.random.default_rng(12)
-    assigned = rng.binomial(40_000, 0.5, 2000)
-    lost = rng.binomial(40_000 - assigned, 0.05)
     flagged, alarms = (
-        np.mean(
-            [sample_ratio([int(a), int(b)], [0.5, 0.5]).status != "green" for a, b in zip(assigned, rest, strict=True)]
-        )
-        for rest in (40_000 - assigned - lost, 40_000 - assigned)
+        np.mean([_status(counts) != "green" for counts in splits(rng, runs=2000, lost=lost, per_arm=20_000)])
+        for lost in (0.05, 0.0)
     )
     assert flagged >= 0.95
     assert alarms <= 0.02  # yellow below 0.01, and a little for chance
 
 
 def test_clean_splits_looked_at_fifty_times_are_hardly_ever_red_where_a_chi_square_is() -> None:
-    rng = np.random.default_rng(13)
-    first = rng.binomial(400, 0.5, size=(20_000, 50)).cumsum(axis=1)
-    both = np.stack([first, 400 * np.arange(1, 51) - first], axis=-1)
-    red = split_log_e_value(both, [0.5, 0.5]) > np.log(1 / ALARM_LEVEL)
-    chi_square = stats.chi2.sf((both[..., 0] - both[..., 1]) ** 2 / both.sum(axis=-1), 1) < ALARM_LEVEL
-    assert red.any(axis=1).mean() <= 0.001
-    assert chi_square.any(axis=1).mean() > 0.005  # the naive check, in the same runs: about 1%
+    red, chi_square = looked_at_splits(np.random.default_rng(13), runs=10_000)
+    assert red <= 0.001
+    assert chi_square > 0.005  # the naive check, in the same runs: about 1%
 
 
 def test_a_lost_tenth_is_red() -> None:
