@@ -15,6 +15,7 @@ from rapport.commands.replay import replay
 from rapport.commands.report import report
 from rapport.commands.score import score
 from rapport.commands.serve import serve
+from rapport.commands.train import train
 from rapport.terminal import run
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command()(replay)
 app.command()(report)
 app.command()(score)
 app.command()(serve)
+app.add_typer(train, name="train")
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from features.errors import InputError
 from training.models import ResponseModel, boosting
 from training.models.bundle import Bundle, read_bundle, to_json, to_npz
 
+FEATURES = {mark: SimpleNamespace(names=("visits", "channel"), fingerprint=mark) for mark in ("f00d", "beef")}
+
 
 @pytest.fixture(scope="module")
 def table() -> tuple[pd.DataFrame, np.ndarray]:
@@ -33,13 +35,13 @@ def model(table) -> ResponseModel:
 
 @pytest.fixture
 def folder(model, tmp_path) -> Path:
-    return model.save(tmp_path / "model", fingerprint="f00d")
+    return model.save(tmp_path / "model", features=FEATURES["f00d"])
 
 
 def test_a_saved_model_predicts_the_same_bits(model, folder, table):
     again = ResponseModel.load(folder)
     assert again.predict_proba(table[0]).tobytes() == model.predict_proba(table[0]).tobytes()
-    assert again.bundle(fingerprint="f00d").model_hash == read_bundle(folder).model_hash
+    assert again.bundle(features=FEATURES["f00d"]).model_hash == read_bundle(folder).model_hash
 
 
 def test_a_bundle_is_text_json_and_npz_only(folder):
@@ -112,12 +114,12 @@ def test_other_features_are_refused_naming_the_difference(folder):
         ResponseModel.load(folder, features=today)
     assert "the model also reads 'channel'" in caught.value.got
     assert "it never saw 'orders'" in caught.value.got
-    ResponseModel.load(folder, features=SimpleNamespace(names=("visits", "channel"), fingerprint="f00d"))
+    ResponseModel.load(folder, features=FEATURES["f00d"])
 
 
 def test_features_declared_anew_under_the_same_names_are_refused(folder):
     with pytest.raises(InputError, match="declared in another way"):
-        ResponseModel.load(folder, features=SimpleNamespace(names=("visits", "channel"), fingerprint="beef"))
+        ResponseModel.load(folder, features=FEATURES["beef"])
 
 
 def test_another_kind_is_refused(folder):
@@ -126,7 +128,7 @@ def test_another_kind_is_refused(folder):
 
 
 def test_writing_replaces_a_bundle_and_nothing_else(model, folder, tmp_path):
-    model.save(folder, fingerprint="beef")
+    model.save(folder, features=FEATURES["beef"])
     assert read_bundle(folder).fingerprint == "beef"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")

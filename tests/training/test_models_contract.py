@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.models.bundle import read_bundle
 
 ROWS = 1200
+FEATURES = SimpleNamespace(names=("recency_days", "channel"), fingerprint="f00d")
 
 
 def _table() -> pd.DataFrame:
@@ -134,9 +136,9 @@ def test_parameters_are_scikit_learns(case):
 
 
 def test_a_bundle_predicts_the_same_bits_and_saves_the_same_again(case, fitted, tmp_path):
-    again = case.new().load(fitted.save(tmp_path / "model", fingerprint="f00d"))
+    again = case.new().load(fitted.save(tmp_path / "model", features=FEATURES))
     assert case.ask(again).tobytes() == case.ask(fitted).tobytes()
-    assert again.bundle(fingerprint="f00d").model_hash == read_bundle(tmp_path / "model").model_hash
+    assert again.bundle(features=FEATURES).model_hash == read_bundle(tmp_path / "model").model_hash
     assert again.importances == fitted.importances
 
 

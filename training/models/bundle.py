@@ -88,7 +88,7 @@ class Bundle:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
-            for name, content in self._contents().items():
+            for name, content in self.contents().items():
                 _write_durable(scratch / name, content)
             scratch.chmod(0o755)
             _replace(target, scratch)
@@ -123,7 +123,8 @@ class Bundle:
             raise _broken(name, "no such file in the manifest")
         return self.files[name]
 
-    def _contents(self) -> dict[str, bytes]:
+    def contents(self) -> dict[str, bytes]:
+        """Every file that ``write`` writes, by name: those of the model, the card and the manifest."""
         contents = {**self.files, **self.about, "card.json": to_json(self.card)}
         for name in contents:
             _require_name(name)

@@ -64,7 +64,7 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         learning_rate: float = 0.1,
         lists: int = 20_000,
         seed: int = 1,
-        threads: int = 2,
+        threads: int = 0,
     ) -> None:
         self.factors = factors
         self.iterations = iterations
@@ -101,7 +101,7 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             regularization=self.regularization,
             alpha=self.alpha,
             seed=self.seed,
-            threads=self.threads,
+            threads=self.threads or 1,
         )
         learned = factors.fit(before)
         self.item_factors_, self.user_factors_ = learned.items, learned.customers
@@ -148,11 +148,11 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def bundle(
         self,
         *,
-        fingerprint: str | None = None,
+        features: Features | None = None,
         card: Mapping[str, Any] | None = None,
         about: Mapping[str, bytes] | None = None,
     ) -> Bundle:
-        """The model as a bundle; it holds the customers' ids and what they had, so it is as personal as the history."""
+        """The model as a bundle; it holds customers' ids and what they had, so it is as personal as the history."""
         self._require_fit()
         encoder = self.customer_encoder_
         settings = {
@@ -173,22 +173,22 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         files = {"model.json": to_json(settings), "factors.npz": to_npz(arrays)}
         if self.booster_ is not None:
             files["trees.txt"] = boosting.as_text(self.booster_).encode()
-        names = ("customer_id", "item_id", "weight") if encoder is None else encoder.names
-        own = "offers" if encoder is None else encoder.fingerprint
+        own = ("customer_id", "item_id", "weight") if encoder is None else encoder.names
+        digest = "interactions" if encoder is None else encoder.fingerprint
         return Bundle(
             kind="offers",
-            features=names,
-            fingerprint=fingerprint or own,
+            features=tuple(features.names) if features else own,
+            fingerprint=features.fingerprint if features else digest,
             files=files,
             card=card or {},
             about=about or {},
         )
 
     def save(
-        self, folder: str | Path, *, fingerprint: str | None = None, card: Mapping[str, Any] | None = None
+        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
     ) -> Path:
         """Write the bundle to ``folder``."""
-        return self.bundle(fingerprint=fingerprint, card=card).write(folder)
+        return self.bundle(features=features, card=card).write(folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, features: Features | None = None) -> OfferRecommender:
@@ -261,7 +261,7 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         if self.booster_ is None:
             return liking.astype(np.float64)
         pairs = self._pairs(places, candidates, liking, features)
-        raw = np.asarray(self.booster_.predict(pairs, raw_score=True, num_threads=self.threads))
+        raw = np.asarray(self.booster_.predict(pairs, raw_score=True, num_threads=1))
         return raw.reshape(candidates.shape)
 
     def _pairs(

@@ -35,7 +35,7 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     folds: parts of the inner cross-validation, stratified by label.
     positive: the label that counts as response; by default True, 1, or one of yes, y, true, t.
     seed: of the folds and of LightGBM; same data, seed and versions give the same model.
-    threads: of training; predicting uses one, which is faster for the few rows of a request.
+    threads: of training, 0 for what suits the table; predicting uses one, quicker for the few rows of a request.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         folds: int = 3,
         positive: object = None,
         seed: int = 1,
-        threads: int = 2,
+        threads: int = 0,
     ) -> None:
         self.num_leaves = num_leaves
         self.learning_rate = learning_rate
@@ -151,11 +151,11 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def bundle(
         self,
         *,
-        fingerprint: str | None = None,
+        features: Features | None = None,
         card: Mapping[str, Any] | None = None,
         about: Mapping[str, bytes] | None = None,
     ) -> Bundle:
-        """The model as a bundle; ``fingerprint`` is that of the feature set, by default that of the columns."""
+        """The model as a bundle; ``features`` is the feature set that feeds it, by default its own columns."""
         self._require_fit()
         settings = {
             "columns": self.encoder_.to_json(),
@@ -167,18 +167,18 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         }
         return Bundle(
             kind="response",
-            features=self.encoder_.names,
-            fingerprint=fingerprint or self.encoder_.fingerprint,
+            features=tuple(features.names if features else self.encoder_.names),
+            fingerprint=features.fingerprint if features else self.encoder_.fingerprint,
             files={"trees.txt": boosting.as_text(self.booster_).encode(), "model.json": to_json(settings)},
             card=card or {},
             about=about or {},
         )
 
     def save(
-        self, folder: str | Path, *, fingerprint: str | None = None, card: Mapping[str, Any] | None = None
+        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
     ) -> Path:
         """Write the bundle to ``folder``."""
-        return self.bundle(fingerprint=fingerprint, card=card).write(folder)
+        return self.bundle(features=features, card=card).write(folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, features: Features | None = None) -> ResponseModel:

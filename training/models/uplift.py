@@ -63,7 +63,7 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         folds: int = 3,
         floor: float = 0.01,
         seed: int = 1,
-        threads: int = 2,
+        threads: int = 0,
     ) -> None:
         self.num_leaves = num_leaves
         self.learning_rate = learning_rate
@@ -138,11 +138,11 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def bundle(
         self,
         *,
-        fingerprint: str | None = None,
+        features: Features | None = None,
         card: Mapping[str, Any] | None = None,
         about: Mapping[str, bytes] | None = None,
     ) -> Bundle:
-        """The model as a bundle; ``fingerprint`` is that of the feature set, by default that of the columns."""
+        """The model as a bundle; ``features`` is the feature set that feeds it, by default its own columns."""
         self._require_fit()
         settings = {
             "columns": self.encoder_.to_json(),
@@ -158,18 +158,18 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 files[f"effect-{place}.txt"] = boosting.as_text(booster).encode()
         return Bundle(
             kind="uplift",
-            features=self.encoder_.names,
-            fingerprint=fingerprint or self.encoder_.fingerprint,
+            features=tuple(features.names if features else self.encoder_.names),
+            fingerprint=features.fingerprint if features else self.encoder_.fingerprint,
             files=files,
             card=card or {},
             about=about or {},
         )
 
     def save(
-        self, folder: str | Path, *, fingerprint: str | None = None, card: Mapping[str, Any] | None = None
+        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
     ) -> Path:
         """Write the bundle to ``folder``."""
-        return self.bundle(fingerprint=fingerprint, card=card).write(folder)
+        return self.bundle(features=features, card=card).write(folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, features: Features | None = None) -> UpliftModel:

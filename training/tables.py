@@ -1,0 +1,35 @@
+"""Tables of any origin as frames that can train: complete where they must be, typed as models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.errors import InputError
+from training.models.response import binary_label
+
+
+def frame_of(table: pa.Table, *, complete: Sequence[str] = ()) -> pd.DataFrame:
+    """``table`` as a frame, dates as dates and decimals as floats; refuses gaps in the columns ``complete``."""
+    for name in complete:
+        gaps = table[name].null_count
+        if gaps:
+            raise InputError(
+                f"column {name!r} has gaps",
+                got=f"{gaps:,} empty of {table.num_rows:,} rows",
+                do="drop or fill those rows",
+            )
+    decimals = {field.name for field in table.schema if pa.types.is_decimal(field.type)}
+    schema = pa.schema([(field.name, pa.float64() if field.name in decimals else field.type) for field in table.schema])
+    frame: pd.DataFrame = table.cast(schema).to_pandas(date_as_object=False)
+    return frame
+
+
+def outcome(values: pd.Series) -> np.ndarray:
+    """Numbers as they are; booleans and two words (yes and no) as 1 and 0."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values.to_numpy(dtype=np.float64)
+    return binary_label(values)[1]
