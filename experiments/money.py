@@ -37,6 +37,18 @@ _ENTRIES = """
         UNION ALL
         SELECT customer_id, decided_at, true, 0, 0, 0, 0, contact_cost FROM decided)
 """
+# Money belongs to the arm within the window after assignment; the rest of the history stays, with no arm.
+_BY_UNIT = f"""
+    placed AS (
+        SELECT customer_id, {", ".join(_SUMS)}, CASE WHEN (moment > assigned_at OR (contact AND moment = assigned_at))
+            AND moment <= assigned_at + $window THEN arm END AS arm
+        FROM entries LEFT JOIN units USING (customer_id)
+        UNION ALL BY NAME
+        SELECT customer_id, arm, {", ".join(f"0 AS {name}" for name in _SUMS)} FROM units)
+    SELECT customer_id, arm, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMS)},
+        sum(margin - discount - contact_cost)::BIGINT AS profit
+    FROM placed GROUP BY customer_id, arm ORDER BY customer_id, arm NULLS LAST
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +125,7 @@ def unit_money(
         require_column(decisions, column)
     if not 0 <= margin_bp <= 10_000:
         raise InputError("the margin is no share", got=f"{margin_bp} basis points", do="use 0 to 10000; 3500 is 35%")
-    sums = ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _SUMS)
-    sql = f"""
-        WITH {UNITS.format(unit=quoted(unit))}, {_ENTRIES},
-        placed AS (
-            SELECT entries.*, CASE WHEN (moment > assigned_at OR (contact AND moment = assigned_at))
-                AND moment <= assigned_at + $window THEN arm END AS arm
-            FROM entries LEFT JOIN units USING (customer_id)),
-        every AS (
-            SELECT customer_id, arm, {", ".join(_SUMS)} FROM placed
-            UNION ALL SELECT customer_id, arm, 0, 0, 0, 0, 0 FROM units)
-        SELECT customer_id, arm, {sums}, sum(margin - discount - contact_cost)::BIGINT AS profit
-        FROM every GROUP BY customer_id, arm ORDER BY customer_id, arm NULLS LAST
-    """
+    sql = f"WITH {UNITS.format(unit=quoted(unit))}, {_ENTRIES}, {_BY_UNIT}"
     values = {
         "as_of": as_of,
         "since": since,

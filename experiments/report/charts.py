@@ -6,6 +6,7 @@ Each chart comes in two widths, as text in a scaled picture would be too small o
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ _SHARES = ("#14538a", "#8fb8de", "#e0b354", "#7d9c5b", "#b06a4f", "#7a6aa8", "#3
 _NOTHING = "#d3d8de"
 _TONES = {"good": GOOD, "bad": BAD, "open": ACCENT, "few": GREY, "plain": ACCENT}
 WIDE, NARROW = 760, 340
+# Behind a text that lines may cross.
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -162,10 +165,10 @@ def bridge(steps: Sequence[Step], *, title: str) -> Chart:
             base = 0.0 if step.total else level
             tip = base + step.value
             colour = ACCENT if step.total else GOOD if step.value > 0 else GREY
-            axes.barh(place, step.value, left=base, height=0.5, color=colour, linewidth=0)
+            axes.barh(place, step.value, left=base, height=0.5 if width == WIDE else 0.36, color=colour, linewidth=0)
             after = max(base, tip)
             axes.text(after + 0.015 * spread, place, step.text, ha="left", va="center", fontsize=12, color=INK)
-            _row_label(axes, step.label, place, width=width, strong=step.total, pitch=pitch)
+            _row_label(axes, step.label, place, width=width, strong=step.total, pitch=pitch, above=19)
             level = tip
             reach += [base, tip]
             if place + 1 < rows:
@@ -198,7 +201,7 @@ def ladder(marks: Sequence[Mark], *, best: str, axis: str, title: str) -> Chart:
                           fontsize=11, color=ACCENT)  # fmt: skip
             if width == WIDE:
                 axes.annotate(mark.text, (place, mark.value), xytext=(9, 0), textcoords="offset points", va="center",
-                              fontsize=11.5, color=INK)  # fmt: skip
+                              bbox=_PAPER, fontsize=11.5, color=INK)  # fmt: skip
         names = [mark.label if width == WIDE else mark.label.replace("one-to-one", "1:1") for mark in marks]
         axes.set_xticks(list(at), names, fontsize=11.5 if width == WIDE else 9.5)
         axes.set_xlim(-0.45, len(marks) - (0.2 if width == WIDE else 0.55))
@@ -217,7 +220,7 @@ def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figu
     places, headings = _places(marks, wide=wide)
     rows = max(places) + 1
     below = 60 if other and not wide else 44
-    left, right = (188, 176) if wide else (10, 12)
+    left, right = (188, 176) if wide else (10, 20)
     figure, axes = _figure(width, round(pitch * rows) + 4 + below, left=left, right=right, top=4, bottom=below)
     for mark, place in zip(marks, places, strict=True):
         colour = _TONES[mark.tone]
@@ -251,7 +254,8 @@ def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figu
 def _reach(marks: Sequence[Mark]) -> tuple[float, float]:
     """The limits of the axis: all intervals but those of too few customers, which may run out of the picture."""
     told = [mark for mark in marks if mark.tone != "few"] or list(marks)
-    ends = [0.0, *(each for mark in told for each in (mark.low, mark.high, mark.other) if each is not None)]
+    every = (each for mark in told for each in (mark.low, mark.high, mark.other))
+    ends = [0.0, *(each for each in every if each is not None and math.isfinite(each))]
     edge = 0.04 * (max(ends) - min(ends) or 1.0)
     return min(ends) - edge, max(ends) + edge
 
@@ -270,15 +274,17 @@ def _places(marks: Sequence[Mark], *, wide: bool) -> tuple[list[float], list[tup
     return places, headings
 
 
-def _row_label(axes: Any, text: str, place: float, *, width: int, strong: bool, pitch: int, colour: str = INK) -> None:
+def _row_label(
+    axes: Any, text: str, place: float, *, width: int, strong: bool, pitch: int, colour: str = INK, above: int = 16
+) -> None:
     weight = "bold" if strong else "normal"
     if width == WIDE:
         axes.text(-0.015, place, shorten(text, most=28), transform=axes.get_yaxis_transform(), ha="right", va="center",
                   fontsize=12, color=colour, fontweight=weight)  # fmt: skip
         return
-    axes.text(0, place - 16 / pitch, shorten(text, most=52), transform=axes.get_yaxis_transform(), ha="left",
+    axes.text(0, place - above / pitch, shorten(text, most=52), transform=axes.get_yaxis_transform(), ha="left",
               va="center", fontsize=11, color=colour, fontweight=weight,
-              bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+              bbox=_PAPER)  # fmt: skip
 
 
 def _figure(width: int, height: int, *, left: int, right: int, top: int, bottom: int) -> tuple[Figure, Any]:
@@ -296,9 +302,12 @@ def _bare(axes: Any) -> None:
 
 
 def _fewer_ticks(axes: Any, *, along: str, most: int) -> None:
+    """At most ``most`` round ticks along ``x`` or ``y``, all with the same decimals."""
     axes.locator_params(axis=along, nbins=most)
-    written = FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "\u2212"))
-    (axes.xaxis if along == "x" else axes.yaxis).set_major_formatter(written)
+    line = axes.xaxis if along == "x" else axes.yaxis
+    ticks = line.get_ticklocs()
+    decimals = next(digits for digits in range(9) if all(abs(each - round(each, digits)) < 1e-9 for each in ticks))
+    line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.{decimals}f}".replace("-", "\u2212")))
 
 
 def _number(moment: datetime) -> float:

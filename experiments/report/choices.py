@@ -76,7 +76,11 @@ def refusals(report: Report) -> Panel | None:
     total = sum(reason.count for reason in report.refusals)
     whole = report.decisions or total
     rows = [
-        (Cell(text=sentence(reason.sentence)), Cell(text=count(reason.count)), Cell(text=percent(reason.count / whole)))
+        (
+            Cell(text=sentence(reason.sentence).removesuffix(".")),
+            Cell(text=count(reason.count)),
+            Cell(text=percent(reason.count / whole)),
+        )
         for reason in sorted(report.refusals, key=lambda reason: -reason.count)
     ]
     return Panel(

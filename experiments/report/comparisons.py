@@ -84,8 +84,8 @@ def guardrails(report: Report) -> Panel | None:
     return Panel(key="guardrails", title="Guardrails", intro=intro, table=table) if rows else None
 
 
-def everywhere(report: Report) -> Panel:
-    """All arms, and the segments of the personalized one, on one axis."""
+def everywhere(report: Report) -> Panel | None:
+    """All arms, and the segments of the personalized one, on one axis; none when the goals above say it all."""
     goal = report.goal
     order = report.experiment.arm_names
     rows = sorted(
@@ -95,6 +95,8 @@ def everywhere(report: Report) -> Panel:
         row for row in report.analysis.segments if row.metric == goal.name and row.arm == report.experiment.headline_arm
     ]
     marks = [mark_of(report, measure=goal, row=row, label=arm_words(row.arm)) for row in rows]
+    if len(rows) + len(segments) < 2:
+        return None
     whose = arm_words(report.experiment.headline_arm)
     marks += [
         mark_of(

@@ -18,6 +18,7 @@ from experiments.report.words import (
 )
 from experiments.results import MetricRow
 
+_LONG_DAYS = 365
 _DECISIONS = {
     "roll_out": "Roll out",
     "stop": "Stop",
@@ -197,7 +198,19 @@ def _keep_running(report: Report) -> str:
         others = len({each.arm for each in report.analysis.metrics})
         ahead = sentence(arm_words(row.arm))[:-1]
         return f"{ahead} is ahead ({between}), but with {others} arms to choose from that is not yet sure enough."
-    return f"The range of {report.goal.words} still holds both loss and gain ({between})."
+    return f"The range of {report.goal.words} still holds both loss and gain ({between}).{_more_days(report, row)}"
+
+
+def _more_days(report: Report, row: MetricRow) -> str:
+    """How long until the range clears zero if the difference stays: its width falls with the root of the time."""
+    low, high = report.interval(row)
+    so_far = (report.as_of - report.experiment.start).total_seconds() / 86_400
+    if not (row.difference > 0 and so_far > 0 and low <= high):
+        return ""
+    more = so_far * (((high - low) / 2 / row.difference) ** 2 - 1)
+    if more > _LONG_DAYS:
+        return " At this pace and this difference it would stay so for more than a year."
+    return f" If the difference stays, about {plural(max(1, round(more)), 'more day')} would clear it."
 
 
 def _distrust(report: Report) -> str:

@@ -150,7 +150,8 @@ def sentence(text: str) -> str:
     text = tidy(text)
     if not text:
         return ""
-    first = text[:1] if text[1:2] == " " else text[:1].upper()
+    # A p-value is never a P.
+    first = text[:1] if text.startswith(("p ", "p-")) else text[:1].upper()
     return first + text[1:] + ("" if text.endswith((".", "!", "?", ":")) else ".")
 
 

@@ -14,7 +14,7 @@ from experiments.report.panels import (
     table_of,
     tone_of,
 )
-from experiments.report.parts import Report
+from experiments.report.parts import ChannelRow, Report
 from experiments.report.words import (
     Scale,
     arm_words,
@@ -35,6 +35,7 @@ _RUNGS = {
     "few": "few groups",
     "one_to_one": "one-to-one",
 }
+_CHANNEL = ("Channel", "Contacts", "Profit per 1,000 customers", "Matchback would claim")
 _STEPS = ("Step", "Value", "Gain over the step before", "Mostly sends")
 
 
@@ -43,46 +44,50 @@ def channels(report: Report) -> Panel | None:
     if not report.channels:
         return None
     scale = money_scale(report.currency)
-    marks = [
-        Mark(
-            label=tidy(row.channel), value=row.profit_per_1000 / 100, low=row.ci_low / 100, high=row.ci_high / 100,
-            text=scale.span(row.ci_low, row.ci_high, signed=True), tone=tone_of(row.ci_low, row.ci_high),
-            other=None if row.matchback_per_1000 is None else row.matchback_per_1000 / 100,
-        )
-        for row in report.channels
-    ]  # fmt: skip
     matched = any(row.matchback_per_1000 is not None for row in report.channels)
-    rows = [
-        (
-            Cell(text=tidy(row.channel)),
-            Cell(text=count(row.contacts)),
-            Cell(text=scale.span(row.ci_low, row.ci_high, signed=True), tone=tone_of(row.ci_low, row.ci_high)),
-            Cell(
-                text=""
-                if row.matchback_per_1000 is None
-                else scale.number(row.matchback_per_1000, spread=row.matchback_per_1000 / 50)
-            ),
-        )
-        for row in report.channels
-    ]
-    columns = ("Channel", "Contacts", "Profit per 1,000 customers", "Matchback would claim")
-    width = len(columns) if matched else len(columns) - 1
+    width = len(_CHANNEL) if matched else len(_CHANNEL) - 1
     intro = "Profit that the contacts on each channel caused, per 1,000 customers, all in one unit."
-    if matched:
-        intro += (
-            " Matchback (the diamond) counts every purchase after a contact, also those that would have come anyway."
-        )
+    claim = " Matchback (the diamond) counts every purchase after a contact, also those that would have come anyway."
     return Panel(
         key="channels",
         title="Channels side by side",
-        intro=intro,
+        intro=intro + (claim if matched else ""),
         chart=charts.forest(
-            marks, key="channels-chart", title="Profit caused, by channel",
+            [_channel_mark(row, scale) for row in report.channels],
+            key="channels-chart",
+            title="Profit caused, by channel",
             axis=f"{tidy(report.currency)} of profit per 1,000 customers",
             other="what matchback would claim" if matched else "",
         ),
-        table=table_of("Profit caused, by channel", columns[:width], (row[:width] for row in rows)),
-    )  # fmt: skip
+        table=table_of(
+            "Profit caused, by channel",
+            _CHANNEL[:width],
+            (_channel_cells(row, scale)[:width] for row in report.channels),
+        ),
+    )
+
+
+def _channel_mark(row: ChannelRow, scale: Scale) -> Mark:
+    claimed = row.matchback_per_1000
+    return Mark(
+        label=tidy(row.channel),
+        value=row.profit_per_1000 * scale.factor,
+        low=row.ci_low * scale.factor,
+        high=row.ci_high * scale.factor,
+        text=scale.span(row.ci_low, row.ci_high, signed=True),
+        tone=tone_of(row.ci_low, row.ci_high),
+        other=None if claimed is None else claimed * scale.factor,
+    )
+
+
+def _channel_cells(row: ChannelRow, scale: Scale) -> tuple[Cell, ...]:
+    claimed = row.matchback_per_1000
+    return (
+        Cell(text=tidy(row.channel)),
+        Cell(text=count(row.contacts)),
+        Cell(text=scale.span(row.ci_low, row.ci_high, signed=True), tone=tone_of(row.ci_low, row.ci_high)),
+        Cell(text="" if claimed is None else scale.number(claimed, spread=claimed / 50)),
+    )
 
 
 def bridge(report: Report) -> Panel | None:
@@ -95,7 +100,7 @@ def bridge(report: Report) -> Panel | None:
     more = increment(report.money, arm=arm, control=control)
     values = (
         ("More revenue", more.revenue, True),
-        ("Cost of goods", more.margin - more.revenue, False),
+        ("Goods and returns", more.margin - more.revenue, False),
         ("Discounts", more.discount, False),
         ("Contacts", more.contact_cost, False),
         ("More profit", more.profit, True),
@@ -106,13 +111,16 @@ def bridge(report: Report) -> Panel | None:
         for label, value, total in values
     ]
     total = sum(money.revenue for money in report.money)
+    places = {name: place for place, name in enumerate(report.experiment.arm_names)}
     return Panel(
         key="bridge",
         title="From revenue to profit",
         intro=f"{sentence(arm_words(arm))[:-1]} beyond {arm_words(control)}, per 1,000 customers, as booked by "
         f"{day(report.as_of)}. These sums carry chance with them: the ranges above say how much.",
         chart=charts.bridge(steps, title=f"From more revenue to more profit per 1,000 customers, {arm_words(arm)}"),
-        table=_ledger(report.money, currency=report.currency),
+        table=_ledger(
+            sorted(report.money, key=lambda money: places.get(money.arm, len(places))), currency=report.currency
+        ),
         after=f"The arms and what lies outside the experiment add up to the revenue of the history, "
         f"{_cents(total, report.currency)}, to the cent.",
     )

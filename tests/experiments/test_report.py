@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -182,7 +183,7 @@ def test_parts_without_data_are_left_out() -> None:
     heads = Sound(render(small())).heads
     assert [head for head in heads if head] == [
         "Personal brought €10,000 to €30,000 more than static", "Roll out", "Can the numbers be trusted?",
-        "The goals", "What was compared", "All arms", "Words and method", "Where this comes from",
+        "The goals", "What was compared", "Words and method", "Where this comes from",
     ]  # fmt: skip
 
 
@@ -330,6 +331,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+def test_a_page_of_numbers_that_could_not_be_computed_is_still_a_page(example: Report) -> None:
+    nan = float("nan")
+    metrics = tuple(
+        replace(each, anytime_ci_low=nan, anytime_ci_high=nan, difference=nan) for each in example.analysis.metrics
+    )
+    looks = tuple(replace(each, difference=nan, ci_low=nan, ci_high=nan) for each in example.looks)
+    channels = tuple(replace(each, profit_per_1000=nan, ci_low=nan, ci_high=nan) for each in example.channels)
+    html = render(replace(example, analysis=replace(example.analysis, metrics=metrics), looks=looks, channels=channels))
+    assert "Too few customers yet" in html and "not known" in html
+    assert not re.search(r"\bnan\b", re.sub(r"base64,\S+", "", html), re.IGNORECASE)
+
+
 def test_an_analysis_without_the_goal_of_the_design_is_refused() -> None:
     with pytest.raises(InputError, match="lacks the row of the headline"):
         small(row("visits"))
@@ -370,3 +383,10 @@ def test_a_number_is_rounded_to_what_is_known_and_keeps_its_side_of_zero(value: 
 )  # fmt: skip
 def test_numbers_and_names_read_well(text: str, said: str) -> None:
     assert text == said
+
+
+def test_the_guide_runs() -> None:
+    """The Python of docs/report.md, as a reader would run it."""
+    guide = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(compile(block, "docs/report.md", "exec"), {})
