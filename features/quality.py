@@ -1,0 +1,189 @@
+"""Row checks at intake: a mapped row of a file becomes typed values, or a reason why it can't, all in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from features.errors import InputError
+from features.facts import ID_PATTERN, KINDS, micros
+from features.feature import micros_of
+from features.readers import ROW, Opened, Value, texts
+from features.sources import Field, Source
+from features.sql import literal, literals
+
+#: What each reason code says, in words; codes about one column end in its name, as in ``missing_customer_id``.
+REASONS = {
+    "unreadable_row": "the line does not fit the columns, or is not a JSON object, or not text in the encoding",
+    "missing": "a value that every fact needs is empty",
+    "bad_id": "an id holds other characters than letters, digits and _ . : -, or more than 128",
+    "unknown": "the mapping does not say what this value stands for",
+    "unreadable": "the value can't be read as a moment, an amount or a number",
+    "implausible_time": "the moment lies before 1900",
+    "implausible_amount": "the amount is 10 billion or more",
+    "future_time": "the moment lies more than 5 minutes in the future",
+    "recorded_before_occurred": "it was recorded before it happened",
+    "negative": "an amount or a number below zero",
+    "duplicate_event_id": "the same event stands in the file already",
+    "conflicting_event_id": "another event has this id; the first is kept",
+}
+
+#: How far a clock of another system may run ahead.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+_EARLIEST = micros(datetime(1900, 1, 1))
+_LARGEST_AMOUNT = 10**12
+_MICROS = {
+    "milliseconds": 1_000,
+    "seconds": 1_000_000,
+    "minutes": 60_000_000,
+    "hours": 3_600_000_000,
+    "days": 86_400_000_000,
+}
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
+_WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
+_ZONED = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?| [A-Za-z][A-Za-z_/]*)$"
+_IDS = ("customer_id", "event_id", "item")
+_MOMENTS = ("occurred_at", "recorded_at")
+_NUMBERS = ("amount", "quantity")
+_NEEDED = ("customer_id", "event_id", "kind", "attribute")
+
+Check = tuple[str, str]
+
+
+def checked_rows(source: Source, opened: Opened, *, now: datetime) -> str:
+    """The query that reads a file: ``place`` (row number), typed columns and ``reason`` (null: the row is good).
+
+    Columns of a fact that the mapping leaves out are not in the result, but ``recorded_at`` always is. Attributes
+    come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping.
+    """
+    columns = {**source.mapped, **attribute_columns(source)}
+    taken = [f"{_text(name, each, opened)} AS t_{name}" for name, each in columns.items()]
+    typed = {name: _typed(name, each, source=source, opened=opened) for name, each in columns.items()}
+    if "recorded_at" not in typed:
+        delay = micros_of(source.delay) if source.delay else 0
+        typed["recorded_at"] = f"make_timestamptz(epoch_us(occurred_at) + {delay})" if delay else "occurred_at"
+    checks = _checks(source, columns, now=now)
+    reason = "CASE " + " ".join(f"WHEN {test} THEN {literal(code)}" for code, test in checks) + " END"
+    return f"""
+        WITH taken AS (
+            SELECT row_number() OVER () AS place, {ROW}, {opened.readable} AS readable, {", ".join(taken)}
+            FROM {opened.relation} AS {ROW}
+        ),
+        typed AS (SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in typed.items())} FROM taken)
+        SELECT place, {", ".join(typed)}, {reason} AS reason FROM typed
+    """
+
+
+def attribute_columns(source: Source) -> dict[str, Field]:
+    """The columns of the checked rows that hold wide attributes, in the order of the mapping."""
+    return {f"attribute_{place}": each for place, each in enumerate(source.mapped_attributes.values())}
+
+
+def _text(name: str, field: Field, opened: Opened) -> str:
+    if field.constant is not None:
+        return literal(field.constant)
+    if name in _MOMENTS and (stored := _stored_moment(field, opened)):
+        return stored.moment
+    text = texts(opened, field.paths)
+    return f"CASE WHEN {text} NOT IN ({literals(field.missing)}) THEN {text} END" if field.missing else text
+
+
+def _typed(name: str, field: Field, *, source: Source, opened: Opened) -> str:
+    text = f"t_{name}"
+    if name in _MOMENTS:
+        return _moment(field, text, zone=field.zone or source.zone, opened=opened)
+    if name == "amount":
+        return _amount(field, text)
+    if name == "quantity":
+        number = f"CAST(try_cast({text} AS DECIMAL(18, 2)) AS BIGINT)"
+        return f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} END"
+    if not field.values:
+        return text
+    cases = " ".join(f"WHEN {literal(given)} THEN {literal(meant)}" for given, meant in field.values.items())
+    other = f"ELSE {literal(field.otherwise)} " if field.otherwise is not None else ""
+    return f"CASE {text} {cases} {other}END"
+
+
+def _moment(field: Field, text: str, *, zone: str, opened: Opened) -> str:
+    if field.number_of:
+        number = f"round(try_cast({text} AS DOUBLE) * {_MICROS[field.number_of]})"
+        # Centuries around the origin: more would leave the range of a timestamp.
+        return (
+            f"CASE WHEN abs({number}) < 4e15 THEN "
+            f"make_timestamptz({_origin(field.since)} + CAST({number} AS BIGINT)) END"
+        )
+    if field.formats:
+        tried = ", ".join(f"try_strptime({text}, {literal(each)})" for each in field.formats)
+        return _zoned(f"coalesce({tried})", zone=zone)
+    if stored := _stored_moment(field, opened):
+        return text if stored.kind == "TIMESTAMP WITH TIME ZONE" else _zoned(f"CAST({text} AS TIMESTAMP)", zone=zone)
+    # A letter first would let words such as "epoch" or "infinity" pass as moments.
+    digit = f"ascii({text}) BETWEEN 48 AND 57"
+    if zone == "UTC":
+        return f"CASE WHEN {digit} THEN try_cast({text} AS TIMESTAMPTZ) END"
+    own = f"contains({text}, ':') AND regexp_matches({text}, '{_ZONED}')"
+    local = _zoned(f"try_cast({text} AS TIMESTAMP)", zone=zone)
+    return f"CASE WHEN NOT {digit} THEN NULL WHEN {own} THEN try_cast({text} AS TIMESTAMPTZ) ELSE {local} END"
+
+
+def _stored_moment(field: Field, opened: Opened) -> Value | None:
+    """The value of a field that the file itself stores as a date or a timestamp."""
+    if len(field.paths) != 1 or field.formats or field.number_of or field.missing:
+        return None
+    value = opened.values[field.paths[0]]
+    return value if value.moment else None
+
+
+def _zoned(naive: str, *, zone: str) -> str:
+    return f"CAST({naive} AS TIMESTAMPTZ)" if zone == "UTC" else f"({naive} AT TIME ZONE {literal(zone)})"
+
+
+def _origin(since: str) -> int:
+    try:
+        return micros(datetime.fromisoformat(since))
+    except ValueError as error:
+        raise InputError(
+            "a moment to count from can't be read", got=repr(since), do="write it as 2018-07-01T00:00:00Z"
+        ) from error
+
+
+def _amount(field: Field, text: str) -> str:
+    if field.decimal == ",":
+        text = f"replace(replace({text}, '.', ''), ',', '.')"
+    # Exact decimals of 18 digits (more take a hundred times as long); round() takes a half away from zero.
+    exact = f"try_cast({text} AS DECIMAL(18, 6))"
+    cents = (
+        f"CAST(round({exact}, 2) * 100 AS BIGINT)" if field.unit == "currency" else f"CAST(round({exact}) AS BIGINT)"
+    )
+    return f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN {cents} END"
+
+
+def _checks(source: Source, columns: Mapping[str, Field], *, now: datetime) -> list[Check]:
+    """Reason codes and what makes a row earn them; of several the first counts."""
+    latest = micros(now + CLOCK_TOLERANCE)
+    checks: list[Check] = [("unreadable_row", "NOT readable")]
+    for name, field in columns.items():
+        if name in _NEEDED or (name == "item" and source.rows == "items"):
+            checks.append((f"missing_{name}", f"t_{name} IS NULL"))
+        if field.values:
+            known = list(source.mapped_attributes)[int(name[10:])] if name.startswith("attribute_") else name
+            checks.append((f"unknown_{known}", f"t_{name} IS NOT NULL AND {name} IS NULL"))
+        if name in _IDS:
+            checks.append((f"bad_{name}", f"{name} IS NOT NULL AND NOT regexp_full_match({name}, '{ID_PATTERN}')"))
+        if name in _NUMBERS:
+            checks.append((f"unreadable_{name}", f"t_{name} IS NOT NULL AND {name} IS NULL"))
+    for name in _MOMENTS:
+        if name in columns:
+            checks.append((f"missing_{name}", f"t_{name} IS NULL"))
+            checks.append((f"unreadable_{name}", f"{name} IS NULL"))
+        checks.append(("implausible_time", f"epoch_us({name}) < {_EARLIEST}"))
+        checks.append(("future_time", f"epoch_us({name}) > {latest}"))
+    checks.append(("recorded_before_occurred", "recorded_at < occurred_at"))
+    if "amount" in columns:
+        known = f"kind IN ({literals(KINDS)})"
+        checks.append(("negative_amount", f"amount < 0 AND {known}"))
+        checks.append(("implausible_amount", f"abs(amount) >= {_LARGEST_AMOUNT}"))
+    if "quantity" in columns:
+        checks.append(("negative_quantity", "quantity < 0"))
+    return checks

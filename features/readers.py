@@ -1,0 +1,201 @@
+"""Files as people have them, opened as a DuckDB relation whose every value can be asked for as text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import lzma
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from features.errors import InputError, unknown
+from features.sources import Source
+from features.sql import identifier, literal
+
+#: Name of a whole row of the file within a query over it.
+ROW = "row_of_file"
+
+_DELIMITERS = ",;\t|"
+_HEAD_BYTES = 1 << 16
+_JSON = (".json", ".jsonl", ".ndjson")
+_PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One value of a row, as SQL: its text (empty: the file has no such column), and the date or timestamp it is."""
+
+    text: str = ""
+    moment: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A file that was opened, as SQL.
+
+    Parameters
+    ----------
+    relation: what stands in the FROM clause.
+    original: a whole row as JSON text, where the relation is called ROW.
+    names: columns of the file, as far as they are known.
+    values: the values at the paths that were asked for.
+    readable: true for rows that could be read.
+    """
+
+    relation: str
+    original: str
+    names: Sequence[str]
+    values: Mapping[str, Value]
+    readable: str = "true"
+
+
+def open_source(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, source: Source, paths: Sequence[str], scratch: Path
+) -> Opened:
+    """Open one file of ``source``; ``paths`` are the columns or dotted paths that will be asked for.
+
+    Raises
+    ------
+    InputError
+        When the file is empty, does not name its columns or can't be opened at all.
+    """
+    plain = _unpacked(path, scratch=scratch)
+    name = plain.name.lower().removesuffix(".gz")
+    if plain.stat().st_size == 0:
+        raise InputError(f"{path.name} is empty", got="0 bytes", do="export it again")
+    if name.endswith(_PARQUET):
+        return _open_parquet(connection, plain, paths=paths)
+    return _open_json(plain, paths=paths) if name.endswith(_JSON) else _open_text(plain, source=source, paths=paths)
+
+
+def texts(opened: Opened, paths: Sequence[str]) -> str:
+    """SQL for the first value that is present at ``paths``, as trimmed text, null when empty.
+
+    Raises
+    ------
+    InputError
+        When the file has none of these columns; it names the near ones.
+    """
+    found = [opened.values[path].text for path in paths if opened.values[path].text]
+    if not found:
+        raise unknown("column", paths[0], opened.names)
+    present = [f"nullif(trim({expression}), '')" for expression in found]
+    return present[0] if len(present) == 1 else f"coalesce({', '.join(present)})"
+
+
+def rejected(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
+    """Line number and text of the lines that the reader refused in this connection, in order."""
+    made = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchone()
+    if not made or not made[0]:
+        return []
+    rows = connection.execute(
+        "SELECT min(line)::BIGINT, first(csv_line) FROM reject_errors GROUP BY line_byte_position ORDER BY 1"
+    ).fetchall()
+    return [(int(line), str(text)) for line, text in rows]
+
+
+def _open_text(path: Path, *, source: Source, paths: Sequence[str]) -> Opened:
+    first = _first_line(path, encoding=source.encoding)
+    delimiter = source.delimiter or max(
+        _DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
+    )
+    header = _distinct(next(csv.reader([first], delimiter=delimiter)))
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
+    return Opened(
+        relation=f"read_csv({literal(path)}, columns = {{{columns}}}, delim = {literal(delimiter)}, quote = '\"', "
+        "escape = '\"', header = true, auto_detect = false, store_rejects = true, strict_mode = true, "
+        f"encoding = {literal(source.encoding)})",
+        original=f"CAST(to_json({ROW}) AS VARCHAR)",
+        names=header,
+        values={each: Value(text=identifier(each) if each in header else "") for each in paths},
+    )
+
+
+def _open_json(path: Path, *, paths: Sequence[str]) -> Opened:
+    places = ", ".join(literal("$" + "".join(f'."{key}"' for key in each.split("."))) for each in paths)
+    lines = (  # a line is one column: the delimiter is a character that JSON text can't hold
+        f"read_csv({literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '\x01', quote = '', escape = '', "
+        "header = false, auto_detect = false, store_rejects = true)"
+    )
+    found = f"CASE WHEN line[1] = '{{' AND json_valid(line) THEN json_extract_string(line, [{places}]) END"
+    return Opened(
+        relation=f"(SELECT line, {found} AS found FROM (SELECT trim(line) AS line FROM {lines}) WHERE line <> '')",
+        original=f"{ROW}.line",
+        names=(),
+        values={each: Value(text=f"found[{place}]") for place, each in enumerate(paths, start=1)},
+        readable="found IS NOT NULL",
+    )
+
+
+def _open_parquet(connection: duckdb.DuckDBPyConnection, path: Path, *, paths: Sequence[str]) -> Opened:
+    relation = f"read_parquet({literal(path)})"
+    names = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+
+    def typed(each: str) -> Value:
+        expression = ".".join(map(identifier, [each] if each in names else each.split(".")))
+        try:
+            described = connection.execute(f"DESCRIBE SELECT {expression} AS it FROM {relation}").fetchone()
+        except duckdb.BinderException:
+            return Value()
+        return _typed_value(expression, kind=str(described[1]) if described else "")
+
+    return Opened(
+        relation=relation,
+        original=f"CAST(to_json({ROW}) AS VARCHAR)",
+        names=names,
+        values={each: typed(each) for each in paths},
+    )
+
+
+def _typed_value(expression: str, *, kind: str) -> Value:
+    plain = f"CAST({expression} AS VARCHAR)"
+    if kind in ("DOUBLE", "FLOAT"):  # 112000.0 is the number that other files write as 112000
+        whole = f"{expression} = trunc({expression}) AND abs({expression}) < 1e15"
+        return Value(text=f"CASE WHEN {whole} THEN CAST(CAST({expression} AS BIGINT) AS VARCHAR) ELSE {plain} END")
+    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]"):
+        return Value(text=f"CAST(to_json({expression}) AS VARCHAR)")
+    return Value(text=plain, moment=expression if kind.startswith(("DATE", "TIMESTAMP")) else "", kind=kind)
+
+
+def _first_line(path: Path, *, encoding: str) -> str:
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opener(path, "rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+        lines = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace").splitlines()
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"{path.name} can't be opened", got=str(error), do="export it again") from error
+    if not lines or not lines[0].strip() or "\x00" in lines[0]:
+        raise InputError(
+            f"{path.name} does not begin with a line of column names",
+            got=repr(lines[0][:60]) if lines else "nothing",
+            do="save it as CSV with a header, or say its encoding",
+        )
+    return lines[0]
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    taken: list[str] = []
+    for place, name in enumerate(names, start=1):
+        plain = name.strip() or f"column_{place}"
+        lower = {each.casefold() for each in taken}
+        taken.append(plain if plain.casefold() not in lower else f"{plain}_{place}")
+    return tuple(taken)
+
+
+def _unpacked(path: Path, *, scratch: Path) -> Path:
+    """The file itself, or its content when it is packed in a way that DuckDB does not read (.xz)."""
+    if path.suffix.lower() != ".xz":
+        return path
+    target = scratch / path.stem
+    try:
+        with lzma.open(path, "rb") as packed, target.open("wb") as plain:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+    except (lzma.LZMAError, EOFError) as error:
+        raise InputError(f"{path.name} can't be unpacked", got=str(error), do="export it again") from error
+    return target
