@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from httpx import ASGITransport, AsyncClient, Response
+from starlette.applications import Starlette
 
-from experiments.policies import AnyPolicy
+from experiments.policies import AnyPolicy, OneToOne
+from features import Feature, FeatureSet, History
+from features.errors import InputError
+from serving.app import create_app
 from serving.book import Consent, policy_version
 from serving.catalogue import Catalogue, Content, Offer
-from serving.conditions import Condition
+from serving.conditions import Condition, Row
 from serving.consent import Permission
 from serving.contact_policy import ContactPolicy, Exclusion, Limit, QuietHours
 from serving.decision import Ask, Assignment, Decision, decide
+from serving.desk import Desk
+from serving.keys import SCOPES, make_key
 from serving.ledger import Ledger
 from serving.reasons import Reason
 from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenario, Scenarios
+from serving.service import Engine, RecentCustomers, Service
+from serving.trial import Trial
+from serving.web import Site
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FEATURES = ("purchases_365d", "returns_365d", "cart_1d", "state")
@@ -141,9 +154,18 @@ def monday() -> datetime:
     return MONDAY
 
 
+@pytest.fixture(scope="session")
+def migrated_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger that was brought up to date once, to be copied."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    Ledger(path).close()
+    return path
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(tmp_path: Path, migrated_ledger: Path) -> Iterator[Ledger]:
     """An empty ledger."""
+    shutil.copy(migrated_ledger, tmp_path / "ledger.db")
     opened = Ledger(tmp_path / "ledger.db")
     yield opened
     opened.close()
@@ -171,3 +193,130 @@ def agree(ledger: Ledger) -> Callable[..., None]:
             )
 
     return opt_in
+
+
+class Favourites:
+    """A scorer that likes one action; its version says which."""
+
+    def __init__(self, rules: Rules, action: str) -> None:
+        self.version = f"likes {action}"
+        self._values = np.where(np.array(rules.actions) == action, 100.0, -1.0)
+        self._values[0] = 0.0
+
+    def values(self, rows: Sequence[Row]) -> np.ndarray:
+        """The same values for everybody."""
+        return np.tile(self._values, (len(rows), 1))
+
+    def values_of(self, table: pa.Table) -> np.ndarray:
+        """The same values for everybody."""
+        return np.tile(self._values, (table.num_rows, 1))
+
+
+VISITS = FeatureSet.of(Feature(name="visits", where={"kind": "visit"}, windows=("7d",)))
+KEYS = {"decide": ("decide",), "ingest": ("ingest",), "read": ("read",), "admin": ("admin",), "all": SCOPES}
+
+
+class Client:
+    """A browser without a network: requests go straight into the application."""
+
+    def __init__(self, app: Starlette) -> None:
+        transport = ASGITransport(app, raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
+        self._http = AsyncClient(transport=transport, base_url="http://shop")
+
+    def request(self, method: str, path: str, **more: object) -> Response:
+        """Send one request and wait for its answer."""
+        return self._runner.run(self._http.request(method, path, **more))
+
+    def together(self, method: str, paths: Sequence[str], **more: object) -> list[Response]:
+        """Send many requests at once."""
+
+        async def send() -> list[Response]:
+            return await asyncio.gather(*(self._http.request(method, path, **more) for path in paths))
+
+        return self._runner.run(send())
+
+    def get(self, path: str, **more: object) -> Response:
+        """Send a GET."""
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: object) -> Response:
+        """Send a POST."""
+        return self.request("POST", path, **more)
+
+    def close(self) -> None:
+        """Close the connection and its loop."""
+        self._runner.run(self._http.aclose())
+        self._runner.close()
+
+
+@dataclass
+class Web:
+    """A site with its client and a key for each scope; its clock stands still until it is set."""
+
+    site: Site
+    client: Client
+    keys: dict[str, str]
+    clock: list[datetime]
+    liked: list[str]
+
+    def call(self, method: str, path: str, body: object = None, *, key: str = "all", **headers: str) -> Response:
+        """Send a request with a key, JSON when there is a body."""
+        known = {"Authorization": f"Bearer {self.keys[key]}", **headers}
+        if body is None:
+            return self.client.request(method, path, headers=known)
+        return self.client.request(method, path, headers=known, json=body)
+
+    def decide(self, customer: str, key: str, **asked: object) -> Response:
+        """Ask for a decision."""
+        return self.call("POST", "/v1/decisions", {"customer_id": customer, "idempotency_key": key, **asked})
+
+
+@pytest.fixture
+def web(tmp_path: Path, ledger: Ledger, agree: Callable[..., None]) -> Iterator[Web]:
+    """A shop whose offers are for recent visitors, served; anna, ben and carl agreed to marketing."""
+    agree("anna", "ben", "carl")
+    visitors = (Condition(feature="visits_7d", at_least=1),)
+    offers = (
+        Offer(
+            offer_id="hello",
+            title="Hello <b>again</b>",
+            eligibility=visitors,
+            treatments=(
+                Content(channel="email", cost_cents=2, text="Hi & welcome"),
+                Content(channel="web", placement="hero"),
+            ),
+        ),
+        Offer(offer_id="other", title="Other", eligibility=visitors, treatments=(Content(channel="mail"),)),
+    )
+    book = RuleBook(
+        catalogue=Catalogue(offers=offers, static=("other@mail",)),
+        contact_policy=ContactPolicy(limits=(Limit(count=1, window_days=1, contact_class="marketing"),)),
+        feature_names=VISITS.names,
+        features=VISITS.fingerprint,
+    )
+    history = History(tmp_path / "history")
+    seen = MONDAY - timedelta(days=2)
+    events = [
+        {"event_id": f"e-{name}", "customer_id": name, "kind": "visit", "occurred_at": seen, "recorded_at": seen}
+        for name in ("anna", "ben")
+    ]
+    history.append(pa.Table.from_pylist(events), part="start")
+    liked = ["hello@email"]
+
+    def engine() -> Engine:
+        if liked[0] == "broken":
+            raise InputError("the bundle is broken", got="a wrong hash", do="train again")
+        rules = Rules(book)
+        scorer = Favourites(rules, liked[0])
+        trial = Trial.of_policy(OneToOne(), arm="personal")
+        return Engine(desk=Desk(ledger, rules=rules, trial=trial, model=scorer.version), scorer=scorer)
+
+    clock = [MONDAY]
+    service = Service(engine=engine(), customers=RecentCustomers(history), features=VISITS, clock=lambda: clock[0])
+    site = Site(service=service, ledger=ledger, reload=engine)
+    with ledger.writing() as opened:
+        keys = {name: make_key(opened, scopes=scopes, label=name, at=MONDAY) for name, scopes in KEYS.items()}
+    client = Client(create_app(site))
+    yield Web(site=site, client=client, keys=keys, clock=clock, liked=liked)
+    client.close()
