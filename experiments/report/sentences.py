@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from experiments.design import Goal, Measure
 from experiments.report.parts import Report
 from experiments.report.words import (
+    Scale,
     arm_words,
     count,
     day,
@@ -60,12 +61,11 @@ def headline(report: Report) -> Headline:
     arm, control = arm_words(row.arm), arm_words(row.control)
     name = arm[:1].upper() + arm[1:]
     if low > 0:
-        text, tone = f"{name} {_won(report, goal, low, high)} more than {control}", "good"
+        text, tone = f"{name} brought {_gain(report, goal, low, high)} than {control}", "good"
     elif high < 0:
-        text, tone = f"{name} {_won(report, goal, -high, -low)} less than {control}", "bad"
+        text, tone = f"{name} brought {_gain(report, goal, -high, -low, less=True)} than {control}", "bad"
     elif low <= high:
-        less, more = _amount(report, goal, low), _amount(report, goal, high)
-        text, tone = f"Not clear yet: between {less} less and {more} more with {arm} than with {control}", "open"
+        text, tone = f"Not clear yet: {_either_way(report, goal, low, high)} with {arm} than with {control}", "open"
     else:
         text, tone = f"Too few customers yet to compare {arm} with {control}", "open"
     return Headline(text=text, below=_below(report), tone=tone)
@@ -102,25 +102,21 @@ def span(report: Report, goal: Goal, row: MetricRow) -> str:
     return difference_scale(goal, currency=report.currency).span(*report.interval(row), signed=True)
 
 
-def _won(report: Report, goal: Goal, low: float, high: float) -> str:
+def _gain(report: Report, goal: Goal, low: float, high: float, *, less: bool = False) -> str:
     if goal.money:
-        scale = money_scale(report.currency)
-        return f"brought {scale.span(low * report.people, high * report.people)}"
-    return f"brought {_per_thousand(low, high)} {_noun(goal)} per 1,000 customers"
+        total = money_scale(report.currency).span(low * report.people, high * report.people)
+        return f"{total} {'less' if less else 'more'}"
+    return f"{Scale(factor=1000, finest=0).span(low, high)} {'fewer' if less else 'more'} {_noun(goal)} per 1,000 customers"
 
 
-def _amount(report: Report, goal: Goal, value: float) -> str:
-    row = report.main
-    low, high = report.interval(row) if row is not None else (0.0, 0.0)
-    spread = (high - low) / 2
+def _either_way(report: Report, goal: Goal, low: float, high: float) -> str:
+    scale = money_scale(report.currency) if goal.money else Scale(factor=1000, finest=0)
+    times = report.people if goal.money else 1
+    spread = (high - low) / 2 * times
+    less, more = scale.number(-low * times, spread=spread), scale.number(high * times, spread=spread)
     if goal.money:
-        return money_scale(report.currency).number(abs(value) * report.people, spread=spread * report.people)
-    return f"{abs(value) * 1000:,.0f} {_noun(goal)} per 1,000 customers"
-
-
-def _per_thousand(low: float, high: float) -> str:
-    digits = 0 if high - low > 0.005 else 1
-    return f"{1000 * low:,.{digits}f} to {1000 * high:,.{digits}f}"
+        return f"{less} less to {more} more"
+    return f"{less} fewer to {more} more {_noun(goal)} per 1,000 customers"
 
 
 def _noun(goal: Goal) -> str:

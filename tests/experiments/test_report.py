@@ -27,7 +27,7 @@ from features.errors import InputError
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 EURO = money_scale("EUR")
-UNCLEAR = "Not clear yet: between €2,000 less and €30,000 more with personal than with static"
+UNCLEAR = "Not clear yet: €2,000 less to €30,000 more with personal than with static"
 VOID = {"meta", "line", "circle", "link", "br", "path", "use", "rect"}
 
 
@@ -225,7 +225,7 @@ def test_the_headline_is_a_range_in_money(span: tuple[float, float], code: str, 
 def test_a_goal_that_is_no_money_is_told_per_thousand_and_in_money_below() -> None:
     goals = (goal("bought", kind="any", unit="buyer"), goal(money=True))
     report = small(row("bought", span=(0.011, 0.023)), row(span=(-50.0, 70.0)), goals=goals)
-    assert headline(report).text == "Personal brought 11 to 23 buyers per 1,000 customers more than static"
+    assert headline(report).text == "Personal brought 11 to 23 more buyers per 1,000 customers than static"
     assert "−€5,000 to +€7,000 of revenue" in headline(report).below
 
 
