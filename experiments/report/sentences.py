@@ -106,7 +106,8 @@ def _gain(report: Report, goal: Goal, low: float, high: float, *, less: bool = F
     if goal.money:
         total = money_scale(report.currency).span(low * report.people, high * report.people)
         return f"{total} {'less' if less else 'more'}"
-    return f"{Scale(factor=1000, finest=0).span(low, high)} {'fewer' if less else 'more'} {_noun(goal)} per 1,000 customers"
+    among = Scale(factor=1000, finest=0).span(low, high)
+    return f"{among} {'fewer' if less else 'more'} {_noun(goal)} per 1,000 customers"
 
 
 def _either_way(report: Report, goal: Goal, low: float, high: float) -> str:

@@ -164,12 +164,17 @@ def ladder(report: Report) -> Panel | None:
 
 def _ladder_words(found: Ladder, scale: Scale) -> str:
     names = [rung.rung for rung in found.rungs]
-    after = found.rungs[names.index(found.recommended) + 1 :] if found.recommended in names else ()
     best = _RUNGS[found.recommended]
+    after = found.rungs[names.index(found.recommended) + 1 :] if found.recommended in names else ()
+    if found.recommended == "nothing":
+        return "No step surely earns more than sending nothing."
     if not after:
-        return f"Each step up to {best} still paid: {best} is worth its effort."
-    step = f"the next step, {_RUNGS[after[0].rung]}, adds {_gain(after[0], scale)} per customer"
-    return f"It pays to go as far as {best}. Beyond that nothing is gained that chance could not explain: {step}."
+        return f"Personalizing all the way pays: {best} surely earns more than the steps below."
+    told = f"It pays to go as far as {best}: no later step surely earns more."
+    low, high = after[0].gain_ci_low, after[0].gain_ci_high
+    if low is None or high is None or not low <= 0 <= high:
+        return told
+    return f"{told} The next one, {_RUNGS[after[0].rung]}, adds {_gain(after[0], scale)} per customer."
 
 
 def _gain(rung: Rung, scale: Scale) -> str:

@@ -15,7 +15,8 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write the page.", show_default=False)],
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
     run: Annotated[
-        str | None, typer.Option(metavar="RUN_ID", help="A look's MLflow run [default: the newest].")
+        str | None,
+        typer.Option(metavar="RUN_ID", help="A look's MLflow run; the newest when not given.", show_default=False),
     ] = None,
     json: JsonFile = None,
 ) -> None:

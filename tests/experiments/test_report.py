@@ -390,3 +390,27 @@ def test_the_guide_runs() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
         exec(compile(block, "docs/report.md", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    ("recommended", "said"),
+    [
+        ("nothing", "No step surely earns more than sending nothing."),
+        (
+            "segment",
+            "It pays to go as far as segments: no later step surely earns more. The next one, few groups, adds",
+        ),
+        ("one_to_one", "Personalizing all the way pays: one-to-one surely earns more than the steps below."),
+    ],
+)
+def test_the_ladder_says_where_personalization_stops_paying(example: Report, recommended: str, said: str) -> None:
+    assert example.ladder is not None
+    report = replace(example, ladder=replace(example.ladder, recommended=recommended))
+    assert said in render(report)
+
+
+def test_a_ladder_that_is_not_in_cents_speaks_its_own_words(example: Report) -> None:
+    assert example.ladder is not None
+    ladder = replace(example.ladder, sentence="Stop at static: 12 visits per 1,000", unit="visits", scale=1000.0)
+    html = render(replace(example, ladder=ladder, ladder_in_cents=False))
+    assert "Stop at static: 12 visits per 1,000." in html and "Value of each step, visits" in html
