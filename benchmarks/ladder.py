@@ -83,10 +83,12 @@ def draw(effects: Effects, *, n: int, rng: np.random.Generator, household: int =
     return pa.table({**known, "home": home, "arm": np.array(ARMS)[arm], "y": outcome}), truth
 
 
-def recommended(effects: Effects, *, n: int, seed: int) -> RungName:
+def recommended(effects: Effects, *, n: int, seed: int, repeats: int = 3) -> RungName:
     """The rung that the ladder recommends on one table of a world."""
     table, _ = draw(effects, n=n, rng=np.random.default_rng(seed))
-    return ladder(table, arm="arm", control="nothing", outcome="y", features=KNOWN, repeats=3, seed=seed).recommended
+    return ladder(
+        table, arm="arm", control="nothing", outcome="y", features=KNOWN, repeats=repeats, seed=seed
+    ).recommended
 
 
 def units_of(table: pa.Table) -> Units:

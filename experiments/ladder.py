@@ -22,6 +22,7 @@ from experiments.recommendation import Wording, recommend, rungs_of, unit_of
 from experiments.results import Ladder, RungName
 from experiments.rungs import Lesson, Policies, robust_scores
 from experiments.units import Units, read_units
+from features.errors import InputError
 
 __all__ = ["RUNGS", "cross_fit", "ladder", "ladder_of_arms"]
 
@@ -71,7 +72,13 @@ def ladder(
     probabilities: planned share of each arm; by default the shares found.
 
     ``random`` gives each arm but the control with the same chance. Every rung above it may also choose the control.
+
+    Raises
+    ------
+    InputError
+        For columns and arms that do not exist or do not fit; see ``experiments.units.read_units``.
     """
+    _check_options(folds=folds, groups=groups, alpha=alpha, repeats=repeats)
     units = read_units(
         table, arm=arm, control=control, outcome=outcome, features=features, segments=segments, cluster=cluster,
         costs=costs, exclude=exclude, probabilities=probabilities,
@@ -91,6 +98,17 @@ def ladder(
         unit=unit,
         scale=scale,
     )
+
+
+def _check_options(*, folds: int, groups: int, alpha: float, repeats: int | None) -> None:
+    for name, fits, given, do in (
+        ("folds", 2 <= folds <= 20, folds, "pass 2 to 20"),
+        ("groups", 2 <= groups <= 50, groups, "pass 2 to 50"),
+        ("alpha", 0.0 < alpha < 1.0, alpha, "pass a number between 0 and 1, such as 0.05"),
+        ("repeats", repeats is None or 1 <= repeats <= 100, repeats, "pass 1 to 100"),
+    ):
+        if not fits:
+            raise InputError(f"{name} is out of range", got=str(given), do=do)
 
 
 def cross_fit(units: Units, *, folds: int, repeats: int, groups: int, rng: np.random.Generator) -> Valued:
