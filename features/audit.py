@@ -71,8 +71,8 @@ def leakage(
 
     Each sampled row gets its customer's facts twice: as they are, and with all facts that happened or were recorded at
     its ``as_of`` or later dropped or altered at random and others added, also at the very moment and with an earlier
-    date but recorded later. The values must not change. ``compute`` (without: ``features.offline``) may be any code that
-    computes ``features``.
+    date but recorded later. The values must not change. ``compute`` (without: ``features.offline``) may be any code
+    that computes ``features``.
     """
     sample = _sampled(spine, rng=rng, rows=rows)
     keys = list(zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True))
@@ -158,7 +158,7 @@ def _later(event: Event, as_of: datetime, *, rng: np.random.Generator) -> Event:
 
 
 def _unknown_times(as_of: datetime, *, rng: np.random.Generator) -> tuple[datetime, datetime]:
-    """Times of a fact that is not known at ``as_of``: it happens then or later, or happened before and is recorded late."""
+    """Times of a fact not known at ``as_of``: it happens then or later, or happened before and is recorded late."""
     wait = _AFTER[rng.integers(len(_AFTER))]
     if rng.random() < 0.5:
         return as_of + wait, as_of + wait

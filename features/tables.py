@@ -14,15 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import InputError, unknown
+from features.sql import literal
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 1 << 16
 
 
-def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> pa.Table:
     """The table in a file: ``.csv``, ``.csv.gz``, ``.txt``, ``.json``, ``.jsonl`` (also ``.gz``) or ``.parquet``.
 
     Types of text files are read from the whole file, never from a sample; the delimiter is the one of the header line.
+    Columns named in ``text`` stay text, as ids must: ``00042`` is not 42.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.
         elif name.endswith((".json", ".jsonl", ".ndjson")):
             table = _query("SELECT * FROM read_json($path, format = 'newline_delimited')", path=str(source))
         else:
-            table = _read_text(source)
+            table = _read_text(source, text=text)
     except (duckdb.Error, pa.ArrowException, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -82,11 +84,14 @@ def write_table(table: pa.Table, path: str | Path) -> Path:
     return target
 
 
-def _read_text(source: Path) -> pa.Table:
+def _read_text(source: Path, *, text: Sequence[str]) -> pa.Table:
     header = _header(source)
     delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+    present = set(next(csv.reader([header], delimiter=delimiter)))
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in text if name in present)
     return _query(
-        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = $quote)",
+        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = $quote"
+        + (f", types = {{{types}}})" if types else ")"),
         path=str(source),
         delim=delimiter,
         quote='"',

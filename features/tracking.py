@@ -45,10 +45,11 @@ class TrackingStore:
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             os.environ.setdefault("DO_NOT_TRACK", "true")
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-            for noisy in ("alembic", "mlflow"):
-                logging.getLogger(noisy).setLevel(logging.WARNING)
             from mlflow import MlflowClient
 
+            # MLflow sets its own levels when it is imported.
+            for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
+                logging.getLogger(noisy).setLevel(logging.WARNING)
             self.folder.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client

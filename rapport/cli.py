@@ -5,8 +5,11 @@ from __future__ import annotations
 import typer
 
 from rapport.commands.analyze import analyze
+from rapport.commands.demo import demo
 from rapport.commands.evaluate import evaluate
 from rapport.commands.explain import explain
+from rapport.commands.features import features
+from rapport.commands.ingest import ingest
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
 from rapport.commands.market import market
@@ -34,8 +37,11 @@ def rapport() -> None:
 
 
 app.command()(analyze)
+app.command()(demo)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(features)
+app.command()(ingest)
 app.command()(init)
 app.command()(ladder)
 app.command()(market)

@@ -1,0 +1,98 @@
+"""``rapport ingest``: files of the project's sources become facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from features.errors import InputError
+    from features.intake import Loaded
+
+
+def ingest(
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the sources' files lie [default: the project].", show_default=False),
+    ] = None,
+    accept_bad: Annotated[bool, typer.Option("--accept-bad", help="Load files with over 5% bad rows too.")] = False,
+    json: JsonFile = None,
+) -> None:
+    """Take the files of the project's sources into its history; bad rows go to its quarantine with the reason.
+
+    Files that were taken in before change nothing, so it may run as often as you like.
+
+    Example: rapport ingest --project shop --data exports
+    """
+    with step("opening the project"):
+        from features.errors import InputError
+        from features.intake import ingest as take_in
+        from rapport.project import load_project
+
+        opened = load_project(project)
+    if not opened.sources:
+        raise InputError(
+            "the project has no source", got="no [[source]] in rapport.toml", do="add one; docs/features.md shows how"
+        )
+    loaded: list[Loaded] = []
+    failed: list[InputError] = []
+    for source in opened.sources:
+        with step(f"taking in {source.name}"):
+            try:
+                loaded += take_in(
+                    source,
+                    data=data or opened.root,
+                    history=opened.history,
+                    quarantine=opened.quarantine,
+                    accept_bad=accept_bad,
+                )
+            except InputError as error:  # the other sources are loaded all the same
+                failed.append(error)
+    write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
+    _show(loaded)
+    _complain(loaded, failed)
+
+
+def _show(loaded: Sequence[Loaded]) -> None:
+    rows = [
+        (
+            f"{each.source}: {each.file}",
+            *(f"{count:,}" for count in (each.read, each.accepted, each.quarantined, each.new)),
+        )
+        for each in loaded
+    ]
+    print_table("rows of each file", ("source: file", "read", "accepted", "quarantined", "new facts"), rows)
+    reasons = [
+        (each.source, reason, f"{count:,}", f"{count / each.read:.2%}")
+        for each in loaded
+        for reason, count in each.reasons.items()
+    ]
+    if reasons:
+        say("")
+        print_table("why rows were quarantined", ("source", "reason", "rows", "of rows read"), reasons)
+        for path in sorted({each.quarantine for each in loaded if each.quarantine}):
+            say(path, style="dim")
+
+
+def _complain(loaded: Sequence[Loaded], failed: Sequence[InputError]) -> None:
+    from features.errors import InputError
+
+    refused = [each for each in loaded if each.refused]
+    for error in failed[: -1 if not refused else None]:
+        say(str(error), style="bold red")
+    if refused:
+        shares = ", ".join(f"{each.file} {each.quarantined / each.read:.1%}" for each in refused)
+        raise InputError(
+            "nothing was loaded of files with more than 5% bad rows",
+            got=shares,
+            do="mend the rows or the mapping (the quarantine says why), or pass --accept-bad",
+        )
+    if failed:
+        raise failed[-1]
