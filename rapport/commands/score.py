@@ -96,10 +96,12 @@ def _decide(
     from serving.desk import Desk
     from serving.ledger import Ledger
 
+    ledger = Ledger(project.ledger)
+    trial = trial_of(project, ledger, at=at, key=experiment)
+    rules = rules_of(project)
     with step("features of every customer"):
         table = project.features.offline(project.history, _spine(project, customers, at))
     with step("expected incremental profit of every treatment"):
-        rules = rules_of(project)
         try:
             scorer, trouble = scorer_of(project, rules), "none was trained yet"
         except InputError as error:
@@ -107,8 +109,6 @@ def _decide(
         values = scorer.values_of(table) if scorer else None
     if scorer is None:
         say(f"No model ({trouble}); ranking arms fall back on the static contact.", style="yellow")
-    ledger = Ledger(project.ledger)
-    trial = trial_of(project, ledger, at=at, key=experiment)
     desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
     with step(f"{table.num_rows:,} decisions into the ledger"):
         decided = decide_all(table, desk=desk, at=at, seed=seed or f"score {at:%Y-%m-%dT%H:%M}", values=values)

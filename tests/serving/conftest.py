@@ -259,6 +259,7 @@ class Web:
     keys: dict[str, str]
     clock: list[datetime]
     liked: list[str]
+    history: History
 
     def call(self, method: str, path: str, body: object = None, *, key: str = "all", **headers: str) -> Response:
         """Send a request with a key, JSON when there is a body."""
@@ -318,5 +319,5 @@ def web(tmp_path: Path, ledger: Ledger, agree: Callable[..., None]) -> Iterator[
     with ledger.writing() as opened:
         keys = {name: make_key(opened, scopes=scopes, label=name, at=MONDAY) for name, scopes in KEYS.items()}
     client = Client(create_app(site))
-    yield Web(site=site, client=client, keys=keys, clock=clock, liked=liked)
+    yield Web(site=site, client=client, keys=keys, clock=clock, liked=liked, history=history)
     client.close()

@@ -1,0 +1,200 @@
+"""``rapport serve``, ``score``, ``explain`` and ``replay`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rapport.init import create_project
+from rapport.project import load_project
+from serving.book import Consent
+from serving.ledger import Ledger
+from training.models import ResponseModel
+
+NOON = datetime(2027, 2, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A new project with 60 customers, of whom 50 agreed to marketing, and a response model."""
+    root = tmp_path / "shop"
+    create_project(root, name="Shop")
+    found = load_project(root)
+    rng = np.random.default_rng(2)
+    before = NOON - timedelta(days=30)
+    count = 600
+    events = {
+        "event_id": [f"e{number}" for number in range(count)],
+        "customer_id": [f"c{number % 60}" for number in range(count)],
+        "kind": rng.choice(["visit", "purchase"], count),
+        "occurred_at": [before - timedelta(hours=int(hour)) for hour in rng.integers(1, 5000, count)],
+        "recorded_at": [before] * count,
+        "amount": [1000] * count,
+    }
+    found.history.append(pa.table(events), part="start")
+    yes = {"channel": "all", "granted": True, "source": "import", "occurred_at": before, "recorded_at": before}
+    ledger = Ledger(found.ledger)
+    with ledger.writing() as book:
+        book.consent([Consent(customer_id=f"c{number}", **yes) for number in range(50)])
+    ledger.close()
+    return found
+
+
+def train(project):
+    spine = pa.table({"customer_id": [f"c{n % 60}" for n in range(600)], "as_of": [NOON - timedelta(days=40)] * 600})
+    frame = project.features.offline(project.history, spine).drop_columns(["customer_id", "as_of"]).to_pandas()
+    rng = np.random.default_rng(1)
+    frame["treatment"] = rng.choice(project.catalogue.actions, 600)
+    bought = rng.random(600) < 0.1 + 0.2 * (frame["treatment"] == "coats-new@email")
+    model = ResponseModel(rounds=20, min_data_in_leaf=20).fit(frame, bought)
+    return model.save(project.models / "response", features=project.features), frame
+
+
+def test_scoring_explaining_and_replaying(project, rapport_cli, tmp_path):
+    out, told = tmp_path / "decisions.parquet", tmp_path / "told.json"
+    ran = rapport_cli("score", "--project", project.root, "--at", NOON.isoformat(), "--out", out, "--json", told)
+    assert ran.exit_code == 0, ran.stderr
+    assert "No model (none was trained yet)" in ran.stdout
+    train(project)
+    again = ("score", "--project", project.root, "--at", (NOON + timedelta(days=30)).isoformat(), "--out", out)
+    ran = rapport_cli(*again, "--json", told, "--experiment", "always-on")
+    assert ran.exit_code == 0, ran.stderr
+    table = pq.read_table(out).to_pandas()
+    summary = json.loads(told.read_text())
+    assert summary["decisions"] == len(table) == 60
+    assert sum(each["n"] for each in summary["reasons"]) == sum(each["n"] for each in summary["actions"]) == 60
+    assert not table["degraded"].any()
+    chosen = table[(table["arm"] == "one_to_one") & table["offer_id"].notna()]["decision_id"].iloc[0]
+    ran = rapport_cli("explain", chosen, "--project", project.root, "--json", told)
+    assert "The policy chose the treatment." in ran.stdout
+    assert json.loads(told.read_text())["decision_id"] == chosen
+    ran = rapport_cli("replay", chosen, "--project", project.root, "--json", told)
+    assert (ran.exit_code, json.loads(told.read_text())["equal"]) == (0, True)
+    for decision_id in table["decision_id"][:8]:
+        assert rapport_cli("replay", decision_id, "--project", project.root).exit_code == 0
+    assert rapport_cli("replay", "d-none", "--project", project.root).exit_code == 2
+    assert rapport_cli("explain", "d-none", "--project", project.root).exit_code == 2
+
+
+def test_a_record_that_was_changed_does_not_replay(project, rapport_cli, tmp_path):
+    import msgspec
+    from sqlalchemy import update
+
+    from serving import schema
+
+    rapport_cli("score", "--project", project.root, "--at", NOON.isoformat(), "--out", tmp_path / "d.csv")
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        decision = next(each for each in book.latest(60) if len(each.survivors) > 1)
+        other = msgspec.structs.replace(decision, action="shoes-10@web", probability=0.5)
+        record = msgspec.msgpack.encode(other)
+        table = schema.decisions
+        book.connection.execute(update(table).where(table.c.decision_id == decision.decision_id).values(record=record))
+    ledger.close()
+    ran = rapport_cli("replay", decision.decision_id, "--project", project.root)
+    assert ran.exit_code == 1
+    assert "probability" in ran.stdout
+
+
+def test_plain_scores_of_a_table(project, rapport_cli, tmp_path):
+    folder, frame = train(project)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    ran = rapport_cli("score", "--model", folder, "--data", tmp_path / "rows.csv", "--out", tmp_path / "scores.csv")
+    assert ran.exit_code == 0, ran.stderr
+    scores = pd.read_csv(tmp_path / "scores.csv")["probability"]
+    expected = ResponseModel.load(folder).predict_proba(frame)[:, 1]
+    assert np.allclose(scores, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("score", "--out", "o.csv", "--project", "nowhere"), "there is no project"),
+        (("score", "--out", "o.csv", "--model", "m"), "--model and --data go together"),
+        (("serve", "--project", "nowhere"), "there is no project"),
+        (("replay", "d-1", "--project", "nowhere"), "there is no project"),
+        (("explain", "d-1", "--project", "nowhere"), "there is no project"),
+    ],
+)
+def test_bad_input_ends_with_three_parts(rapport_cli, arguments, said):
+    ran = rapport_cli(*arguments)
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+    assert "do " in ran.stderr
+
+
+def test_scoring_refuses_what_it_can_not_use(project, rapport_cli, tmp_path):
+    base = ("score", "--project", project.root, "--out", tmp_path / "o.csv")
+    assert "--at is not a time" in rapport_cli(*base, "--at", "tomorrow").stderr
+    known = rapport_cli(*base, "--at", NOON.isoformat(), "--experiment", "alwais-on").stderr
+    assert "unknown experiment" in known
+    assert "always-on" in known
+    (tmp_path / "who.csv").write_text("name\nanna\n")
+    assert "unknown column 'customer_id'" in rapport_cli(*base, "--customers", tmp_path / "who.csv").stderr
+    assert "no customer at that moment" in rapport_cli(*base, "--at", "1999-01-01T00:00:00Z").stderr
+
+
+def test_others_may_not_reach_a_service_without_a_key(project, rapport_cli):
+    ran = rapport_cli("serve", "--project", project.root, "--host", "0.0.0.0")
+    assert (ran.exit_code, "needs a key" in ran.stderr) == (2, True)
+    assert "unknown scope" in rapport_cli("serve", "--project", project.root, "--new-key", "write").stderr
+    key = rapport_cli("serve", "--project", project.root, "--new-key", "read, decide").stdout.split()[-1]
+    assert key.startswith("rk.")
+    ran = rapport_cli("serve", "--project", project.root, "--revoke-key", key.split(".")[1])
+    assert ran.exit_code == 0
+    assert rapport_cli("serve", "--project", project.root, "--host", "0.0.0.0").exit_code == 2
+
+
+def test_a_real_server_answers_on_the_loopback(project, rapport_cli):
+    """The one test over a real socket: uvicorn with uvloop and httptools, 40 requests at once, then an orderly end."""
+    key = rapport_cli("serve", "--project", project.root, "--new-key", "decide,read").stdout.split()[-1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = "from rapport.cli import main; main()"
+    command = [sys.executable, "-c", start, "serve", "--project", str(project.root), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
+        try:
+            base = f"http://127.0.0.1:{port}"
+            _until_ready(base, server)
+            headers = {"Authorization": f"Bearer {key}"}
+            with httpx.Client(base_url=base, headers=headers) as client:
+                for number in range(40):
+                    asked = {"customer_id": f"c{number}", "idempotency_key": f"k{number}", "channel": "web"}
+                    answer = client.post("/v1/decisions", json=asked)
+                    assert answer.status_code == 200
+                    assert answer.json()["recorded"] is True
+                assert client.get("/console").status_code == 200
+            assert httpx.get(f"{base}/console").status_code == 401
+        finally:
+            os.kill(server.pid, signal.SIGINT)
+        assert b"Traceback" not in server.stderr.read()
+    ledger = Ledger(project.ledger)
+    with ledger.reading() as book:
+        assert len(book.latest(100)) == 40
+    ledger.close()
+
+
+def _until_ready(base, server):
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        assert server.poll() is None, server.stderr.read()
+        try:
+            if httpx.get(f"{base}/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            server.poll()
+    raise AssertionError("the server did not start")
