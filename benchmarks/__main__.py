@@ -11,7 +11,9 @@ from pathlib import Path
 def names() -> list[str]:
     """The benchmarks of this folder: each module that has a ``main``."""
     folder = str(Path(__file__).parent)
-    return [each.name for each in pkgutil.iter_modules([folder]) if not each.name.startswith("_") and "_" not in each.name]
+    return [
+        each.name for each in pkgutil.iter_modules([folder]) if not each.name.startswith("_") and "_" not in each.name
+    ]
 
 
 def main(wanted: list[str]) -> int:

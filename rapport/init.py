@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from features.errors import InputError
 
 _IGNORED = "# Facts, models, decisions and MLflow's store hold personal data: not for a repository.\n"
-_KEPT_OUT = ("history/", "quarantine/", "models/", "mlruns/", "ledger.db*")
+_KEPT_OUT = ("history/", "quarantine/", "models/", "mlruns/", "ledger.db*", "exports/")
 
 
 def create_project(folder: str | Path, *, name: str) -> tuple[Path, ...]:
@@ -28,14 +29,26 @@ def create_project(folder: str | Path, *, name: str) -> tuple[Path, ...]:
         )
     if any(mark in name for mark in '"\\\n\r'):
         raise InputError("the name can't be written into TOML", got=repr(name), do="leave out quotes and line ends")
+    return (*write_files(root, template="rapport/template", values={"name": name}), keep_out(root))
+
+
+def write_files(root: Path, *, template: str, values: dict[str, Any], only: str = "*.toml") -> tuple[Path, ...]:
+    """Fill in the files of a packaged template folder that match ``only`` and write them below ``root``."""
+    language = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True)
+    package, _, inside = template.partition("/")
     written = []
-    with as_file(files("rapport") / "template") as template:
-        for source in sorted(template.rglob("*.toml")):
-            target = root / source.relative_to(template)
+    with as_file(files(package) / inside) as origin:
+        for source in sorted(origin.rglob(only)):
+            target = root / source.relative_to(origin)
             target.parent.mkdir(parents=True, exist_ok=True)
-            text = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-            target.write_text(text.from_string(source.read_text(encoding="utf-8")).render(name=name), encoding="utf-8")
+            text = language.from_string(source.read_text(encoding="utf-8")).render(values)
+            target.write_text(text, encoding="utf-8")
             written.append(target)
-    ignore = root / ".gitignore"
-    ignore.write_text(_IGNORED + "".join(f"{each}\n" for each in _KEPT_OUT), encoding="utf-8")
-    return (*written, ignore)
+    return tuple(written)
+
+
+def keep_out(root: Path) -> Path:
+    """Write the ``.gitignore`` that keeps personal data out of a repository."""
+    path = root / ".gitignore"
+    path.write_text(_IGNORED + "".join(f"{each}\n" for each in _KEPT_OUT), encoding="utf-8")
+    return path

@@ -1,0 +1,99 @@
+"""``rapport demo``: the whole loop on the built-in market."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, console, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from rapport.demo.story import Told
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo's project.")] = Path("rapport-demo"),
+    customers: Annotated[int, typer.Option(min=2_000, max=1_000_000, help="How many customers.")] = 50_000,
+    weeks: Annotated[int, typer.Option(min=2, max=26, help="Weeks of contacts.")] = 8,
+    trials: Annotated[int, typer.Option(min=0, max=100, help="Optuna trials of the response model.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the market and of every draw.")] = 1,
+    json: JsonFile = None,
+) -> None:
+    """Run the whole loop, from simulated customers to a lift report, and hold it against the known truth.
+
+    Example: rapport demo --customers 20000 --out /tmp/demo
+    """
+    from experiments.report.sentences import headline
+    from rapport.demo.story import tell
+
+    told = tell(
+        out,
+        customers=customers,
+        weeks=weeks,
+        seed=seed,
+        trials=trials,
+        step=step,
+        progress=lambda week: say(f"  week {week} of {weeks} decided and answered", style="dim"),
+    )
+    console.print()
+    said = headline(told.report)
+    say(said.text, style="bold")
+    say(said.below)
+    _show_truth(told)
+    _show_next(told, out)
+    write_json(
+        json,
+        {
+            "simulated": True,
+            "headline": said.text,
+            "verdict": told.report.analysis.verdict.code,
+            "report": str(told.page),
+            "truths": [
+                {
+                    "arm": row.arm,
+                    "metric": row.metric,
+                    "estimate": row.estimate,
+                    "ci_low": row.ci_low,
+                    "ci_high": row.ci_high,
+                    "truth": row.truth,
+                    "held": row.held,
+                }
+                for row in told.report.truths
+            ],
+        },
+    )
+
+
+def _show_truth(told: Told) -> None:
+    rows = [
+        [
+            row.arm,
+            f"{row.estimate / 100:+.2f}",
+            f"{row.ci_low / 100:+.2f} to {row.ci_high / 100:+.2f}",
+            f"{row.truth / 100:+.2f}",
+            "yes" if row.held else "NO",
+        ]
+        for row in told.report.truths
+    ]
+    held = sum(row.held for row in told.report.truths)
+    print_table(
+        f"Profit per customer over {told.report.experiment.control}, {told.report.currency} (simulated customers)",
+        ["arm", "estimated", "95% interval", "true", "inside"],
+        rows,
+        note=f"{held} of {len(rows)} intervals hold the truth, which only a simulation knows; 95% of them should.",
+    )
+
+
+def _show_next(told: Told, folder: Path) -> None:
+    say("")
+    for what, command in (
+        ("lift report", str(told.page)),
+        ("MLflow", f"mlflow ui --workers 1 --backend-store-uri {told.project.tracking.uri}"),
+        ("console", f"rapport serve --project {folder}    then open http://127.0.0.1:8000/console"),
+        ("why a contact", f"rapport explain {told.campaign.decisions['decision_id'][0]} --project {folder}"),
+        ("your own", "rapport init shop"),
+    ):
+        console.print(f"[bold]{what:<14}[/bold]", end="")
+        console.print(command, markup=False, soft_wrap=True)

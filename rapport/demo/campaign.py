@@ -1,0 +1,243 @@
+"""The experiment of the demo, week by week: decide, let the market answer, learn from what has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.market import Market
+from experiments.money import unit_money
+from experiments.policies import AnyPolicy, Beta, Gaussian, Nothing, OneToOne, RandomEligible, Static, Thompson
+from experiments.policies.fitting import fit_few, fit_segment
+from features.facts import TIMESTAMP
+from rapport.demo.setting import CLUSTERS, DELAY_DAYS, HISTORY_WEEKS, Tried
+from rapport.project import Project
+from serving.batch import decide_all
+from serving.book import Consent
+from serving.desk import Desk
+from serving.ledger import Ledger
+from serving.rules import RuleBook, Rules
+from serving.scoring import Scorer
+from serving.trial import Trial
+
+SEGMENT, COVARIATE = "age_band", "spend_90d"
+_REWARD = timedelta(days=7)
+# The bandit starts from the history as if it had seen a twentieth of it, so that it can still be taught better.
+_TRUST = 20
+_FLOOR = 0.0025
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What an experiment of some weeks left behind.
+
+    ``units`` has one row per customer: ``customer_id, household_id, arm, assigned_at`` and what was known at the start.
+    ``decisions`` are in the columns of ``serving.batch.DECISIONS``; ``incremental`` is the truth that only the market
+    knows: the profit in cents that each customer's contacts are expected to cause, over all weeks.
+    """
+
+    units: pa.Table
+    decisions: pa.Table
+    incremental: np.ndarray
+    model: str
+
+
+def opening_policies(values: np.ndarray, *, rules: Rules, table: pa.Table, seed: int) -> dict[str, AnyPolicy]:
+    """The policy of each arm that does not learn, by name.
+
+    Parameters
+    ----------
+    values: expected incremental profit (customers, actions) of the first week, from the models.
+    table: the features of the same customers.
+    """
+    names = [name for name in rules.book.feature_names if name.startswith("interest_")]
+    looks = np.column_stack([table[name].to_numpy().astype(float) for name in names])
+    return {
+        "nothing": Nothing(),
+        "random": RandomEligible(),
+        "static": Static(treatment=rules.book.catalogue.static[0]),
+        "segment": fit_segment(values, actions=rules.actions, segments=table[SEGMENT].to_pylist()),
+        "few": fit_few(values, actions=rules.actions, features=looks, names=names, clusters=CLUSTERS, seed=seed),
+        "one_to_one": OneToOne(),
+    }
+
+
+def opening_bandit(actions: Sequence[str], tried: Mapping[str, Tried]) -> Thompson:
+    """A bandit that believes a part of what the history says each action earned."""
+    beliefs: dict[str, Beta | Gaussian] = {
+        action: Gaussian(mean=found.mean, sd=found.sd * (_TRUST / found.n) ** 0.5, noise_sd=found.sd)
+        for action in actions
+        if (found := tried.get(action)) is not None
+    }
+    return Thompson(prior=Gaussian(mean=0.0, sd=100.0, noise_sd=300.0), arms=beliefs, floor=_FLOOR)
+
+
+class Learner:
+    """Teaches the bandit: a week's decisions wait until their outcomes have arrived, and are then learned from once."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._waiting: list[pa.Table] = []
+
+    def wait_for(self, decided: pa.Table) -> None:
+        """Remember one week's decisions of the bandit's arm."""
+        if decided.num_rows:
+            self._waiting.append(decided)
+
+    def taught(self, policy: AnyPolicy, *, at: datetime) -> Thompson:
+        """The bandit after the weeks whose rewards, profit in the week after the decision, have arrived by ``at``."""
+        if not isinstance(policy, Thompson):
+            raise TypeError("the bandit's policy is not a Thompson policy")
+        while self._waiting and _begun(self._waiting[0]) + _REWARD + timedelta(days=DELAY_DAYS) <= at:
+            decided = self._waiting.pop(0)
+            policy = policy.update(*self._rewards(decided, at))
+        return policy
+
+    def _rewards(self, decided: pa.Table, at: datetime) -> tuple[list[str], np.ndarray]:
+        money = unit_money(
+            decided.select(["customer_id", "arm"]).append_column("assigned_at", decided["decided_at"]),
+            self._project.history.events(until=at),
+            decided,
+            as_of=at,
+            margin_bp=round(10_000 * self._project.settings.project.margin),
+            since=_begun(decided),
+            window=_REWARD,
+        )
+        own = money.filter(pc.is_valid(money["arm"])).select(["customer_id", "profit"])
+        joined = decided.join(own, "customer_id", join_type="inner")
+        return joined["action"].to_pylist(), joined["profit"].to_numpy().astype(float)
+
+
+def _begun(decided: pa.Table) -> datetime:
+    moment: datetime = decided["decided_at"][0].as_py()
+    return moment
+
+
+def run_campaign(
+    project: Project,
+    market: Market,
+    *,
+    scorer: Callable[[Rules], Scorer],
+    tried: Mapping[str, Tried],
+    weeks: int,
+    progress: Callable[[int], None],
+) -> Campaign:
+    """So many Mondays on which every customer is decided on, and the market's answers, which arrive late."""
+    rules = Rules(_rule_book(project))
+    values_of = scorer(rules)
+    ledger = Ledger(project.ledger)
+    _opening_consents(ledger, project, market)
+    learner = Learner(project)
+    policies: dict[str, AnyPolicy] = {}
+    kept: list[pa.Table] = []
+    incremental = np.zeros(market.spec.customers)
+    for week in range(HISTORY_WEEKS, HISTORY_WEEKS + weeks):
+        moment = market.begin(week)
+        table = _customers(project, market, moment)
+        if not policies:
+            opening, units = values_of.values_of(table), table
+            policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
+        policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules.actions, tried), at=moment)
+        trial = Trial.of_experiment(project.experiment("personalization"), policies=policies)
+        desk = Desk(ledger, rules=rules, trial=trial, model=values_of.version)
+        decided = decide_all(table, desk=desk, at=moment, seed=f"week-{week}", values=values_of.values_of(table))
+        learner.wait_for(decided.filter(pc.equal(decided["arm"], "bandit")))
+        kept.append(decided)
+        incremental += _answer(project, market, ledger, week, decided)
+        progress(week - HISTORY_WEEKS + 1)
+    ledger.close()
+    return Campaign(
+        units=_units(units, kept[0]),
+        decisions=pa.concat_tables(kept),
+        incremental=incremental,
+        model=values_of.version,
+    )
+
+
+def _rule_book(project: Project) -> RuleBook:
+    return RuleBook(
+        catalogue=project.catalogue,
+        contact_policy=project.contact_policy,
+        scenarios=project.scenarios,
+        feature_names=project.features.names,
+        features=project.features.fingerprint,
+    )
+
+
+def _units(table: pa.Table, decided: pa.Table) -> pa.Table:
+    """One row per customer of the experiment, from the first week's features and decisions (same rows)."""
+    known = table.select(["customer_id", "household_id", COVARIATE, SEGMENT])
+    return known.append_column("arm", decided["arm"]).append_column("assigned_at", decided["decided_at"])
+
+
+def _customers(project: Project, market: Market, moment: datetime) -> pa.Table:
+    """Every customer with the features of this moment."""
+    count = market.spec.customers
+    spine = pa.table(
+        {
+            "customer_id": market.customer_ids,
+            "household_id": market.household_ids,
+            "as_of": pa.repeat(pa.scalar(moment, TIMESTAMP), count),
+        }
+    )
+    table = project.features.offline(project.history, spine)
+    return table.append_column("segment", table[SEGMENT])
+
+
+def _answer(project: Project, market: Market, ledger: Ledger, week: int, decided: pa.Table) -> np.ndarray:
+    """Let the market answer to a week's decisions; returns the profit that they are expected to cause (customers,)."""
+    places = pc.index_in(decided["action"], value_set=pa.array(market.actions)).to_numpy()
+    actions = np.zeros(market.spec.customers, dtype=np.int64)
+    actions[market.places(decided["customer_id"])] = places
+    events = market.week(week, actions, log_contacts=True)
+    project.history.append(events, part=f"week-{week}")
+    _opt_outs(ledger, events)
+    untouched = market.expected(week, np.zeros_like(actions))
+    return np.asarray(market.expected(week, actions).profit - untouched.profit)
+
+
+def _opening_consents(ledger: Ledger, project: Project, market: Market) -> None:
+    """Every customer agreed to marketing when they joined; some said no in the year since."""
+    joined = market.spec.start
+    with ledger.writing() as book:
+        book.consent(
+            [
+                Consent(
+                    customer_id=customer_id,
+                    channel="all",
+                    granted=True,
+                    source="import",
+                    wording="joined the (simulated) loyalty programme",
+                    occurred_at=joined,
+                    recorded_at=joined,
+                )
+                for customer_id in market.customer_ids.to_pylist()
+            ]
+        )
+    _opt_outs(ledger, project.history.events())
+
+
+def _opt_outs(ledger: Ledger, events: pa.Table) -> None:
+    """Take the opt-outs among ``events`` down as a no to every channel."""
+    said = events.filter(pc.equal(events["kind"], "opt_out"))
+    rows = zip(*(said[name].to_pylist() for name in ("customer_id", "occurred_at", "recorded_at")), strict=True)
+    with ledger.writing() as book:
+        book.consent(
+            [
+                Consent(
+                    customer_id=customer_id,
+                    channel="all",
+                    granted=False,
+                    source="customer",
+                    wording="please stop",
+                    occurred_at=occurred_at.astimezone(UTC),
+                    recorded_at=recorded_at.astimezone(UTC),
+                )
+                for customer_id, occurred_at, recorded_at in rows
+            ]
+        )
