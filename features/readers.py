@@ -6,6 +6,7 @@ import csv
 import gzip
 import lzma
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def open_source(
         When the file is empty, does not name its columns or can't be opened at all.
     """
     plain = _unpacked(path, scratch=scratch)
-    name = plain.name.lower().removesuffix(".gz")
+    name = plain.name.lower()
     if plain.stat().st_size == 0:
         raise InputError(f"{path.name} is empty", got="0 bytes", do="export it again")
     if name.endswith(_PARQUET):
@@ -163,13 +164,9 @@ def _typed_value(expression: str, *, kind: str) -> Value:
 
 
 def _first_line(path: Path, *, encoding: str) -> str:
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    try:
-        with opener(path, "rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-        lines = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace").splitlines()
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{path.name} can't be opened", got=str(error), do="export it again") from error
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    lines = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace").splitlines()
     if not lines or not lines[0].strip() or "\x00" in lines[0]:
         raise InputError(
             f"{path.name} does not begin with a line of column names",
@@ -189,13 +186,17 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unpacked(path: Path, *, scratch: Path) -> Path:
-    """The file itself, or its content when it is packed in a way that DuckDB does not read (.xz)."""
-    if path.suffix.lower() != ".xz":
+    """The file itself, or its content when it is packed.
+
+    DuckDB reads .gz itself, but takes a truncated file for a shorter one; Python checks length and checksum.
+    """
+    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower())
+    if opener is None:
         return path
     target = scratch / path.stem
     try:
-        with lzma.open(path, "rb") as packed, target.open("wb") as plain:
+        with opener(path, "rb") as packed, target.open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)
-    except (lzma.LZMAError, EOFError) as error:
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise InputError(f"{path.name} can't be unpacked", got=str(error), do="export it again") from error
     return target

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import available_timezones
 
 from features.configuration import read_config
 from features.errors import InputError, unknown
@@ -176,7 +176,5 @@ def _field(value: Mapped) -> Field:
 
 
 def _check_zone(zone: str) -> None:
-    try:
-        ZoneInfo(zone)
-    except (ValueError, OSError) as error:
-        raise InputError("unknown time zone", got=repr(zone), do="use a name such as Europe/Berlin or UTC") from error
+    if zone not in available_timezones():
+        raise unknown("time zone", zone, sorted(available_timezones()), do="use a name such as Europe/Berlin or UTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +34,20 @@ def test_a_bad_file_is_told_in_three_parts(tmp_path: Path, content: bytes, wrong
         read_table(path)
     assert caught.value.got
     assert caught.value.do
+
+
+def test_a_truncated_gzip_is_no_shorter_table(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv.gz"
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 50_000)
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match="can't be read"):
+        read_table(path)
+
+
+def test_ids_stay_text_where_asked(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,n\n00042,1\n", encoding="utf-8")
+    assert read_table(path, text=("id", "absent")).to_pylist() == [{"id": "00042", "n": 1}]
 
 
 def test_missing_file() -> None:
