@@ -25,7 +25,7 @@ from experiments.observations import (
     select,
     shares,
 )
-from experiments.readings import Goal, Reader, Reading
+from experiments.readings import Goal, Reader, Reading, Spread
 from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
 from experiments.sequential import EXPECTED_UNITS
 from experiments.verdict import Rule, verdict
@@ -112,14 +112,15 @@ def analyze(
         rates=tuple(reader.rates()),
     )
     when = periods(units, time) if time else None
-    arms, srm = _balance(reader, split, shares(planned, split.values))
+    spread = reader.spread(split)
+    arms, srm = _balance(split, shares(planned, split.values), spread)
     return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(_segment_rows(reader, split, units, segments, levels)),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
-        notes=tuple(_notes(reader, readings, split, rows, when)),
+        notes=tuple(_notes(reader, readings, rows, split=split, when=when, spread=spread)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
@@ -148,14 +149,16 @@ def _arms(found: Labels, *, column: str, control: object) -> Labels:
     return found.arranged([first, *(each for each in found.values if each != first)])
 
 
-def _balance(reader: Reader, split: Labels, planned: Sequence[float]) -> tuple[tuple[ArmCount, ...], SampleRatio]:
-    """The arms' rows, and the check of what was assigned: clusters where there are any, else rows."""
+def _balance(
+    split: Labels, planned: Sequence[float], spread: Spread | None
+) -> tuple[tuple[ArmCount, ...], SampleRatio]:
+    """The arms' rows, and the check of what was assigned: clusters where each has one arm, else rows."""
     counts = split.counts()
     arms = tuple(
         ArmCount(arm=name, n=n, planned_share=share)
         for name, n, share in zip(split.values, counts, planned, strict=True)
     )
-    return arms, sample_ratio(reader.clusters_per_group(split) or counts, planned)
+    return arms, sample_ratio(spread.per_group if spread and not spread.shared else counts, planned)
 
 
 def _segment_rows(
@@ -178,7 +181,13 @@ def _segment_rows(
 
 
 def _notes(
-    reader: Reader, readings: Sequence[Reading], split: Labels, rows: Sequence[MetricRow], when: Labels | None
+    reader: Reader,
+    readings: Sequence[Reading],
+    rows: Sequence[MetricRow],
+    *,
+    split: Labels,
+    when: Labels | None,
+    spread: Spread | None,
 ) -> Iterator[str]:
     """What was left out, filled in, or can't be told; and how p-values were adjusted."""
     outside = int((split.codes < 0).sum())
@@ -196,7 +205,8 @@ def _notes(
             yield f"{name}: the sum of {reading.goal.columns[1]} isn't above 0 in every arm, so there is no ratio."
     for name, count in reader.fills.items():
         yield f"{name}: {count:,} missing values of this covariate stand at its mean."
-    yield from _cluster_notes(reader, split)
+    if spread:
+        yield _cluster_note(spread)
     blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
     if blank:
         yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
@@ -207,17 +217,13 @@ def _notes(
         )
 
 
-def _cluster_notes(reader: Reader, split: Labels) -> Iterator[str]:
-    if reader.clusters is None:
-        return
-    shared = reader.straddling(split)
-    if shared:
-        yield (
-            f"{shared:,} clusters have rows in several arms: the split is checked by rows, and the intervals, which "
-            "take arms as independent, are too wide rather than too narrow where members of a cluster are alike."
-        )
-    else:
-        yield "Intervals and the check of the split are by cluster; n counts rows."
+def _cluster_note(spread: Spread) -> str:
+    if not spread.shared:
+        return "Intervals and the check of the split are by cluster; n counts rows."
+    return (
+        f"{spread.shared:,} clusters have rows in several arms: the split is checked by rows, and the intervals, which "
+        "take arms as independent, are too wide rather than too narrow where members of a cluster are alike."
+    )
 
 
 def _cuped_note(reading: Reading) -> str:

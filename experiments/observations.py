@@ -126,7 +126,10 @@ def _check_size(name: str, values: Column) -> None:
 def codes(table: pa.Table, name: str) -> tuple[pa.Array, NDArray[np.int32]]:
     """A column's distinct values and each row's place among them, -1 where missing."""
     try:
-        column = table[name].dictionary_encode().unify_dictionaries()
+        column = table[name]
+        # Encoding shares one dictionary among the chunks; those that come encoded may each have their own.
+        encoded = pa.types.is_dictionary(column.type)
+        column = column.unify_dictionaries() if encoded else column.dictionary_encode()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise InputError(
             f"column {name!r} can't tell groups apart", got=str(table[name].type), do="pass text or numbers"

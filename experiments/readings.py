@@ -54,6 +54,14 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How many clusters each group holds (a cluster of several groups counts in each), and how many are ``shared``."""
+
+    per_group: list[int]
+    shared: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reader:
     """The columns of an analysis, read as often as groups are asked for.
 
@@ -110,19 +118,16 @@ class Reader:
         """The metrics that are shares of units: one column of 0 and 1."""
         return [each.name for each in self.goals if len(each.columns) == 1 and _zero_one(self.columns[each.columns[0]])]
 
-    def clusters_per_group(self, labels: Labels) -> list[int] | None:
-        """How many clusters each label holds; None where rows are no clusters, or a cluster has several labels."""
-        if self.clusters is None or self.straddling(labels):
-            return None
-        _, groups = _pairs(self.clusters, labels.codes, len(labels.values))[:2]
-        return [int(each) for each in np.bincount(groups, minlength=len(labels.values))]
-
-    def straddling(self, labels: Labels) -> int:
-        """How many clusters have rows of more than one label."""
+    def spread(self, labels: Labels) -> Spread | None:
+        """How the clusters spread over the labels; None where rows aren't clustered."""
         if self.clusters is None:
-            return 0
-        clusters = _pairs(self.clusters, labels.codes, len(labels.values))[0]
-        return len(clusters) - len(np.unique(clusters))
+            return None
+        groups = len(labels.values)
+        pairs = _pairs(self.clusters, labels.codes, groups).pairs
+        per_group = np.bincount(pairs % groups, minlength=groups)
+        clusters = pairs // groups  # ascending, so that those of one cluster stand side by side
+        shared = np.count_nonzero(np.diff(np.flatnonzero(np.diff(clusters, prepend=-1)), append=len(clusters)) > 1)
+        return Spread(per_group=[int(each) for each in per_group], shared=int(shared))
 
     def _pass(self, goals: Sequence[Goal], codes: Codes, groups: int, *, missing: int = 0) -> list[Reading]:
         if not goals:
@@ -178,15 +183,33 @@ def _own(clusters: Codes) -> Codes:
     return numbered
 
 
-def _pairs(clusters: Codes, codes: Codes, groups: int) -> tuple[Codes, Codes, Codes]:
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Which clusters have rows in which groups: ``pairs`` = cluster x groups + group, ascending.
+
+    ``keys`` holds the bin of each row that is ``kept``, ``bins`` those of the pairs.
+    """
+
+    kept: NDArray[np.bool_]
+    keys: Codes
+    bins: Codes
+    pairs: Codes
+
+
+def _pairs(clusters: Codes, codes: Codes, groups: int) -> _Pairs:
     kept = codes >= 0
-    pairs, member = np.unique(clusters[kept] * groups + codes[kept], return_inverse=True)
-    return pairs // groups, pairs % groups, member
+    keys = clusters[kept] * groups + codes[kept]
+    room = (int(clusters.max(initial=0)) + 1) * groups
+    if room <= 4 * len(keys) + 1000:
+        # Few enough to count them in place: many times quicker than sorting the rows.
+        pairs = np.flatnonzero(np.bincount(keys, minlength=room))
+        return _Pairs(kept=kept, keys=keys, bins=pairs, pairs=pairs)
+    pairs, keys = np.unique(keys, return_inverse=True)
+    return _Pairs(kept=kept, keys=keys, bins=np.arange(len(pairs)), pairs=pairs)
 
 
 def _totals(arrays: Sequence[Column], clusters: Codes, codes: Codes, groups: int) -> tuple[list[Column], Codes]:
     """Each cluster's totals within its group and, as the last column, its size; and the group of each."""
-    _, group, member = _pairs(clusters, codes, groups)
-    kept = codes >= 0
-    totals: list[Column] = [np.bincount(member, weights=array[kept], minlength=len(group)) for array in arrays]
-    return [*totals, np.bincount(member, minlength=len(group))], group
+    found = _pairs(clusters, codes, groups)
+    totals: list[Column] = [np.bincount(found.keys, weights=array[found.kept])[found.bins] for array in arrays]
+    return [*totals, np.bincount(found.keys)[found.bins]], found.pairs % groups

@@ -145,6 +145,16 @@ def test_each_of_several_arms_equals_tea_tasting_on_its_own_pair() -> None:
         _close(row, theirs["none", row.arm]["cuped"])
 
 
+def test_hillstrom_equals_tea_tasting(data) -> None:
+    table = read_table(data("hillstrom/hillstrom.csv.gz"))
+    names = ["visit", "conversion", "spend"]
+    theirs = tt.Experiment(
+        {name: tt.Mean(name, use_t=True, equal_var=False) for name in names}, variant="segment"
+    ).analyze(table.to_pandas(), control="No E-Mail", all_variants=True)
+    for row in analyze(table, arm="segment", control="No E-Mail", metrics=names).metrics:
+        _close(row, theirs["No E-Mail", row.arm][row.metric])
+
+
 METRICS = ["spend", "bought", "clicks/views"]
 
 
