@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import duckdb
+
 from experiments.design import Experiment
 from experiments.policies import OneToOne
 from features import FeatureSet, History
@@ -17,12 +19,12 @@ from serving.desk import Desk
 from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenarios
-from serving.scoring import ResponseScorer, Scorer
+from serving.scoring import ResponseScorer, Scorer, items_of
 from serving.service import Engine, RecentCustomers, Service
 from serving.trial import Trial, policies_of
 from serving.web import Site
 from training.models import ResponseModel
-from training.models.bundle import MANIFEST, read_bundle
+from training.models.bundle import MANIFEST, Bundle, read_bundle
 
 RESPONSE = "response"
 """The folder of the response model in force, under the project's models."""
@@ -110,45 +112,69 @@ def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None 
         return Trial.of_experiment(running[0], policies=policies_of(names, catalogue=project.catalogue, book=book))
 
 
-def scorer_of(project: Project, rules: Rules) -> Scorer | None:
-    """The project's model in force; None when none was trained yet.
+def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -> Scorer:
+    """The response model of a bundle as what gives values."""
+    return ResponseScorer(
+        ResponseModel.from_bundle(bundle),
+        rules=rules,
+        version=bundle.model_hash,
+        items=items_of(project.history.items(at)),
+        incremental=_saw_nothing(project.history),
+    )
+
+
+def bundle_of(project: Project) -> Bundle | None:
+    """The response model in the project's folder of models, None when there is none.
 
     Raises
     ------
     InputError
-        When the bundle is broken, or was trained on other features.
+        When the bundle is broken, or was trained on other features than the project has now.
     """
     folder = project.models / RESPONSE
-    return load_scorer(folder, rules=rules, features=project.features) if (folder / MANIFEST).is_file() else None
+    held = (folder / MANIFEST).is_file()
+    return read_bundle(folder, kind=RESPONSE, features=project.features) if held else None
 
 
-def load_scorer(folder: Path, *, rules: Rules, features: FeatureSet) -> Scorer:
-    """The response model in a bundle, as what gives values; one trained on other features is refused."""
-    bundle = read_bundle(folder, kind=RESPONSE, features=features)
-    return ResponseScorer(ResponseModel.from_bundle(bundle), rules=rules, version=bundle.model_hash)
+def open_site(
+    project: Project,
+    *,
+    at: datetime,
+    bundle: Callable[[Project], Bundle | None] = bundle_of,
+    experiment: str | None = None,
+    clock: Clock = now,
+) -> Site:
+    """The site of a project; when its model can't be read, it starts without one and says so.
 
-
-def open_site(project: Project, *, at: datetime, experiment: str | None = None, clock: Clock = now) -> Site:
-    """The site of a project; when its model can't be read, it starts without one and says so."""
+    ``bundle`` finds the model in force; it is called once here and again at each reload.
+    """
     ledger = Ledger(project.ledger)
 
-    def engine(scorer: Callable[[Rules], Scorer | None]) -> Engine:
+    def engine(found: Bundle | None) -> Engine:
         rules = rules_of(project)
         trial = trial_of(project, ledger, at=at, key=experiment)
-        found = scorer(rules)
-        return Engine(desk=Desk(ledger, rules=rules, trial=trial, model=found.version if found else ""), scorer=found)
+        scorer = None if found is None else scorer_of(found, project=project, rules=rules, at=clock())
+        desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
+        return Engine(desk=desk, scorer=scorer)
 
     def reload() -> Engine:
-        return engine(lambda rules: scorer_of(project, rules))
+        return engine(bundle(project))
 
     try:
-        opening, note = reload(), None
+        opening, trouble = reload(), None
     except InputError as error:
-        opening, note = engine(lambda rules: None), error
+        opening, trouble = engine(None), error
     service = Service(
         engine=opening, customers=RecentCustomers(project.history), features=project.features, clock=clock
     )
-    return Site(service=service, ledger=ledger, reload=reload, trouble=note)
+    return Site(service=service, ledger=ledger, reload=reload, trouble=trouble)
+
+
+def _saw_nothing(history: History) -> bool:
+    """Whether the history holds customers who were chosen to get nothing, so that increments can be learned."""
+    with duckdb.connect() as connection:
+        query = f"SELECT 1 FROM {history.scan('events')} WHERE kind = 'no_contact' LIMIT 1"
+        return connection.execute(query).fetchone() is not None
 
 
 def _runs(design: Experiment, at: datetime) -> bool:

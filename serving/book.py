@@ -214,7 +214,7 @@ class Book:
             return {}
         digests = {customer_id: self.digest(customer_id) for customer_id in customer_ids}
         query = select(columns.digest, columns.reason).where(among(columns.digest, digests.values()))
-        held = {digest: reason for digest, reason in self.connection.execute(query)}
+        held = {row.digest: row.reason for row in self.connection.execute(query)}
         return {customer_id: held[digest] for customer_id, digest in digests.items() if digest in held}
 
     def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,11 @@ from training.models import ResponseModel
 TREATMENT, OFFER, CHANNEL = "treatment", "offer", "channel"
 """Columns by which a response model knows what was sent, beside the features of the customer."""
 
+Items = Mapping[str, Mapping[str, str | None]]
+"""Attributes of offers by offer id; a model knows them as ``offer_<attribute>``."""
+
+_SENT = (TREATMENT, OFFER, CHANNEL)
+_ATTRIBUTE = "offer_"
 _ROWS_AT_ONCE = 1 << 18
 
 
@@ -42,21 +48,34 @@ class ResponseScorer:
 
     The value of a treatment is ``p (worth - discount) - p0 worth - cost``: a response under the treatment earns its
     worth less the discount, and what the customer would have done anyway (``p0``, P(response | nothing)) is taken
-    off, as is the contact's cost. A model whose treatments hold no ``nothing`` knows no ``p0``: it counts as 0, so
-    the value is that of the response and not of the increment, and :attr:`incremental` is False.
+    off, as is the contact's cost.
 
     Parameters
     ----------
-    model: trained on the columns of ``rules.book.feature_names`` and on ``treatment``, ``offer`` or ``channel``.
+    model: trained on the columns of ``rules.book.feature_names`` and on ``treatment``, ``offer`` or ``channel``, which
+        are ``nothing`` or empty where nothing was sent, and maybe on attributes of offers.
     version: what decisions record, usually the bundle's model hash.
+    items: the offers' attributes as they are now.
+    incremental: False for a model that never saw a customer who got nothing: ``p0`` can't be known then and counts as
+        0, so that the value is the response's and not the increment's.
     """
 
-    def __init__(self, model: ResponseModel, *, rules: Rules, version: str) -> None:
+    def __init__(
+        self,
+        model: ResponseModel,
+        *,
+        rules: Rules,
+        version: str,
+        items: Items = MappingProxyType({}),
+        incremental: bool = True,
+    ) -> None:
         self.version = version
+        self.incremental = incremental
         self._model = model
         self._encoder = model.encoder_
         self._names = rules.book.feature_names
-        self._actions = self._action_codes(rules)
+        self._actions = self._action_codes(rules, items)
+        self._sources = self._feature_places()
         offers = [treatment.offer for treatment in rules.treatments]
         self._worth = np.array([offer.value_cents for offer in offers], dtype=np.float64)
         self._kept = self._worth - np.array([offer.discount_cents for offer in offers], dtype=np.float64)
@@ -66,7 +85,7 @@ class ResponseScorer:
         """Expected incremental profit (rows, actions) of rows in the order of the features' names."""
         columns = self._encoder.columns
         encoded = np.full((len(rows), len(columns)), np.nan)
-        for place, source in self._sources():
+        for place, source in self._sources:
             encode = columns[place].encode_one
             encoded[:, place] = [encode(row[source]) for row in rows]
         return self._values(encoded)
@@ -74,7 +93,7 @@ class ResponseScorer:
     def values_of(self, table: pa.Table) -> np.ndarray:
         """Expected incremental profit (rows, actions) of a table of features."""
         encoded = np.full((table.num_rows, len(self._encoder.columns)), np.nan)
-        for place, source in self._sources():
+        for place, source in self._sources:
             column = self._encoder.columns[place]
             encoded[:, place] = column.encode(table[self._names[source]].to_pandas())
         return self._values(encoded)
@@ -98,43 +117,46 @@ class ResponseScorer:
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    @property
-    def incremental(self) -> bool:
-        """Whether the model saw customers who got nothing, so that values are increments."""
-        return any(
-            NOTHING in (column.categories or ())
-            for column in self._encoder.columns
-            if column.name in (TREATMENT, OFFER, CHANNEL)
-        )
+    def _told(self, name: str) -> bool:
+        """Whether a column of the model says what was sent, rather than who the customer is."""
+        return name in _SENT or (name.startswith(_ATTRIBUTE) and name not in self._names)
 
-    def _sources(self) -> list[tuple[int, int]]:
+    def _feature_places(self) -> list[tuple[int, int]]:
+        """(place in the model's columns, place in a feature row) of each feature that the model reads."""
         known = {name: place for place, name in enumerate(self._names)}
-        pairs = []
-        for place, column in enumerate(self._encoder.columns):
-            if column.name in (TREATMENT, OFFER, CHANNEL):
-                continue
-            if column.name not in known:
+        wanted = [(place, each.name) for place, each in enumerate(self._encoder.columns) if not self._told(each.name)]
+        for _, name in wanted:
+            if name not in known:
                 raise InputError(
-                    f"the model reads {column.name!r}, which is no feature of the project",
+                    f"the model reads {name!r}, which is no feature of the project",
                     got=f"{len(known)} features",
                     do="train the model on the project's features",
                 )
-            pairs.append((place, known[column.name]))
-        return pairs
+        return [(place, known[name]) for place, name in wanted]
 
-    def _action_codes(self, rules: Rules) -> list[list[tuple[int, float]]]:
+    def _action_codes(self, rules: Rules, items: Items) -> list[list[tuple[int, float]]]:
         """For each action the codes of the columns that say what was sent."""
-        told = [{TREATMENT: NOTHING, OFFER: NOTHING, CHANNEL: NOTHING}]
+        told: list[dict[str, str | None]] = [{TREATMENT: NOTHING, OFFER: NOTHING, CHANNEL: NOTHING}]
         for treatment in rules.treatments:
-            told.append(
-                {TREATMENT: treatment.treatment_id, OFFER: treatment.offer.offer_id, CHANNEL: treatment.channel}
-            )
-        columns = self._encoder.columns
-        named = [(place, column) for place, column in enumerate(columns) if column.name in (TREATMENT, OFFER, CHANNEL)]
-        if not named:
+            offer_id = treatment.offer.offer_id
+            sent = {TREATMENT: treatment.treatment_id, OFFER: offer_id, CHANNEL: treatment.channel}
+            told.append({**{_ATTRIBUTE + name: value for name, value in items.get(offer_id, {}).items()}, **sent})
+        named = [(place, each) for place, each in enumerate(self._encoder.columns) if self._told(each.name)]
+        if not any(column.name in _SENT for _, column in named):
             raise InputError(
                 "the response model does not know what was sent",
                 got=f"no column {TREATMENT!r}, {OFFER!r} or {CHANNEL!r}",
                 do="train it from the project, or with --treatment COL",
             )
-        return [[(place, column.encode_one(each[column.name])) for place, column in named] for each in told]
+        # A category that the model never saw, as ``nothing`` is where nothing sent left the column empty, is missing.
+        return [[(place, column.encode_one(each.get(column.name))) for place, column in named] for each in told]
+
+
+def items_of(facts: pa.Table) -> dict[str, dict[str, str | None]]:
+    """The latest value of each attribute of each item, from facts in the columns of ``features.facts.ITEMS``."""
+    ordered = facts.sort_by([("occurred_at", "ascending"), ("recorded_at", "ascending"), ("value", "ascending")])
+    found: dict[str, dict[str, str | None]] = {}
+    columns = (ordered[name].to_pylist() for name in ("item", "attribute", "value"))
+    for item, attribute, value in zip(*columns, strict=True):
+        found.setdefault(item, {})[attribute] = value
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rapport.project import Project
+    from training.models.bundle import Bundle
 
 
 class Engine(StrEnum):
@@ -62,6 +64,26 @@ def score(
     )
 
 
+def champion(project: Project) -> Bundle | None:
+    """The response model in force: MLflow's champion, else the bundle in the project's ``models/response``.
+
+    Raises
+    ------
+    InputError
+        When there is one that can't be used: broken, or trained on other features.
+    """
+    from features.errors import InputError
+    from serving.assembly import RESPONSE, bundle_of
+
+    if (project.root / "mlruns" / "mlflow.db").is_file():
+        from training.registry import load_champion
+
+        # Without a champion, or with MLflow out of reach, what lies in the folder serves.
+        with contextlib.suppress(InputError):
+            return load_champion(project.tracking, RESPONSE, features=project.features)
+    return bundle_of(project)
+
+
 def _plain(model: Path, data: Path, *, out: Path, json: Path | None) -> None:
     import pyarrow as pa
 
@@ -103,7 +125,8 @@ def _decide(
         table = project.features.offline(project.history, _spine(project, customers, at))
     with step("expected incremental profit of every treatment"):
         try:
-            scorer, trouble = scorer_of(project, rules), "none was trained yet"
+            bundle, trouble = champion(project), "none was trained yet"
+            scorer = scorer_of(bundle, project=project, rules=rules, at=at) if bundle else None
         except InputError as error:
             scorer, trouble = None, str(error)
         values = scorer.values_of(table) if scorer else None

@@ -76,14 +76,17 @@ def _run(project: Path, *, host: str, port: int, experiment: str | None, keys: i
 
     import uvicorn
 
+    from rapport.commands.score import champion
     from rapport.project import load_project
     from serving.app import create_app
     from serving.assembly import open_site
     from serving.contact_policy import now
 
-    site = open_site(load_project(project), at=now(), experiment=experiment)
-    if site.trouble is not None:
-        say(f"No model serves ({site.trouble}); ranking arms fall back on the static contact.", style="yellow")
+    found = load_project(project)
+    site = open_site(found, at=now(), bundle=lambda _: champion(found), experiment=experiment)
+    if site.service.engine.scorer is None:
+        trouble = site.trouble or "none was trained yet"
+        say(f"No model serves ({trouble}); ranking arms fall back on the static contact.", style="yellow")
     if keys == 0:
         say("There is no key yet, so only /health and /ready answer; make one with --new-key.", style="yellow")
     say(f"Rapport serves on http://{host}:{port}, the console is at /console (the key as password). Ctrl-C ends it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from serving.explanation import differences
 from serving.ledger import Ledger
 from serving.messages import DecisionRequest
 from serving.rules import RuleBook, Rules
-from serving.scoring import ResponseScorer
+from serving.scoring import ResponseScorer, items_of
 from serving.service import Asked
 from serving.trial import HOLDOUT, Trial
 from training.models import ResponseModel
@@ -175,7 +175,6 @@ def test_values_are_the_increment_in_cents_net_of_discount_and_cost(shop, respon
     """Against predict_proba on one frame per treatment, written out once more."""
     table = customers(50)
     found = ResponseScorer(response, rules=shop.rules, version="v")
-    assert found.incremental
     frame = table.to_pandas()
 
     def chance(treatment):
@@ -200,18 +199,34 @@ def test_a_model_that_does_not_fit_is_refused(shop, response):
         ResponseScorer(blind, rules=shop.rules, version="v")
     book = RuleBook(catalogue=shop.rules.book.catalogue.__class__(), feature_names=("purchases_365d",))
     with pytest.raises(InputError, match="reads 'state'"):
-        ResponseScorer(response, rules=Rules(book), version="v").values([(1,)])
+        ResponseScorer(response, rules=Rules(book), version="v")
 
 
-def test_without_nothing_in_training_values_are_not_increments(shop):
+def test_a_project_s_model_knows_offers_their_attributes_and_nothing_as_empty(shop):
+    """As training sets of a project have it: offer, channel and attributes are empty where nothing was sent."""
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({"channel": rng.choice(["email", "web"], 1000)})
-    model = ResponseModel(rounds=5, min_data_in_leaf=10).fit(frame, rng.random(1000) < 0.3)
-    scorer = ResponseScorer(model, rules=shop.rules, version="v")
-    assert not scorer.incremental
-    chance = model.predict_proba(pd.DataFrame({"channel": ["email"]}))[0, 1]
+    frame = pd.DataFrame({"offer": rng.choice(["shoes", "coats", None], 3000), "state": rng.choice(["CA", "TX"], 3000)})
+    frame["channel"] = np.where(frame["offer"].isna(), None, rng.choice(["email", "web"], 3000))
+    frame["offer_level"] = np.where(frame["offer"].isna(), np.nan, np.where(frame["offer"] == "shoes", 3, 7))
+    chance = 0.05 + 0.3 * (frame["offer_level"] == 7)
+    model = ResponseModel(rounds=30, min_data_in_leaf=10).fit(frame, rng.random(3000) < chance)
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 1)]
+    facts = {"item": ["coats", "coats", "shoes"], "attribute": ["level"] * 3, "value": ["1", "7", "3"]}
+    items = items_of(pa.table({**facts, "occurred_at": days, "recorded_at": days}))
+    assert items == {"coats": {"level": "7"}, "shoes": {"level": "3"}}
+    row = (None, None, None, "CA")
     place = shop.rules.actions.index("coats@email")
-    assert scorer.values([(None,) * 4])[0, place] == chance * 2500 - 2
+
+    def asked(**sent):
+        table = pd.DataFrame([{"offer": None, "channel": None, "offer_level": np.nan, "state": "CA"} | sent])
+        return model.predict_proba(table)[0, 1]
+
+    found = ResponseScorer(model, rules=shop.rules, version="v", items=items)
+    with_offer = asked(offer="coats", channel="email", offer_level=7.0)
+    assert with_offer > asked() + 0.2
+    assert found.values([row])[0, place] == with_offer * 2500 - asked() * 2500 - 2
+    responses_only = ResponseScorer(model, rules=shop.rules, version="v", items=items, incremental=False)
+    assert responses_only.values([row])[0, place] == with_offer * 2500 - 2
 
 
 def test_seconds_matter(desk, values, monday):
