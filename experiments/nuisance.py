@@ -146,7 +146,10 @@ def _standardized(matrix: Matrix, center: Matrix, scale: Matrix) -> Matrix:
 
 def _ridge(known: Matrix, outcome: Floats) -> tuple[Matrix, float, Floats]:
     """Slopes (p,) and start of a ridge regression on standardized columns, and what it leaves over (n,)."""
-    mean = float(outcome.mean())  # Taken off first: single precision holds deviations well, large sums not.
+    mean = float(outcome.mean())
+    if outcome.size < _OWN_FROM:
+        return np.zeros(known.shape[1], dtype=np.float32), mean, outcome - mean
+    # Taken off first: single precision holds deviations well, large sums not.
     ridge = RidgeCV(alphas=_PENALTIES).fit(known, outcome - mean)
     return ridge.coef_.astype(np.float32), mean + float(ridge.intercept_), outcome - mean - ridge.predict(known)
 

@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks.ladder import WORLDS, homogeneous, intervals, recommended, tied
 
-
 RUNS = 50
 
 
