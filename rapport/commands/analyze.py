@@ -182,7 +182,7 @@ def _show_looks(found: Findings) -> None:
         say("")
         print_table(
             f"{row.metric} of {arm} over time, any look",
-            ("units that entered until", f"difference{found.rule.unit(row.metric)}", "low", "high"),
+            ("units that entered until", f"difference{' in points' * (row.metric in found.rule.rates)}", "low", "high"),
             [
                 (
                     look.until,
