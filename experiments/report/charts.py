@@ -220,7 +220,7 @@ def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figu
     places, headings = _places(marks, wide=wide)
     rows = max(places) + 1
     below = 60 if other and not wide else 44
-    left, right = (188, 176) if wide else (10, 20)
+    left, right = (188, 156) if wide else (10, 20)
     figure, axes = _figure(width, round(pitch * rows) + 4 + below, left=left, right=right, top=4, bottom=below)
     for mark, place in zip(marks, places, strict=True):
         colour = _TONES[mark.tone]

@@ -109,12 +109,13 @@ def everywhere(report: Report) -> Panel | None:
         for row in segments[:_MOST_SEGMENTS]
     ]
     control = arm_words(report.experiment.control)
+    more = f" The chart shows {_MOST_SEGMENTS} of {len(segments)} segments." if len(segments) > _MOST_SEGMENTS else ""
     few = " Grey: fewer than 100 customers on a side, too few to tell." if any(m.tone == "few" for m in marks) else ""
     corrected = "Green or red: beyond chance, corrected for the number of comparisons."
     return Panel(
         key="everywhere",
         title="All arms" + (" and segments" if segments else ""),
-        intro=f"{sentence(goal.words)[:-1]}, each arm against {control}. {corrected} Blue: may be chance.{few}",
+        intro=f"{sentence(goal.words)[:-1]}, each arm against {control}. {corrected} Blue: may be chance.{few}{more}",
         chart=forest_of(
             marks,
             key="everywhere",

@@ -40,17 +40,13 @@ def report(
         _write(out, page)
         write_json(json, numbers_json(found))
     told = decision(found)
+    say(headline(found).text, style="bold")
+    say(f"{told.word}. {told.sentence}")
     print_table(
-        headline(found).text,
-        ("", ""),
-        [
-            ("decision", told.word),
-            ("look", f"{found.look}, data as of {found.as_of:%Y-%m-%d}"),
-            ("MLflow run", look),
-            ("page", f"{out} ({len(page.encode()) / 1000:.0f} kB)"),
-        ],
+        "",
+        ("look", f"{found.look}, data as of {found.as_of:%Y-%m-%d}"),
+        [("MLflow run", look), ("page", f"{out} ({len(page.encode()) / 1000:.0f} kB)")],
     )
-    say(told.sentence)
     if not unchanged(tracking, look, page=page):
         say("Another version of Rapport logged this look: the page may be worded differently.", style="yellow")
 

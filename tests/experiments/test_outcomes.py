@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -222,3 +223,38 @@ def test_thirty_percent_sent_again_up_to_five_times_counts_once() -> None:
         join_outcomes(rows, events(*clean), GOALS, as_of=day(60))
     )
     assert count_outcomes(rows, events(*again, *clean), GOALS, as_of=day(60)).duplicates == len(again)
+
+
+@pytest.mark.slow
+def test_a_million_events_a_third_of_them_sent_again_give_the_counts_of_the_clean_log() -> None:
+    """A2 in full: counts equal those of numpy over the de-duplicated log, exactly."""
+    rng = np.random.default_rng(2)
+    n, people = 1_000_000, 50_000
+    who, amount, at = rng.integers(0, people, n), rng.integers(0, 90_000, n), rng.integers(1, 27 * 86_400, n)
+    again = np.repeat(np.arange(n), np.where(rng.random(n) < 0.3, rng.integers(1, 6, n), 0))
+    order = rng.permutation(np.concatenate([np.arange(n), again]))
+    start = int(START.timestamp())
+    log = pa.table(
+        {
+            "event_id": order.astype(str),
+            "customer_id": who[order].astype(str),
+            "kind": np.full(len(order), "purchase"),
+            "occurred_at": pa.array((at[order] + start) * 1_000_000).cast(US),
+            "recorded_at": pa.array((at[order] + start + rng.integers(0, 600, len(order))) * 1_000_000).cast(US),
+            "amount": amount[order],
+        }
+    )
+    rows = pa.table(
+        {
+            "customer_id": np.arange(people).astype(str),
+            "arm": np.where(np.arange(people) % 2, "static", "personal"),
+            "assigned_at": pa.array([START] * people, US),
+        }
+    )
+    table = join_outcomes(rows, log, GOALS, as_of=day(60))
+    customer = table["customer_id"].to_numpy().astype(int)
+    week, fortnight = at <= 7 * 86_400, at <= 14 * 86_400
+    assert (table["orders"].to_numpy() == np.bincount(who[week], minlength=people)[customer]).all()
+    revenue = np.bincount(who[fortnight], weights=amount[fortnight], minlength=people)
+    assert (table["revenue"].to_numpy() == revenue[customer]).all()
+    assert count_outcomes(rows, log, GOALS, as_of=day(60)).duplicates == len(again)

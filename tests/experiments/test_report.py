@@ -175,6 +175,11 @@ def test_the_page_has_all_parts_and_a_bounded_size(page: str) -> None:
     assert "Simulated customers" in page
 
 
+def test_no_customer_is_on_the_page(page: str, example: Report) -> None:
+    """D7: reports hold counts and sums; the simulated customers are called c000000 and so on."""
+    assert not re.search(r"\bc\d{6}\b", page + numbers_csv(example))
+
+
 def test_the_same_report_gives_the_same_bytes(example: Report, page: str) -> None:
     assert render(example) == page
 
