@@ -7,9 +7,10 @@ import gzip
 import lzma
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import duckdb
 
@@ -190,8 +191,8 @@ def _unpacked(path: Path, *, scratch: Path) -> Path:
 
     DuckDB reads .gz itself, but takes a truncated file for a shorter one; Python checks length and checksum.
     """
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower())
-    if opener is None:
+    openers: Mapping[str, Callable[[Path, Literal["rb"]], BinaryIO]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]  # both return a readable binary stream
+    if (opener := openers.get(path.suffix.lower())) is None:
         return path
     target = scratch / path.stem
     try:
