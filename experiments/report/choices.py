@@ -9,7 +9,6 @@ from experiments.report.panels import (
     table_of,
 )
 from experiments.report.parts import Report
-from experiments.report.sentences import interval_words
 from experiments.report.words import (
     arm_words,
     count,
@@ -96,7 +95,6 @@ def method(report: Report) -> tuple[str, ...]:
     notes = (*report.analysis.notes, *(report.ladder.notes if report.ladder else ()), *report.notes)
     own = (
         "Customers count in the arm that they were assigned to, whatever they then received.",
-        interval_words(report),
         "A customer counts once the attribution window and the usual delay of records have passed.",
     )
     return (*own, *(sentence(note) for note in dict.fromkeys(notes)))
