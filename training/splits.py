@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from features.errors import InputError
 
@@ -60,11 +60,16 @@ def folds_of(
     if groups is None:
         return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(empty, label))
     codes = pd.factorize(groups)[0]
-    if codes.max() + 1 < folds:
-        raise InputError(
-            f"there are too few customers for {folds} folds", got=f"{codes.max() + 1}", do="pass more rows"
-        )
-    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(empty, label, codes))
+    number = int(codes.max()) + 1
+    if number < folds:
+        raise InputError(f"there are too few customers for {folds} folds", got=str(number), do="pass more rows")
+    # Dealt out like cards: customers with most responses first, then those with most rows, ties at random. Each fold
+    # gets its share of both; scikit-learn's StratifiedGroupKFold takes seconds for 50,000 customers.
+    dealt = np.lexsort((np.random.default_rng(seed).random(number), -np.bincount(codes), -np.bincount(codes, label)))
+    place = np.empty(number, dtype=np.int64)
+    place[dealt] = np.arange(number) % folds
+    fold = place[codes]
+    return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(folds)]
 
 
 def _both(train: np.ndarray, test: np.ndarray, how: str) -> Split:

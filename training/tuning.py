@@ -17,7 +17,7 @@ from training.models.response import ResponseModel
 from training.splits import folds_of
 
 _FOLDS = 3
-_MOST_ROWS = 40_000
+_MOST_ROWS = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,184 @@
+"""Training sets: what was known at each contact, what came of it within the window, and nothing of the future."""
+
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.declaration import FeatureSet
+from features.errors import InputError
+from features.facts import EVENTS, ITEMS
+from features.feature import Feature
+from features.history import History
+from training.dataset import Goal, contacts, interactions, training_set
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = START + timedelta(days=100)
+
+
+def _event(number, customer, kind, day, *, item=None, channel=None, late=0.0):
+    at = START + timedelta(days=day)
+    return {
+        "event_id": f"e{number}",
+        "customer_id": customer,
+        "kind": kind,
+        "occurred_at": at,
+        "recorded_at": at + timedelta(days=late),
+        "item": item,
+        "channel": channel,
+    }
+
+
+def _events(rows) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
+def _labels(rows, *, goal=None, until=NOW):
+    spine, censored = contacts(_events(rows), goal=goal or Goal(), until=until)
+    return spine["label"].to_pylist(), censored
+
+
+def _sent(day=10.0, **change):
+    return _event(1, "anna", "contact", day, item="shoes", channel="mail", **change)
+
+
+@pytest.mark.parametrize(
+    ("day", "label"),
+    [(9.999, False), (10, True), (16.999, True), (17, False)],
+)
+def test_the_window_begins_with_the_contact_and_ends_before_its_end(day, label):
+    assert _labels([_sent(), _event(2, "anna", "purchase", day)]) == ([label], 0)
+
+
+def test_another_customers_purchase_or_another_kind_is_no_response():
+    assert _labels([_sent(), _event(2, "ben", "purchase", 11), _event(3, "anna", "visit", 11)]) == ([False], 0)
+
+
+@pytest.mark.parametrize(("item", "label"), [("shoes", True), ("hats", False), (None, False)])
+def test_a_redemption_is_of_the_same_offer(item, label):
+    goal = Goal(kinds=("discount",), same_item=True)
+    assert _labels([_sent(), _event(2, "anna", "discount", 11, item=item)], goal=goal) == ([label], 0)
+
+
+def test_an_open_window_is_censored_never_a_no():
+    assert _labels([_sent(), {**_sent(95), "event_id": "e2"}]) == ([False], 1)
+    with pytest.raises(InputError, match="no contact is mature yet"):
+        _labels([_sent(95)])
+
+
+def test_a_delay_makes_rows_mature_later():
+    assert _labels([_sent(92), _sent(80) | {"event_id": "e2"}], goal=Goal(delay_days=5)) == ([False], 1)
+    assert _labels([_sent(92), _sent(80) | {"event_id": "e2"}]) == ([False, False], 0)
+
+
+def test_decisions_of_nothing_are_rows_too():
+    spine, _ = contacts(_events([_sent(), _event(2, "ben", "no_contact", 11)]), goal=Goal(), until=NOW)
+    assert spine["treatment"].to_pylist() == ["shoes@mail", "nothing"]
+    assert spine["offer"].to_pylist() == ["shoes", None]
+
+
+def test_no_contacts_is_said():
+    with pytest.raises(InputError, match="holds no contacts"):
+        contacts(_events([_event(1, "anna", "visit", 1)]), goal=Goal(), until=NOW)
+
+
+def _history(folder, rows) -> History:
+    history = History(folder)
+    history.append(_events(rows), "all")
+    return history
+
+
+FEATURES = FeatureSet.of(Feature(name="visits", where={"kind": "visit"}, windows=("30d",)))
+
+
+def test_features_are_as_of_the_contact_and_late_facts_are_not_known(tmp_path):
+    rows = [
+        _sent(),
+        _event(2, "anna", "visit", 9),
+        _event(3, "anna", "visit", 10.5),
+        _event(4, "anna", "visit", 8, late=5),
+    ]
+    found = training_set(_history(tmp_path, rows), FEATURES, goal=Goal(), until=NOW)
+    assert found.frame.to_dict("records") == [{"visits_30d": 1, "offer": "shoes", "channel": "mail"}]
+    assert found.times.tolist() == [START + timedelta(days=10)]
+
+
+def test_attributes_of_the_offer_are_those_known_at_the_contact(tmp_path):
+    history = _history(tmp_path, [_sent(), {**_sent(50), "event_id": "e2"}])
+    facts = [
+        {"item": "shoes", "attribute": "reward", "value": value, "occurred_at": at, "recorded_at": at, "source": "crm"}
+        for value, at in (("5", START), ("10", START + timedelta(days=30)))
+    ]
+    history.append_items(pa.Table.from_pylist(facts, schema=ITEMS), "all")
+    found = training_set(history, FEATURES, goal=Goal(), until=NOW)
+    assert found.frame["offer_reward"].tolist() == [5, 10]
+
+
+def test_what_happens_after_until_changes_nothing(tmp_path):
+    """F2: everything after the cut is changed at random, every value stays the same."""
+    rng = np.random.default_rng(1)
+    kinds = ["visit", "purchase", "contact", "no_contact"]
+
+    def rows(start, days, first, count):
+        return [
+            _event(
+                first + place,
+                f"c{rng.integers(20)}",
+                str(rng.choice(kinds)),
+                start + days * rng.random(),
+                item="shoes",
+                channel="web",
+            )
+            for place in range(count)
+        ]
+
+    past = rows(0, 60, 0, 600)
+    sets = [
+        training_set(
+            _history(tmp_path / str(turn), past + rows(60, 40, 1000, 400)),
+            FEATURES,
+            goal=Goal(),
+            until=START + timedelta(days=60),
+        )
+        for turn in (1, 2)
+    ]
+    assert sets[0].frame.equals(sets[1].frame)
+    assert sets[0].label.equals(sets[1].label)
+    assert sets[0].censored == sets[1].censored > 0
+
+
+def test_labels_equal_a_plain_sql_query():
+    rng = np.random.default_rng(2)
+    kinds = ["visit", "purchase", "contact", "no_contact"]
+    table = _events(
+        [
+            _event(
+                place, f"c{rng.integers(30)}", str(rng.choice(kinds)), 100 * rng.random(), item="shoes", channel="web"
+            )
+            for place in range(2000)
+        ]
+    )
+    spine, censored = contacts(table, goal=Goal(window_days=3), until=NOW)
+    count, responded, fresh = duckdb.sql(
+        """
+        SELECT count(*) FILTER (NOT young), count(*) FILTER (NOT young AND yes), count(*) FILTER (young)
+        FROM (SELECT c.occurred_at > TIMESTAMPTZ '2026-04-08 00:00:00+00' AS young,
+                     EXISTS (SELECT 1 FROM "table" p WHERE p.kind = 'purchase' AND p.customer_id = c.customer_id
+                             AND p.occurred_at >= c.occurred_at
+                             AND p.occurred_at < c.occurred_at + INTERVAL 3 DAY) AS yes
+              FROM "table" c WHERE c.kind IN ('contact', 'no_contact'))
+        """
+    ).fetchone()
+    assert (spine.num_rows, sum(spine["label"].to_pylist()), censored) == (count, responded, fresh)
+
+
+def test_interactions_are_in_order_of_time(tmp_path):
+    rows = [
+        _event(1, "anna", "purchase", 5, item="hat"),
+        _event(2, "anna", "purchase", 2, item="bag"),
+        _event(3, "ben", "purchase", 1),
+    ]
+    taken = interactions(_history(tmp_path, rows), kinds=("purchase",))
+    assert taken["item_id"].tolist() == ["bag", "hat"]
