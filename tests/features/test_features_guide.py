@@ -1,0 +1,27 @@
+"""The guide's code runs and its configuration is read."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import tomllib
+from pathlib import Path
+
+from features import FeatureSet
+from features.sources import Source
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
+
+
+def test_the_code_of_the_guide_runs() -> None:
+    ran = doctest.testfile(str(GUIDE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert ran.attempted > 15
+    assert ran.failed == 0
+
+
+def test_the_configuration_of_the_guide_is_read() -> None:
+    blocks = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)]
+    features = FeatureSet.from_config(table for block in blocks for table in block.get("feature", ()))
+    assert features.names == ("baby_interest_7d", "baby_interest_90d", "age")
+    sources = [Source.from_config(table) for block in blocks for table in block.get("source", ())]
+    assert [source.name for source in sources] == ["till", "app", "crm"]
