@@ -23,8 +23,8 @@ def offline(columns: Sequence[Column], history: History, spine: pa.Table, *, bit
 
     ``bits``: width of a packed count; rows with more events than it holds are counted window by window instead.
     """
-    refuse_clash(spine, tuple(each.name for each in columns))
     keys = spine_keys(spine)
+    refuse_clash(spine, tuple(each.name for each in columns))
     values = _run(columns, history, keys, bits=bits)
     if spine.num_rows and (pc.max(values["n_events"]).as_py() or 0) >= 1 << bits:
         values = _run(columns, history, keys, bits=None)

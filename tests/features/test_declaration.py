@@ -1,0 +1,85 @@
+"""Declared features: names, fingerprints, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from features import CustomerFacts, Event, Feature, FeatureSet, InputError, standard_features
+from features.feature import micros_of
+
+VISITS = Feature(name="visits", where={"kind": "visit"}, windows=("30d", "7d"))
+
+
+def test_columns_are_named_by_window_shortest_first() -> None:
+    assert FeatureSet.of(VISITS).names == ("visits_7d", "visits_30d")
+    assert micros_of("90m") == 90 * 60 * 1_000_000
+
+
+def test_the_fingerprint_is_of_what_determines_the_values() -> None:
+    def fingerprint(**change: object) -> str:
+        return FeatureSet.of(
+            Feature(**{"name": "v", "where": {"kind": "visit"}, "windows": ("7d",), **change})
+        ).fingerprint
+
+    assert fingerprint() == fingerprint(meaning="visits", unit="times", where={"kind": ("visit",)})
+    others = [
+        {"name": "w"},
+        {"where": {"kind": "cart"}},
+        {"where": {}},
+        {"windows": ("8d",)},
+        {"aggregate": "distinct", "of": "item"},
+    ]
+    assert len({fingerprint(), *(fingerprint(**each) for each in others)}) == 6
+    assert len(fingerprint()) == 64
+    # Published: a bundle trained yesterday must load tomorrow.
+    assert fingerprint() == "31e5d49b66cdd3da87b38ff9d70ee86c0648b6c5bf7473949be92b47690639fe"
+
+
+def test_selected_columns_keep_their_values() -> None:
+    now = datetime(2024, 5, 1, tzinfo=UTC)
+    moment = now - timedelta(days=10)
+    facts = CustomerFacts(customer_id="a", events=(Event("e", "a", "visit", moment, moment),))
+    chosen = FeatureSet.of(VISITS).select(["visits_30d"])
+    assert chosen.online(facts, now) == {"visits_30d": 1}
+    assert chosen.online(facts, now.replace(tzinfo=None)) == {"visits_30d": 1}
+
+
+def test_standard_features_have_a_size_and_a_meaning() -> None:
+    features = standard_features(
+        channels=("web", "email", "mail", "call", "store"), categories=("shoes", "Home & Garden")
+    )
+    assert 40 <= len(features.names) <= 60
+    assert {"purchases_30d", "spend_90d", "interest_home_garden_30d", "contacts_email_30d", "tenure"} <= set(
+        features.names
+    )
+    assert all(each.feature.meaning and each.unit for each in features.columns)
+
+
+@pytest.mark.parametrize(
+    ("declared", "wrong"),
+    [
+        ({"name": "Visits"}, "must be lower case"),
+        ({"name": "v", "windows": ["7 days"]}, "a window must be"),
+        ({"name": "v", "where": {"chanel": "web"}}, "did you mean 'channel'"),
+        ({"name": "v", "aggregate": "sum", "of": "item"}, "can't be a sum"),
+        ({"name": "v", "aggregate": "sum"}, "can't be a sum"),
+        ({"name": "v", "of": "amount"}, "can't be a count"),
+        ({"name": "v", "aggregate": "latest", "of": "age", "windows": ["7d"]}, "latest value of a profile attribute"),
+        ({"name": "v", "aggregate": "mean"}, "declared wrongly"),
+        ({"name": "v", "colour": "red"}, "unknown key"),
+    ],
+)
+def test_a_wrong_declaration_is_told(declared: dict[str, object], wrong: str) -> None:
+    with pytest.raises(InputError, match=wrong):
+        FeatureSet.from_config([declared])
+
+
+def test_two_features_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="same name"):
+        FeatureSet.of(VISITS) + FeatureSet.of(VISITS)
+    with pytest.raises(InputError, match="same name"):
+        FeatureSet.of(VISITS, Feature(name="visits", where={"kind": "cart"}, windows=("1d",)))
+    with pytest.raises(InputError, match="did you mean 'visits_7d'"):
+        FeatureSet.of(VISITS).select(["visits_8d"])

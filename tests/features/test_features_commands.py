@@ -1,0 +1,124 @@
+"""``rapport ingest`` and ``rapport features``, from a project folder to a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from features.tables import read_table
+
+PROJECT = """
+[project]
+name = "Shop"
+[features]
+channels = ["web"]
+categories = ["shoes"]
+[[feature]]
+name = "age"
+aggregate = "latest"
+of = "age"
+integer = true
+[[source]]
+name = "till"
+file = "till-*.csv"
+rows = "events"
+[source.columns]
+customer_id = "card"
+kind = {constant = "purchase"}
+occurred_at = "time"
+amount = "total"
+[[source]]
+name = "crm"
+file = "crm.csv"
+rows = "profile"
+attributes = ["age"]
+[source.columns]
+customer_id = "card"
+occurred_at = {constant = "2020-01-01"}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "rapport.toml").write_text(PROJECT, encoding="utf-8")
+    rows = "".join(f"c{number},2024-05-01 10:00:00,2.50\n" for number in range(40))
+    (tmp_path / "till-1.csv").write_text("card,time,total\n" + rows + ",2024-05-01,1\n", encoding="utf-8")
+    (tmp_path / "till-2.csv").write_text("card,time,total\n007,2024-05-02,10\n", encoding="utf-8")
+    (tmp_path / "crm.csv").write_text("card,age\n007,41\n", encoding="utf-8")
+    (tmp_path / "spine.csv").write_text(
+        "customer_id,as_of,label\n007,2024-05-03,1\nc1,2024-05-01,0\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+def test_from_files_to_features(project: Path, rapport_cli: Callable[..., object]) -> None:
+    first = rapport_cli("ingest", "--project", project, "--json", project / "i.json")
+    assert first.exit_code == 0 and "missing_customer_id" in first.stdout
+    files = json.loads((project / "i.json").read_text())["files"]
+    assert [(each["read"], each["accepted"], each["quarantined"], each["new"]) for each in files] == [
+        (41, 40, 1, 40),
+        (1, 1, 0, 1),
+        (1, 1, 0, 1),
+    ]
+    assert len(list((project / "quarantine").iterdir())) == 1
+    rapport_cli("ingest", "--project", project, "--json", project / "i.json")
+    assert [each["new"] for each in json.loads((project / "i.json").read_text())["files"]] == [0, 0, 0]
+
+    out, told = project / "out.parquet", project / "f.json"
+    options = ("--project", project, "--spine", project / "spine.csv", "--out", out, "--audit", "--json", told)
+    ran = rapport_cli("features", *options)
+    assert ran.exit_code == 0, ran.stderr
+    rows = read_table(out).select(["customer_id", "label", "purchases_7d", "spend_7d", "age"]).to_pylist()
+    assert rows == [
+        {"customer_id": "007", "label": 1, "purchases_7d": 1, "spend_7d": 1000, "age": 41},
+        {"customer_id": "c1", "label": 0, "purchases_7d": 0, "spend_7d": 0, "age": None},
+    ]
+    assert json.loads(told.read_text())["audit"]["leakage"] == {"rows": 2, "differences": 0}
+
+
+def test_the_list_of_features(project: Path, rapport_cli: Callable[..., object]) -> None:
+    ran = rapport_cli("features", "--project", project, "--list", "--json", project / "l.json")
+    assert ran.exit_code == 0 and "money spent" in ran.stdout
+    listed = json.loads((project / "l.json").read_text())["features"]
+    assert {"name", "meaning", "window", "unit", "purpose"} == set(listed[0])
+    assert all(each["meaning"] for each in listed if each["name"] != "age")
+
+
+def test_a_file_with_many_bad_rows_is_refused_and_the_others_are_loaded(
+    project: Path, rapport_cli: Callable[..., object]
+) -> None:
+    (project / "till-1.csv").write_text("card,time,total\n,2024-05-01,1\nanna,2024-05-01,1\n", encoding="utf-8")
+    ran = rapport_cli("ingest", "--project", project, "--json", project / "i.json")
+    assert ran.exit_code == 2 and "more than 5% bad rows" in ran.stderr
+    assert [each["new"] for each in json.loads((project / "i.json").read_text())["files"]] == [0, 1, 1]
+    assert rapport_cli("ingest", "--project", project, "--accept-bad").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("features", "--spine", "spine.csv"), "nowhere to write to"),
+        (("features",), "no spine was given"),
+        (("features", "--list", "--engine", "duck"), "did you mean 'duckdb'"),
+        (("features", "--spine", "none.csv", "--out", "o.csv"), "there is no table"),
+        (("features", "--spine", "crm.csv", "--out", "o.csv"), "unknown column 'customer_id'"),
+        (("features", "--spine", "spine.csv", "--out", "o.xls"), "kind of the output table"),
+        (("ingest", "--data", "nowhere"), "finds no file"),
+        (("ingest", "--project", "nowhere"), "there is no project"),
+    ],
+)
+def test_bad_input_is_told(
+    project: Path,
+    rapport_cli: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    wrong: str,
+) -> None:
+    monkeypatch.chdir(project)
+    ran = rapport_cli(*arguments)
+    assert ran.exit_code == 2
+    assert wrong in " ".join(ran.stderr.split())
+    assert not list(project.glob("o.*"))
