@@ -18,9 +18,13 @@ from features.errors import InputError
 _LEVELS = 20
 _BANDS = 5
 _DUMMIES = 12
-# A column is doubted when what it shows would come about by chance once in a million tables.
-_CHANCE = 1e-6
+# A column is doubted when what it shows comes about by chance this rarely. To lose a good feature costs little, to keep
+# one that the contact moved makes every value wrong.
+_MOVED = 1e-4
+_TELLS = 1e-6
 _TWIN = 0.95
+# So much of the outcome is seldom known before: worth a question.
+_MUCH = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,10 @@ def screen(
         reason = _suspicion(column, arm=arm, outcome=outcome, cluster=cluster)
         if reason is None:
             kept.append(column)
+            if (share := _explained(column.levels, outcome)) > _MUCH:
+                notes.append(
+                    f"{name!r} alone explains {share:.0%} of the outcome: was it known before? If not, exclude it."
+                )
         elif name in named:
             raise InputError(
                 f"{name!r} was hardly known before the contact",
@@ -109,7 +117,7 @@ def _suspicion(column: Column, *, arm: Integers | None, outcome: Floats, cluster
     """Why ``column`` looks as if it were measured after the contact, or None."""
     # Households share their arm and much else: one row of each keeps the test's chances true.
     first = slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
-    if arm is not None and _dependence(column.levels[first], arm[first]) < _CHANCE:
+    if arm is not None and _dependence(column.levels[first], arm[first]) < _MOVED:
         return "it differs between arms that chance made equal, so it was measured after the contact"
     if column.numbers is not None and _twin(column.numbers, outcome):
         return "it is almost the outcome itself"
@@ -118,7 +126,7 @@ def _suspicion(column: Column, *, arm: Integers | None, outcome: Floats, cluster
     share = float(unusual.mean())
     count = np.bincount(column.levels)
     hits = np.bincount(column.levels, weights=unusual)
-    always = (hits == count) & (count * np.log(max(share, 1e-300)) < np.log(_CHANCE / count.size))
+    always = (hits == count) & (count * np.log(max(share, 1e-300)) < np.log(_TELLS / count.size))
     if share < 0.9 and always.any():
         return f"where it has one of its values, the outcome always differs from {usual:g}, so it tells the outcome"
     return None
@@ -133,6 +141,14 @@ def _dependence(levels: Integers, arm: Integers) -> float:
     if min(counts.shape) < 2:
         return 1.0
     return float(stats.chi2_contingency(counts, correction=False).pvalue)
+
+
+def _explained(levels: Integers, outcome: Floats) -> float:
+    """Share of the outcome's variance between the levels of a column, less what that many levels explain by chance."""
+    count = np.maximum(np.bincount(levels), 1)
+    means = np.bincount(levels, weights=outcome) / count
+    chance = (count.size - 1) / outcome.size
+    return float(means[levels].var() / outcome.var()) - chance
 
 
 def _twin(numbers: Floats, outcome: Floats) -> bool:
