@@ -15,12 +15,13 @@ from features import FeatureSet, History
 from features.errors import InputError, unknown
 from serving.catalogue import Catalogue
 from serving.contact_policy import Clock, ContactPolicy, now, utc
+from serving.customers import RecentCustomers
 from serving.desk import Desk
 from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenarios
 from serving.scoring import ResponseScorer, Scorer, items_of
-from serving.service import Engine, RecentCustomers, Service
+from serving.service import Engine, Service
 from serving.trial import Trial, policies_of
 from serving.web import Site
 from training.models import ResponseModel

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,19 +11,17 @@ from typing import Protocol
 
 import numpy as np
 
-from features import CustomerFacts, Event, FeatureSet, History
+from features import CustomerFacts, Event, FeatureSet
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
 from serving.decision import Ask, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
-from serving.ledger import LedgerError
 from serving.messages import DecisionRequest
 from serving.scoring import Scorer
 
 _MOST_AT_ONCE = 256
 _MOST_WAITING = 2_000
-_MOST_CUSTOMERS = 10_000
 
 
 class Busy(Exception):
@@ -32,41 +29,11 @@ class Busy(Exception):
 
 
 class Customers(Protocol):
-    """Where the facts of a customer come from; a history is one."""
+    """Where the facts of customers come from."""
 
-    def customer(self, customer_id: str) -> CustomerFacts:
-        """All facts of one customer."""
+    def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
+        """All facts of each of the customers."""
         ...
-
-
-class RecentCustomers:
-    """A history's customers, the recent ones kept in memory until the history grows.
-
-    >>> import tempfile
-    >>> RecentCustomers(History(tempfile.mkdtemp())).customer("anna").events
-    ()
-    """
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._kept: OrderedDict[str, CustomerFacts] = OrderedDict()
-        self._state: tuple[int, ...] = ()
-
-    def customer(self, customer_id: str) -> CustomerFacts:
-        """All facts of one customer."""
-        state = self._parts()
-        if state != self._state:
-            self._kept.clear()
-            self._state = state
-        facts = self._kept.pop(customer_id, None) or self._history.customer(customer_id)
-        self._kept[customer_id] = facts
-        if len(self._kept) > _MOST_CUSTOMERS:
-            self._kept.popitem(last=False)
-        return facts
-
-    def _parts(self) -> tuple[int, ...]:
-        folders = (self._history.folder / name for name in ("events", "profile"))
-        return tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,21 +101,20 @@ class Service:
 
     def rows(self, asks: Sequence[Ask]) -> list[Row | None]:
         """Each customer's features at the moment of the ask, from the history and the inbox; None when unreadable."""
+        names = {ask.customer_id for ask in asks}
         try:
+            known = self.customers.customers(names)
             with self.engine.desk.ledger.reading() as book:
-                inbox = events_of(book, {ask.customer_id for ask in asks})
-        except LedgerError:
+                inbox = events_of(book, names)
+            return [self._row(known[ask.customer_id], inbox[ask.customer_id], ask.moment) for ask in asks]
+        except Exception:  # ranking fails open: whatever is wrong with a store, the static contact stands in
             return [None] * len(asks)
-        return [self._row(ask, inbox[ask.customer_id]) for ask in asks]
 
-    def _row(self, ask: Ask, inbox: Sequence[Event]) -> Row | None:
-        try:
-            facts = self.customers.customer(ask.customer_id)
-            held = {event.event_id for event in facts.events}
-            facts = facts.plus(*(event for event in inbox if event.event_id not in held))
-            return tuple(self.features.online(facts, ask.moment).values())
-        except Exception:  # ranking fails open: whatever is wrong with the store, the static contact stands in
-            return None
+    def _row(self, facts: CustomerFacts, inbox: Sequence[Event], moment: datetime) -> Row:
+        held = {event.event_id for event in facts.events} if inbox else set()
+        new = [event for event in inbox if event.event_id not in held]
+        # Facts sort themselves once, at their first use: without anything new they are used as they are.
+        return tuple(self.features.online(facts.plus(*new) if new else facts, moment).values())
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,7 @@ from serving.catalogue import Catalogue, Content, Offer
 from serving.conditions import Condition, Row
 from serving.consent import Permission
 from serving.contact_policy import ContactPolicy, Exclusion, Limit, QuietHours
+from serving.customers import RecentCustomers
 from serving.decision import Ask, Assignment, Decision, decide
 from serving.desk import Desk
 from serving.keys import SCOPES, make_key
@@ -31,7 +32,7 @@ from serving.ledger import Ledger
 from serving.reasons import Reason
 from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenario, Scenarios
-from serving.service import Engine, RecentCustomers, Service
+from serving.service import Engine, Service
 from serving.trial import Trial
 from serving.web import Site
 
