@@ -91,14 +91,18 @@ def texts(opened: Opened, paths: Sequence[str]) -> str:
 
 
 def rejected(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
-    """Line number and text of the lines that the reader refused in this connection, in order."""
+    """Line number and text of the lines that the reader refused in this connection, in order.
+
+    A quotation mark that is never closed makes one record of all lines up to the next mark; each counts as a line of
+    its own, so that a file that lost half its rows to one mark is not taken for a file with one bad row.
+    """
     made = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchone()
     if not made or not made[0]:
         return []
-    rows = connection.execute(
+    records = connection.execute(
         "SELECT min(line)::BIGINT, first(csv_line) FROM reject_errors GROUP BY line_byte_position ORDER BY 1"
     ).fetchall()
-    return [(int(line), str(text)) for line, text in rows]
+    return [(int(line), text) for line, record in records for text in str(record).split("\n") if text.strip()]
 
 
 def _open_text(path: Path, *, source: Source, paths: Sequence[str]) -> Opened:
