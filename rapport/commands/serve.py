@@ -30,7 +30,8 @@ def serve(
 ) -> None:
     """Serve decisions over HTTP, with a console at /console.
 
-    Every route but /health, /ready and unsubscribing needs a key. Without one, only this machine may ask at all.
+    Every route but /health, /ready and unsubscribing needs a key, and before there is one the service does not listen
+    beyond this machine.
 
     Example: rapport serve --project shop --new-key decide,ingest,read
     """

@@ -229,11 +229,11 @@ class Client:
         """Send one request and wait for its answer."""
         return self._runner.run(self._http.request(method, path, **more))
 
-    def together(self, method: str, paths: Sequence[str], **more: object) -> list[Response]:
-        """Send many requests at once."""
+    def together(self, path: str, bodies: Sequence[object], **more: object) -> list[Response]:
+        """Send a POST for each body, all at once."""
 
         async def send() -> list[Response]:
-            return await asyncio.gather(*(self._http.request(method, path, **more) for path in paths))
+            return await asyncio.gather(*(self._http.post(path, json=body, **more) for body in bodies))
 
         return self._runner.run(send())
 
@@ -268,6 +268,10 @@ class Web:
         if body is None:
             return self.client.request(method, path, headers=known)
         return self.client.request(method, path, headers=known, json=body)
+
+    def together(self, path: str, bodies: Sequence[object]) -> list[Response]:
+        """Send a POST for each body with a key, all at once."""
+        return self.client.together(path, bodies, headers={"Authorization": f"Bearer {self.keys['all']}"})
 
     def decide(self, customer: str, key: str, **asked: object) -> Response:
         """Ask for a decision."""

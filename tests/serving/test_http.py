@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from starlette.routing import Route as StarletteRoute
 
-from serving import schema
+from serving import schema, service
 from serving.app import ROUTES, create_app
 from serving.keys import Unsubscription, make_key, revoke_key, sign
 from serving.messages import DecisionAnswer
@@ -348,6 +348,29 @@ def test_the_description_holds_every_route_and_metrics_no_customer(web):
     metrics = web.call("GET", "/metrics").text
     assert 'rapport_decisions_total{reason="chosen",source="policy"} 1.0' in metrics
     assert "anna" not in metrics
+
+
+def test_requests_at_once_share_transactions_and_keep_the_limit(web, ledger, monkeypatch):
+    """60 requests for one customer who may get one contact a day: one contact, in far fewer transactions than requests."""
+    opened = []
+    writing = type(ledger).writing
+    monkeypatch.setattr(type(ledger), "writing", lambda self: opened.append(1) or writing(self))
+    bodies = [{"customer_id": "anna", "idempotency_key": f"k{number}"} for number in range(60)]
+    answers = web.together("/v1/decisions", bodies)
+    assert [answer.status_code for answer in answers] == [200] * 60
+    assert sorted(answer.json()["action"] for answer in answers) == ["hello@email"] + ["nothing"] * 59
+    assert len(opened) <= 10
+
+
+def test_too_many_waiting_requests_are_sent_away(web, monkeypatch):
+    monkeypatch.setattr(service, "_MOST_WAITING", 20)
+    bodies = [{"customer_id": "anna", "idempotency_key": f"k{number}"} for number in range(200)]
+    answers = web.together("/v1/decisions", bodies)
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503}
+    away = answers[codes.index(503)]
+    three_parts(away, 503, "overloaded")
+    assert away.headers["retry-after"] == "1"
 
 
 def test_head_asks_for_a_key_too(web):
