@@ -351,7 +351,7 @@ def test_the_description_holds_every_route_and_metrics_no_customer(web):
 
 
 def test_requests_at_once_share_transactions_and_keep_the_limit(web, ledger, monkeypatch):
-    """60 requests for one customer who may get one contact a day: one contact, in far fewer transactions than requests."""
+    """60 requests for one customer who may get one contact a day: one contact, in far fewer transactions."""
     opened = []
     writing = type(ledger).writing
     monkeypatch.setattr(type(ledger), "writing", lambda self: opened.append(1) or writing(self))
