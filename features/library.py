@@ -48,7 +48,6 @@ def _recency() -> list[Feature]:
 
 
 def _frequency_and_money() -> list[Feature]:
-    money = "personalization"
     return [
         Feature(name="purchases", where={"kind": "purchase"}, windows=_LONG, meaning="purchases"),
         Feature(
@@ -58,7 +57,6 @@ def _frequency_and_money() -> list[Feature]:
             where={"kind": "purchase"},
             windows=_LONG,
             meaning="money spent",
-            purpose=money,
         ),
         Feature(name="visits", where={"kind": "visit"}, windows=_LONG, meaning="visits"),
         Feature(name="searches", where={"kind": "search"}, windows=("7d", "30d"), meaning="searches"),
