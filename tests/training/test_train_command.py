@@ -69,9 +69,8 @@ def test_bank_marketing_does_not_hang_on_the_seed(data, seed, trials, capsys):
     with capsys.disabled():
         for name, each in (("cross-validated", mixed), ("in order of time", ordered)):
             scores = each.scores
-            print(
-                f"\nseed {seed}, {trials} trials, {name}: AUC {scores.auc:.4f} slope {scores.slope:.3f} ECE {scores.ece:.4f}"
-            )
+            figures = f"AUC {scores.auc:.4f} slope {scores.slope:.3f} ECE {scores.ece:.4f}"
+            print(f"\nseed {seed}, {trials} trials, {name}: {figures}")
     assert mixed.scores.auc >= 0.80
     assert mixed.card.objections == ()
     assert ordered.scores.auc >= 0.70
@@ -79,7 +78,7 @@ def test_bank_marketing_does_not_hang_on_the_seed(data, seed, trials, capsys):
 
 
 def test_hillstrom_uplift_agrees_with_the_published_effects(ran, data, tmp_path):
-    """Differences of rates: men's 0.0766 (se 0.0034), women's 0.0452 (se 0.0032) on all rows; here on three quarters."""
+    """Differences of rates on all rows: men's 0.0766 (se 0.0034), women's 0.0452 (0.0032); here on three quarters."""
     arguments = ["--label", "visit", "--treatment", "segment", "--control", "No E-Mail"]
     left_out = ["--exclude", "conversion", "--exclude", "spend", "--out", tmp_path / "m"]
     done, _ = ran("uplift", "--data", data("hillstrom/hillstrom.csv.gz"), *arguments, *left_out)

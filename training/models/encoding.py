@@ -34,26 +34,25 @@ class Column:
         return self.categories is not None
 
     @cached_property
-    def codes(self) -> dict[str, int]:
+    def codes(self) -> dict[str | None, float]:
         """Code of each category."""
-        return {category: code for code, category in enumerate(self.categories or ())}
+        return {category: float(code) for code, category in enumerate(self.categories or ())}
 
     def encode(self, values: pd.Series) -> np.ndarray:
         """Values as float64 (rows,); a category that was not seen in training is missing (NaN)."""
         if not self.is_category:
             return _numbers(values)
-        text = _text(values)
-        codes = pd.Index(self.categories or ()).get_indexer(pd.Index(text)).astype(np.float64)
-        codes[codes < 0] = np.nan
-        return codes
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            known = np.array([*map(self._code, values.cat.categories.tolist()), np.nan])
+            return known[values.cat.codes.to_numpy()]
+        return np.array(list(map(self._code, values.tolist())), dtype=np.float64)
 
     def encode_one(self, value: object) -> float:
         """One value as a float, without pandas."""
-        if value is None or value != value:
-            return float("nan")
-        if self.is_category:
-            return float(self.codes.get(_plain(value), np.nan))
-        return _number(self.name, value)
+        return self._code(value) if self.is_category else _number(self.name, value)
+
+    def _code(self, value: object) -> float:
+        return self.codes.get(value if type(value) is str else _plain(value), np.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +214,9 @@ def _text(values: pd.Series) -> pd.Series:
     return values.astype(object).map(lambda value: plain.get(value)).astype(object)
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> str | None:
+    if value is None or value is pd.NA or value != value:
+        return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
