@@ -168,7 +168,13 @@ def open_site(
     service = Service(
         engine=opening, customers=RecentCustomers(project.history), features=project.features, clock=clock
     )
-    return Site(service=service, ledger=ledger, reload=reload, trouble=trouble)
+    return Site(
+        service=service,
+        ledger=ledger,
+        reload=reload,
+        trouble=trouble,
+        links=tuple(f"rapport report {key}" for key in project.experiments),
+    )
 
 
 def _saw_nothing(history: History) -> bool:

@@ -44,7 +44,13 @@ async def get_console(site: Site, request: Request) -> Response:
     found = await site.read(look)
     engine = site.service.engine
     return page(
-        "console.html", title="Decisions", trial=engine.desk.trial, model=engine.desk.model, links=site.links, **found
+        "console.html",
+        title="Decisions",
+        trial=engine.desk.trial,
+        model=engine.desk.model,
+        trouble=site.trouble,
+        links=site.links,
+        **found,
     )
 
 

@@ -52,7 +52,10 @@ class Metrics:
 
 @dataclass(kw_only=True)
 class Site:
-    """What the routes share: the service, its ledger, the valid keys and how to load the model anew."""
+    """What the routes share: the service, its ledger, the valid keys and how to load the model anew.
+
+    ``trouble``: why no model could be loaded at the start. ``links``: commands that the console names.
+    """
 
     service: Service
     ledger: Ledger
