@@ -67,6 +67,7 @@ def train_response(
         trials=plan.trials,
         seed=plan.seed,
         groups=None if known is None else known[search],
+        order=_order(search, times=times, in_order=in_order),
     )
 
     def fitted(rows: np.ndarray) -> ResponseModel:
@@ -144,6 +145,13 @@ def _splits(
     how = f"{folds}-fold cross-validation, {by}" if whole else f"at random, {1 / folds:.0%} test, {by}"
     parts = folds_of(target, folds=folds, seed=plan.seed, groups=groups)
     return [Split(train=train, test=test, how=how) for train, test in (parts if whole else parts[:1])]
+
+
+def _order(rows: np.ndarray, *, times: pd.Series | None, in_order: bool) -> np.ndarray | None:
+    """Positions among ``rows`` from the earliest to the latest, where that is known."""
+    if times is not None:
+        return np.argsort(times.iloc[rows].to_numpy(), kind="stable")
+    return np.arange(len(rows)) if in_order else None
 
 
 def _evaluate(

@@ -72,6 +72,18 @@ def folds_of(
     return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(folds)]
 
 
+def forward_folds(order: np.ndarray, *, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds in time: each of the last ``folds`` parts of the rows tests what all earlier rows train.
+
+    ``order``: positions of the rows from the earliest to the latest.
+
+    >>> forward_folds(np.arange(6), folds=2)
+    [(array([0, 1]), array([2, 3])), (array([0, 1, 2, 3]), array([4, 5]))]
+    """
+    parts = np.array_split(order, folds + 1)
+    return [(np.sort(np.concatenate(parts[:place])), np.sort(parts[place])) for place in range(1, folds + 1)]
+
+
 def _both(train: np.ndarray, test: np.ndarray, how: str) -> Split:
     if len(train) == 0 or len(test) == 0:
         raise InputError(
