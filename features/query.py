@@ -47,23 +47,25 @@ def compile_features(columns: Sequence[Column], tables: FactTables, *, bits: int
     features = list({each.feature.name: each.feature for each in columns}.values())
     behaviour = [each for each in features if each.aggregate != "latest"]
     latest = [each for each in features if each.aggregate == "latest"]
+    packs = _packs(behaviour, bits=bits)
     result = tables.spine.select("row")
     if behaviour:
-        result = _beside(result, _aggregated(behaviour, columns, tables, bits=bits))
+        result = _beside(result, _aggregated(behaviour, columns, tables, packs=packs))
     if latest:
         result = _beside(result, _latest(latest, tables))
-    zeros = {each.name: 0 for each in columns if each.feature.aggregate in ("count", "sum", "distinct")}
+    counts: dict[str, ir.Value] = {}
+    for pack in packs:  # unpacked last: a third of the columns goes through the join
+        pack.unpack(result, into=counts)
     seen = ibis.coalesce(result["n_events"], 0) if behaviour else ibis.literal(0)
-    return result.select(
-        "row",
-        *(
-            (ibis.coalesce(result[each.name], zeros[each.name]) if each.name in zeros else result[each.name])
-            .cast("string" if str(each.type) == "string" else "int64")
-            .name(each.name)
-            for each in columns
-        ),
-        n_events=seen.cast("int64"),
-    )
+    values = {each.name: counts[each.name] if each.name in counts else _filled(result, each) for each in columns}
+    return result.select("row", **values, n_events=seen.cast("int64"))
+
+
+def _filled(table: ir.Table, column: Column) -> ir.Value:
+    value = table[column.name]
+    if column.feature.aggregate in ("count", "sum", "distinct"):
+        value = ibis.coalesce(value, 0)
+    return value.cast("string" if str(column.type) == "string" else "int64")
 
 
 def _beside(left: ir.Table, right: ir.Table) -> ir.Table:
@@ -71,25 +73,20 @@ def _beside(left: ir.Table, right: ir.Table) -> ir.Table:
 
 
 def _aggregated(
-    features: Sequence[Feature], columns: Sequence[Column], tables: FactTables, *, bits: int | None
+    features: Sequence[Feature], columns: Sequence[Column], tables: FactTables, *, packs: Sequence[_Pack]
 ) -> ir.Table:
     wanted = [each for each in columns if each.feature.aggregate != "latest"]
     joined = _joined(tables, longest=_longest(wanted))
     marked = joined.mutate(**{f"is_{each.name}": _matches(joined, each) for each in features if each.where})
-    packs = _packs(features, bits=bits)
     banded = marked.mutate(**{pack.band: pack.weight(marked["age"]) for pack in packs})
 
     def matched(feature: Feature) -> ir.BooleanValue:
         return banded[f"is_{feature.name}"] if feature.where else banded["age"] > 0
 
-    sums = {pack.name: matched(pack.feature).ifelse(banded[pack.band], 0).sum() for pack in packs}
+    sums = {pack.name: matched(pack.feature).ifelse(banded[pack.band], 0).sum().cast("int64") for pack in packs}
     packed = {column.name for pack in packs for column in pack.columns}
     others = {each.name: _plain(each, banded, matched(each.feature)) for each in wanted if each.name not in packed}
-    grouped = banded.group_by("row").aggregate(**sums, **others, n_events=banded.count())
-    counts: dict[str, ir.Value] = {}
-    for pack in packs:
-        pack.unpack(grouped, into=counts)
-    return grouped.mutate(**counts) if counts else grouped
+    return banded.group_by("row").aggregate(**sums, **others, n_events=banded.count())
 
 
 def _joined(tables: FactTables, *, longest: int | None) -> ir.Table:
@@ -163,10 +160,11 @@ class _Pack:
         return ibis.cases(*((test, ibis.literal(value, "int64")) for test, value in cases), else_=0)
 
     def unpack(self, table: ir.Table, *, into: dict[str, ir.Value]) -> None:
-        total = ibis.literal(0, "int64") if self.before is None else into[self.before]
-        packed = table[self.name].cast("int64")
+        total = None if self.before is None else into[self.before]
+        packed = ibis.coalesce(table[self.name], ibis.literal(0, "int64"))
         for place, column in enumerate(self.columns):
-            total = total + ((packed >> (self.bits * place)) & ((1 << self.bits) - 1))
+            band = (packed >> (self.bits * place)) & ((1 << self.bits) - 1)
+            total = band if total is None else total + band
             into[column.name] = total
 
 
