@@ -2,7 +2,8 @@
 
 The peer is FastAPI with pydantic on the same uvicorn, uvloop and httptools, checking the same request and writing the
 same answer, but deciding and storing nothing: what it takes is the price of the messages alone. Both servers and the
-client share the machine's cores.
+client share the machine's cores. Customers are in memory when the clock starts; one who is not costs some
+milliseconds more.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from serving.trial import Trial
 from serving.web import Site
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-CONNECTIONS, SECONDS, CUSTOMERS = 16, 6.0, 2_000
+CONNECTIONS, SECONDS, CUSTOMERS = 16, 6.0, 500
 FEATURES = FeatureSet.of(
     *(
         Feature(name=f"{kind}s", where={"kind": kind}, windows=("1d", "7d", "30d", "90d", "365d"))
@@ -136,7 +137,7 @@ def batch(folder: Path, count: int = 50_000) -> float:
 
 
 def site(folder: Path) -> tuple[Site, str]:
-    """A site over 2,000 customers with 100 events each, and its key."""
+    """A site over 500 customers with 100 events each, and its key."""
     ledger = Ledger(folder / "service.db")
     agreed(ledger, CUSTOMERS)
     history = History(folder / "history")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 
@@ -29,6 +30,7 @@ class RecentCustomers:
         self._most = most
         self._kept: OrderedDict[str, CustomerFacts] = OrderedDict()
         self._parts: tuple[int, ...] = ()
+        self._local = threading.local()
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
         """All facts of each of the customers; of an unknown one none."""
@@ -48,25 +50,31 @@ class RecentCustomers:
     def _read(self, customer_ids: Sequence[str]) -> dict[str, CustomerFacts]:
         events: dict[str, list[Event]] = {each: [] for each in customer_ids}
         profile: dict[str, list[ProfileFact]] = {each: [] for each in customer_ids}
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for row in self._rows(connection, "events", EVENTS, customer_ids):
-                event = Event._make(row)
-                events[event.customer_id].append(event)
-            for row in self._rows(connection, "profile", PROFILE, customer_ids):
-                fact = ProfileFact._make(row)
-                profile[fact.customer_id].append(fact)
+        for row in self._rows("events", EVENTS, customer_ids):
+            event = Event._make(row)
+            events[event.customer_id].append(event)
+        for row in self._rows("profile", PROFILE, customer_ids):
+            fact = ProfileFact._make(row)
+            profile[fact.customer_id].append(fact)
         return {
             each: CustomerFacts(customer_id=each, events=tuple(events[each]), profile=tuple(profile[each]))
             for each in customer_ids
         }
 
-    def _rows(
-        self, connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, customer_ids: Sequence[str]
-    ) -> Iterator[tuple[object, ...]]:
+    def _rows(self, name: str, schema: pa.Schema, customer_ids: Sequence[str]) -> Iterator[tuple[object, ...]]:
         query = f"SELECT {', '.join(schema.names)} FROM {self._history.scan(name)} WHERE customer_id = ANY(?)"
-        found = connection.execute(query, [list(customer_ids)]).to_arrow_table().cast(schema)
+        found = self._connection.execute(query, [list(customer_ids)]).to_arrow_table().cast(schema)
         return zip(*(column.to_pylist() for column in found.columns), strict=True)
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """One a thread, kept: opening one takes as long as a query."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = duckdb.connect()
+            self._local.connection.execute("SET TimeZone = 'UTC'")
+            self._local.connection.execute("SET parquet_metadata_cache = true")
+        connection: duckdb.DuckDBPyConnection = self._local.connection
+        return connection
 
     def _state(self) -> tuple[int, ...]:
         """What changes when a part is added: the folders' times."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from serving.inbox import events_of
 from serving.messages import DecisionRequest
 from serving.scoring import Scorer
 
+_log = logging.getLogger("rapport.serving")
 _MOST_AT_ONCE = 256
 _MOST_WAITING = 2_000
 
@@ -107,7 +109,8 @@ class Service:
             with self.engine.desk.ledger.reading() as book:
                 inbox = events_of(book, names)
             return [self._row(known[ask.customer_id], inbox[ask.customer_id], ask.moment) for ask in asks]
-        except Exception:  # ranking fails open: whatever is wrong with a store, the static contact stands in
+        except Exception as error:  # ranking fails open: whatever is wrong with a store, the static contact stands in
+            _log.error("features could not be read: %s", type(error).__name__)
             return [None] * len(asks)
 
     def _row(self, facts: CustomerFacts, inbox: Sequence[Event], moment: datetime) -> Row:
@@ -153,6 +156,7 @@ def _values(scorer: Scorer | None, rows: Sequence[Row | None]) -> Sequence[np.nd
         return [None] * len(rows)
     try:
         scored = iter(scorer.values(readable))
-    except Exception:  # as above
+    except Exception as error:  # as above
+        _log.error("values could not be computed: %s", type(error).__name__)
         return [None] * len(rows)
     return [None if row is None else next(scored) for row in rows]
