@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +15,10 @@ import pyarrow.compute as pc
 from features.declaration import FeatureSet
 from features.errors import InputError
 from features.history import History
+from features.matching import matched, patterns
 
 NOTHING = "nothing"
+_MOST_CONTACTS = 1_000_000
 DECISION = ("offer", "channel", "treatment")
 
 
@@ -40,7 +44,8 @@ class Goal:
 class TrainingSet:
     """Mature contacts with features, decision and outcome.
 
-    ``frame``: features as of each contact, then ``offer``, ``channel`` and item attributes (rows, columns).
+    ``frame``: features as of each contact, then ``offer``, ``channel``, item attributes, and the features that match
+    the offer's own category and channel (``features.matching``), (rows, columns).
     ``label``: whether the customer responded (rows,). ``treatment``: ``<offer>@<channel>`` or ``nothing`` (rows,).
     ``times``, ``customers``: moment and customer of each row. ``censored``: contacts left out, their window being open.
     """
@@ -53,8 +58,21 @@ class TrainingSet:
     censored: int
 
 
-def training_set(history: History, features: FeatureSet, *, goal: Goal, until: datetime | None = None) -> TrainingSet:
+def training_set(
+    history: History,
+    features: FeatureSet,
+    *,
+    goal: Goal,
+    until: datetime | None = None,
+    vocabulary: Mapping[str, Sequence[str]] = {},
+    most: int = _MOST_CONTACTS,
+) -> TrainingSet:
     """The mature contacts of ``history`` as known at ``until`` (default now).
+
+    Parameters
+    ----------
+    vocabulary: the words for ``channel`` and ``category`` that matching features are made for; none by default.
+    most: contacts beyond this many are left out at random, by a hash of their ids.
 
     Raises
     ------
@@ -63,10 +81,11 @@ def training_set(history: History, features: FeatureSet, *, goal: Goal, until: d
     """
     moment = until or datetime.now(UTC)
     events = history.events(moment)
-    spine, censored = contacts(events, goal=goal, until=moment)
+    spine, censored = contacts(events, goal=goal, until=moment, most=most)
     table = features.offline(history, spine)
     frame = table.select([*features.names, "offer", "channel"]).to_pandas()
     frame = frame.join(_item_attributes(history, spine, until=moment))
+    frame = frame.assign(**_matching(frame, spine["category"].to_pandas(), features, vocabulary))
     return TrainingSet(
         frame=frame,
         label=spine["label"].to_pandas(),
@@ -77,11 +96,12 @@ def training_set(history: History, features: FeatureSet, *, goal: Goal, until: d
     )
 
 
-def contacts(events: pa.Table, *, goal: Goal, until: datetime) -> tuple[pa.Table, int]:
+def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST_CONTACTS) -> tuple[pa.Table, int]:
     """The spine of mature contacts, in order of time, and how many were censored as immature.
 
-    Columns: customer_id, as_of, offer and channel (null for ``no_contact``), treatment, label. A row is mature when its
-    window and the delay have passed at ``until``; an immature row is left out, never counted as a no.
+    Columns: customer_id, as_of, offer, channel and category (null for ``no_contact``), treatment, label. A row is
+    mature when its window and the delay have passed at ``until``; an immature row is left out, never counted as a no.
+    Where only the contact's own item counts as a response, decisions of nothing have none to give and are left out.
     """
     wait = timedelta(days=goal.window_days + goal.delay_days)
     with duckdb.connect() as connection:
@@ -95,6 +115,7 @@ def contacts(events: pa.Table, *, goal: Goal, until: datetime) -> tuple[pa.Table
                 "mature": until - wait,
                 "same": goal.same_item,
                 "nothing": NOTHING,
+                "most": most,
             },
         ).to_arrow_table()
     if found.num_rows == 0:
@@ -119,9 +140,10 @@ WITH sent AS (
     SELECT event_id, customer_id, occurred_at AS as_of,
            CASE kind WHEN 'contact' THEN item END AS offer,
            CASE kind WHEN 'contact' THEN channel END AS channel,
+           CASE kind WHEN 'contact' THEN category END AS category,
            CASE kind WHEN 'contact' THEN item || '@' || channel ELSE $nothing END AS treatment
     FROM events
-    WHERE kind = 'no_contact' OR (kind = 'contact' AND item IS NOT NULL AND channel IS NOT NULL)
+    WHERE (kind = 'no_contact' AND NOT $same) OR (kind = 'contact' AND item IS NOT NULL AND channel IS NOT NULL)
 ),
 answered AS (
     SELECT DISTINCT sent.event_id
@@ -131,8 +153,10 @@ answered AS (
      AND (NOT $same OR answer.item = sent.offer)
     WHERE answer.kind IN (SELECT kind FROM kinds)
 )
-SELECT sent.*, answered.event_id IS NOT NULL AS label, sent.as_of <= $mature AS mature
-FROM sent LEFT JOIN answered USING (event_id)
+SELECT * FROM (
+    SELECT sent.*, answered.event_id IS NOT NULL AS label, sent.as_of <= $mature AS mature
+    FROM sent LEFT JOIN answered USING (event_id)
+    QUALIFY NOT mature OR row_number() OVER (PARTITION BY mature ORDER BY md5(event_id)) <= $most)
 ORDER BY as_of, event_id
 """
 
@@ -140,6 +164,22 @@ ORDER BY as_of, event_id
 def _spine_schema(table: pa.Table) -> pa.Schema:
     stamp = pa.timestamp("us", tz="UTC")
     return pa.schema([(field.name, stamp if field.name == "as_of" else field.type) for field in table.schema])
+
+
+def _matching(
+    frame: pd.DataFrame, category: pd.Series, features: FeatureSet, vocabulary: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """The matching features of each row: of the feature that its own channel or category picks, the value."""
+    told = {"channel": frame["channel"], "category": category}
+    found = {}
+    for pattern in patterns(features.names, vocabulary=vocabulary):
+        values = np.full(len(frame), np.nan)
+        for mark, words in vocabulary.items():
+            for word in words if f"<{mark}>" in pattern else ():
+                rows = (told[mark] == word).to_numpy(dtype=bool)
+                values[rows] = frame[matched(pattern, {mark: word})].to_numpy(dtype=float, na_value=np.nan)[rows]
+        found[pattern] = values
+    return found
 
 
 def _item_attributes(history: History, spine: pa.Table, *, until: datetime) -> pd.DataFrame:
