@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.balance import ALARM_LEVEL, WARNING_LEVEL, chi_square_p_value, sample_ratio
-from experiments.comparison import Levels, adjust_p_values, band, compare
-from experiments.readings import Goal, Reading
+from experiments.analysis.balance import ALARM_LEVEL, WARNING_LEVEL, chi_square_p_value, sample_ratio
+from experiments.analysis.comparison import Levels, adjust_p_values, band, compare
+from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.sequential import split_log_e_value
+from experiments.analysis.statistics import Moments, Quantity, adjusted, difference
+from experiments.analysis.verdict import Rule, verdict
 from experiments.results import ArmCount, SampleRatio
-from experiments.sequential import split_log_e_value
-from experiments.statistics import Moments, Quantity, adjusted, difference
-from experiments.verdict import Rule, verdict
 
 RUNS = 2000
 LOOKS = 50

@@ -12,13 +12,13 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from experiments.columns import Column, feature_matrix
-from experiments.influence import Interval, mean_interval
+from experiments.estimation.columns import Column, feature_matrix
+from experiments.estimation.influence import Interval, mean_interval
+from experiments.estimation.nuisance import OutcomeModels, deal_folds
 from experiments.ladder import ladder
-from experiments.nuisance import OutcomeModels, deal_folds
+from experiments.ladder.rungs import Lesson, Policies, robust_scores
+from experiments.ladder.units import Units
 from experiments.results import RungName
-from experiments.rungs import Lesson, Policies, robust_scores
-from experiments.units import Units
 
 ARMS = ("nothing", "letter", "mail", "call")
 KNOWN = ("x1", "x2", "x3", "x4", "region", "kind")

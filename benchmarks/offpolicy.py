@@ -9,8 +9,9 @@ import time
 
 import numpy as np
 
-from experiments.logs import Log
-from experiments.offpolicy import diagnose, estimate
+from experiments.offpolicy.estimators import estimate
+from experiments.offpolicy.evaluation import diagnose
+from experiments.offpolicy.logs import Log
 
 
 def log_of(n: int, *, actions: int, sharp: float, seed: int) -> tuple[Log, np.ndarray, float]:

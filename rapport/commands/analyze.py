@@ -12,8 +12,8 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
     from experiments.analysis import Findings
+    from experiments.analysis.verdict import Rule
     from experiments.results import MetricRow
-    from experiments.verdict import Rule
 
 _MOST_ROWS = 60
 _SHOWN_LOOKS = 12
@@ -127,7 +127,7 @@ def _show(found: Findings) -> None:
 
 def _adjusted(rows: Sequence[MetricRow], rule: Rule) -> list[float]:
     """The p-values of the kind that decides, adjusted over all the rows."""
-    from experiments.statistics import benjamini_hochberg
+    from experiments.analysis.statistics import benjamini_hochberg
 
     return (
         [row.adjusted_p_value for row in rows] if rule.final else benjamini_hochberg([r.anytime_p_value for r in rows])

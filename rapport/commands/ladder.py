@@ -76,8 +76,8 @@ def _costs(given: list[str]) -> dict[str, float]:
 
 
 def _show(result: Ladder, *, alpha: float) -> None:
-    from experiments.influence import Interval
-    from experiments.recommendation import Wording
+    from experiments.estimation.influence import Interval
+    from experiments.ladder.recommendation import Wording
 
     say(result.sentence, style="bold")
     say("")

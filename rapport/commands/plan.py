@@ -11,7 +11,7 @@ import typer
 from rapport.terminal import JsonFile, print_table, say, write_json
 
 if TYPE_CHECKING:
-    from experiments.planning import Design
+    from experiments.analysis.planning import Design
 
 
 def plan(
@@ -45,7 +45,7 @@ def plan(
 
     Example: rapport plan hillstrom.csv.gz --metric spend --covariate history --units 20000
     """
-    from experiments.planning import Design
+    from experiments.analysis.planning import Design
 
     known = _known(table, metric, covariate or [], cluster, baseline, std, rho, design_effect)
     designs = [
@@ -72,7 +72,7 @@ def _known(
     design_effect: float,
 ) -> dict[str, Any]:
     """The metric as it is: measured in the table, or told in numbers."""
-    from experiments.planning import measured
+    from experiments.analysis.planning import measured
     from features.errors import InputError
     from features.tables import read_table
 
@@ -121,7 +121,7 @@ def _check(wanted: float | None, available: float | None) -> None:
 
 
 def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterator[dict[str, Any]]:
-    from experiments.planning import days, sample_size
+    from experiments.analysis.planning import days, sample_size
 
     for design in designs:
         units = sample_size(design, wanted)
@@ -136,7 +136,7 @@ def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterato
 
 
 def _lifts(designs: list[Design], available: float) -> Iterator[dict[str, Any]]:
-    from experiments.planning import detectable
+    from experiments.analysis.planning import detectable
 
     for design in designs:
         difference = detectable(design, available)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from experiments.analysis import Findings, analyze
 from experiments.design import Experiment
-from experiments.live_ladder import ladder_of_arms
+from experiments.ladder import ladder_of_arms
 from experiments.market import Market
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, count_outcomes, join_outcomes

@@ -15,9 +15,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments import statistics
-from experiments.analysis import analyze
-from experiments.statistics import Moments, Quantity, Sample
+from experiments.analysis import analyze, statistics
+from experiments.analysis.statistics import Moments, Quantity, Sample
 
 BLOCKS = arrays.arrays(float, (2, 12), elements=st.floats(-1e6, 1e6, width=32))
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import false_verdicts
-from experiments.comparison import Levels, adjust_p_values, compare
-from experiments.readings import Goal, Reading
+from experiments.analysis.comparison import Levels, adjust_p_values, compare
+from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.statistics import Moments, Quantity
+from experiments.analysis.verdict import Rule, verdict
 from experiments.results import ArmCount, MetricRow, SampleRatio
-from experiments.statistics import Moments, Quantity
-from experiments.verdict import Rule, verdict
 
 GREEN = SampleRatio(p_value=0.5, status="green")
 ARMS = (ArmCount(arm="static", n=9000, planned_share=0.5), ArmCount(arm="personal", n=8000, planned_share=0.5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-import experiments.assignment
 from experiments.assignment import assign, assign_all, uniform, uniform_all
 from features.errors import InputError
 
@@ -23,15 +21,6 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PUBLISHED = json.loads((DOCS / "assignment_vectors.json").read_text(encoding="utf-8"))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1f"), min_size=1)
-
-
-def test_the_examples_run():
-    assert doctest.testmod(experiments.assignment).failed == 0
-
-
-def test_the_guide_runs():
-    text = (DOCS / "assignment.md").read_text(encoding="utf-8")
-    exec(text.split("```python\n")[1].split("```")[0], {})
 
 
 def test_published_vectors():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.calibration import looked_at_splits, splits
-from experiments.balance import chi_square_p_value, sample_ratio
+from experiments.analysis.balance import chi_square_p_value, sample_ratio
 
 COUNTS = st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 9)), min_size=2, max_size=8)
 

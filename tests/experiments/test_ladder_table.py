@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments.influence import mean_interval
+from experiments.estimation.influence import mean_interval
+from experiments.estimation.nuisance import OutcomeModels
 from experiments.ladder import ladder
-from experiments.nuisance import OutcomeModels
-from experiments.rungs import Lesson, Policies, robust_scores
-from experiments.units import read_units
+from experiments.ladder.rungs import Lesson, Policies, robust_scores
+from experiments.ladder.units import read_units
 from features.errors import InputError
 from features.tables import read_table
 

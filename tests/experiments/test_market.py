@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -49,11 +46,6 @@ def _per_customer(market: Market, events: pa.Table) -> dict[str, np.ndarray]:
         found[name][sums["place"]] = sums[name]
     found["purchase"] = (found["purchases"] > 0).astype(float)
     return found
-
-
-def test_the_examples_run():
-    for module in ("market", "spec"):
-        assert doctest.testmod(importlib.import_module(f"experiments.market.{module}")).failed == 0
 
 
 @pytest.mark.parametrize("group", ["all", "annoyed", "mail", "call", "nothing"])
@@ -272,8 +264,3 @@ def test_seasons_come_and_go(market):
 def test_bad_input_is_told_in_three_parts(market, wrong):
     with pytest.raises(InputError):
         wrong(market)
-
-
-def test_the_guide_runs():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "market.md").read_text(encoding="utf-8")
-    exec(text.split("```python\n")[1].split("```")[0], {})

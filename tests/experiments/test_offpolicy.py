@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.logs import read_log
-from experiments.offpolicy import diagnose, estimate, evaluate, expected_rewards
+from experiments.offpolicy import evaluate, read_log
+from experiments.offpolicy.estimators import estimate, expected_rewards
+from experiments.offpolicy.evaluation import diagnose
 from features.errors import InputError
 from features.tables import read_table, write_table
 

@@ -13,8 +13,8 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower, normal_sample_size_one_tail
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
-from experiments.planning import Design, days, detectable, measured, sample_size
-from experiments.sequential import sequence_half_width
+from experiments.analysis.planning import Design, days, detectable, measured, sample_size
+from experiments.analysis.sequential import sequence_half_width
 from features.errors import InputError
 from features.tables import read_table
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,11 +138,6 @@ def test_choosing_follows_the_chances_and_replays(policy, floor):
     # 4.5 standard errors for 4 actions of 12 policies.
     spread = 4.5 * np.sqrt(chances * (1 - chances) / len(draws))
     assert (np.abs(np.bincount(taken, minlength=4) / len(draws) - chances) <= spread + 1e-12).all()
-
-
-@pytest.mark.parametrize("module", ["choice", "fixed", "values", "posteriors", "bandits", "file"])
-def test_the_examples_run(module):
-    assert doctest.testmod(importlib.import_module(f"experiments.policies.{module}")).failed == 0
 
 
 @given(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from experiments.record import (
     unchanged,
 )
 from experiments.report import Report
-from experiments.report.example import example_report
 from features.errors import InputError
 from features.tracking import TrackingStore
 
@@ -32,27 +30,27 @@ from features.tracking import TrackingStore
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")
 
 
-@cache
-def example() -> Report:
+@pytest.fixture(scope="module")
+def example(example_report: Callable[..., Report]) -> Report:
     return example_report(customers=4_000, weeks=1)
 
 
-@cache
-def lean() -> Report:
+@pytest.fixture(scope="module")
+def lean(example: Report) -> Report:
     """The same look with few charts, as drawing them takes a second."""
-    analysis = replace(example().analysis, segments=())
-    return replace(example(), analysis=analysis, ladder=None, allocation=(), channels=(), standards=(), money=())
+    analysis = replace(example.analysis, segments=())
+    return replace(example, analysis=analysis, ladder=None, allocation=(), channels=(), standards=(), money=())
 
 
 @pytest.fixture
-def record(tracking: TrackingStore) -> ExperimentRecord:
-    return ExperimentRecord(tracking, example().experiment)
+def record(tracking: TrackingStore, example: Report) -> ExperimentRecord:
+    return ExperimentRecord(tracking, example.experiment)
 
 
-def test_a_look_becomes_one_run_with_numbers_digests_and_files(record: ExperimentRecord) -> None:
-    run_id = record.log_look(example(), digests={"data": "a" * 64, "policy": "b" * 64})
+def test_a_look_becomes_one_run_with_numbers_digests_and_files(record: ExperimentRecord, example: Report) -> None:
+    run_id = record.log_look(example, digests={"data": "a" * 64, "policy": "b" * 64})
     run = record.tracking.client.get_run(run_id)
-    goal = next(row for row in example().analysis.metrics if (row.metric, row.arm) == ("profit", "one_to_one"))
+    goal = next(row for row in example.analysis.metrics if (row.metric, row.arm) == ("profit", "one_to_one"))
     assert run.data.metrics["profit/one_to_one/difference"] == goal.difference
     assert run.data.metrics["profit/one_to_one/anytime_ci_low"] == goal.anytime_ci_low
     assert run.data.metrics["units/static"] == goal.n_control
@@ -65,8 +63,8 @@ def test_a_look_becomes_one_run_with_numbers_digests_and_files(record: Experimen
     assert numbers["analysis"]["metrics"][0]["metric"] == "profit"
 
 
-def test_the_report_is_made_again_from_the_run_alone_to_the_byte(record: ExperimentRecord) -> None:
-    run_id = record.log_look(example())
+def test_the_report_is_made_again_from_the_run_alone_to_the_byte(record: ExperimentRecord, example: Report) -> None:
+    run_id = record.log_look(example)
     logged = record.tracking.read_artifact(run_id, "report.html").decode()
     fresh = TrackingStore(record.tracking.folder)
     assert report_again(fresh, run_id) == logged
@@ -74,10 +72,10 @@ def test_the_report_is_made_again_from_the_run_alone_to_the_byte(record: Experim
     assert f"experiment {record.name}, run look 1, 29 January 2026" in logged
 
 
-def test_numbers_that_could_not_be_computed_survive_the_record(record: ExperimentRecord) -> None:
-    first, *rest = lean().analysis.metrics
+def test_numbers_that_could_not_be_computed_survive_the_record(record: ExperimentRecord, lean: Report) -> None:
+    first, *rest = lean.analysis.metrics
     gap = replace(first, anytime_ci_low=float("nan"), p_value=float("nan"), relative=None)
-    report = replace(lean(), analysis=replace(lean().analysis, metrics=(gap, *rest)))
+    report = replace(lean, analysis=replace(lean.analysis, metrics=(gap, *rest)))
     run_id = record.log_look(report)
     again = read_report(record.tracking, run_id).analysis.metrics[0]
     assert again.relative is None and again.anytime_ci_low != again.anytime_ci_low
@@ -86,21 +84,21 @@ def test_numbers_that_could_not_be_computed_survive_the_record(record: Experimen
     assert numbers["analysis"]["metrics"][0]["p_value"] is None
 
 
-def test_the_newest_look_is_that_with_the_newest_data(record: ExperimentRecord) -> None:
-    later = replace(lean(), look=2, as_of=lean().as_of + timedelta(days=7))
+def test_the_newest_look_is_that_with_the_newest_data(record: ExperimentRecord, lean: Report) -> None:
+    later = replace(lean, look=2, as_of=lean.as_of + timedelta(days=7))
     second = record.log_look(later)
-    first = record.log_look(lean())
+    first = record.log_look(lean)
     assert record.looks() == [first, second]
     assert find_look(record.tracking, "winter") == second
     assert find_look(record.tracking, "winter", run_id=first) == first
     days = [point.as_of for point in record.past_looks()]
-    assert days == sorted(days) and set(days) == {lean().as_of, later.as_of}
+    assert days == sorted(days) and set(days) == {lean.as_of, later.as_of}
 
 
-def test_unknown_experiments_and_runs_are_named_with_the_near_ones(record: ExperimentRecord) -> None:
+def test_unknown_experiments_and_runs_are_named_with_the_near_ones(record: ExperimentRecord, lean: Report) -> None:
     with pytest.raises(InputError, match="unknown experiment 'wintr'"):
         find_look(record.tracking, "wintr")
-    record.log_look(lean())
+    record.log_look(lean)
     assert recorded_experiments(record.tracking) == ("winter",)
     with pytest.raises(InputError, match="did you mean 'winter'"):
         find_look(record.tracking, "wintr")
@@ -108,8 +106,8 @@ def test_unknown_experiments_and_runs_are_named_with_the_near_ones(record: Exper
         find_look(record.tracking, "winter", run_id="0")
 
 
-def test_a_report_of_another_experiment_is_refused(record: ExperimentRecord) -> None:
-    other = replace(lean(), experiment=replace(lean().experiment, key="summer"))
+def test_a_report_of_another_experiment_is_refused(record: ExperimentRecord, lean: Report) -> None:
+    other = replace(lean, experiment=replace(lean.experiment, key="summer"))
     with pytest.raises(InputError, match="another experiment"):
         record.log_look(other)
 
@@ -123,10 +121,10 @@ def test_a_table_has_one_digest_however_it_is_cut() -> None:
 
 
 @pytest.fixture
-def project(record: ExperimentRecord, tmp_path: Path) -> Path:
+def project(record: ExperimentRecord, tmp_path: Path, lean: Report) -> Path:
     """A project whose MLflow store holds one look."""
     (tmp_path / "rapport.toml").write_text('[project]\nname = "Shop"\n')
-    record.log_look(lean())
+    record.log_look(lean)
     return tmp_path
 
 

@@ -6,11 +6,11 @@ import base64
 import csv
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from experiments.design import Arm, Experiment, Goal, Guardrail
 from experiments.report import HealthCheck, Report, health_checks, look_points, render
-from experiments.report.example import example_report
 from experiments.report.numbers import numbers_csv, numbers_json
 from experiments.report.sentences import decision, headline
 from experiments.report.words import Scale, money_scale, sentence, tidy
@@ -69,7 +68,7 @@ def small(
 
 
 @pytest.fixture(scope="module")
-def example() -> Report:
+def example(example_report: Callable[..., Report]) -> Report:
     return example_report(customers=8_000, weeks=3)
 
 
@@ -388,13 +387,6 @@ def test_a_number_is_rounded_to_what_is_known_and_keeps_its_side_of_zero(value: 
 )  # fmt: skip
 def test_numbers_and_names_read_well(text: str, said: str) -> None:
     assert text == said
-
-
-def test_the_guide_runs() -> None:
-    """The Python of docs/report.md, as a reader would run it."""
-    guide = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
-        exec(compile(block, "docs/report.md", "exec"), {})
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,19 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from experiments.report import render
-from experiments.report.example import example_report
+from experiments.report import Report, render
 
 SCRIPT = Path(__file__).with_name("report_page.cjs")
 MODULES = Path(os.environ.get("RAPPORT_NODE_MODULES", "node_modules")).resolve()
 
 
 @pytest.mark.slow
-def test_axe_finds_no_violation_at_three_widths(tmp_path: Path) -> None:
+def test_axe_finds_no_violation_at_three_widths(tmp_path: Path, example_report: Callable[..., Report]) -> None:
     node, chromium = shutil.which("node"), shutil.which("chromium")
     missing = [name for name, found in (("node", node), ("chromium", chromium)) if found is None]
     missing += [name for name in ("playwright-core", "axe-core") if not (MODULES / name).is_dir()]

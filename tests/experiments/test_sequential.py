@@ -9,7 +9,7 @@ import pytest
 from scipy import special
 
 from benchmarks.calibration import WORLDS, World, missed
-from experiments import sequential
+from experiments.analysis import sequential
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from experiments.readings import Reading
-from experiments.results import MetricRow
-from experiments.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
-from experiments.statistics import (
+from experiments.analysis.readings import Reading
+from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
+from experiments.analysis.statistics import (
     Adjusted,
     Interval,
     Moments,
@@ -20,6 +19,7 @@ from experiments.statistics import (
     p_value,
     relative,
 )
+from experiments.results import MetricRow
 
 Row = TypeVar("Row", bound=MetricRow)
 

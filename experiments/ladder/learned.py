@@ -15,16 +15,13 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from experiments.influence import Floats, Integers
-from experiments.live_ladder import ladder_of_arms
-from experiments.nuisance import LEARN_FROM, OutcomeModels, deal_folds
-from experiments.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
+from experiments.ladder.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.ladder.rungs import Lesson, Policies, robust_scores
+from experiments.ladder.units import Units, read_units
 from experiments.results import Ladder, RungName
-from experiments.rungs import Lesson, Policies, robust_scores
-from experiments.units import Units, read_units
 from features.errors import InputError
-
-__all__ = ["RUNGS", "cross_fit", "ladder", "ladder_of_arms"]
 
 RUNGS: tuple[RungName, ...] = get_args(RungName)
 
@@ -63,7 +60,7 @@ def ladder(
     Parameters
     ----------
     control: the arm that was not contacted; the rung ``nothing`` gives it to everybody.
-    features: columns known before the contact; by default all that look it, see ``experiments.columns``.
+    features: columns known before the contact; by default all that look it, see ``experiments.estimation.columns``.
     segments: columns to segment by, one of which is chosen out of fold; by default the best single feature.
     cluster: column of the unit that was randomized or whose rows belong together, such as a household.
     costs: cost of one contact per arm, in units of the outcome; 0 where not given.
@@ -76,7 +73,7 @@ def ladder(
     Raises
     ------
     InputError
-        For columns and arms that do not exist or do not fit; see ``experiments.units.read_units``.
+        For columns and arms that do not exist or do not fit; see ``experiments.ladder.units.read_units``.
     """
     _check_options(folds=folds, groups=groups, alpha=alpha, repeats=repeats)
     units = read_units(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import RidgeCV
 
-from experiments.influence import Floats, Integers
+from experiments.estimation.influence import Floats, Integers
 
 Matrix = npt.NDArray[np.float32]
 

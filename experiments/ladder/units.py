@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen
-from experiments.influence import Floats, Integers
-from experiments.nuisance import Matrix
+from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen
+from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.nuisance import Matrix
 from features.errors import InputError, listed, unknown
 from features.tables import require_column
 

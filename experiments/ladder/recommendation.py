@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.influence import Floats, Integers, Interval, mean_interval
+from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
 from experiments.results import Rung, RungName
 
 _SAID: dict[RungName, str] = {

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.columns import codes_of
-from experiments.influence import Floats
-from experiments.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.estimation.columns import codes_of
+from experiments.estimation.influence import Floats
+from experiments.ladder.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.ladder.units import FEWEST, complete_rows, numeric_outcome
 from experiments.results import Ladder, RungName
-from experiments.units import FEWEST, complete_rows, numeric_outcome
 from features.errors import InputError, listed, unknown
 from features.tables import require_column
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.columns import codes_of, feature_matrix, numbers_of, screen
-from experiments.influence import Floats, Integers
-from experiments.nuisance import Matrix
+from experiments.estimation.columns import codes_of, feature_matrix, numbers_of, screen
+from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.nuisance import Matrix
 from features.errors import InputError, listed
 from features.tables import require_column
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.comparison import Levels, adjust, band
-from experiments.observations import Labels
-from experiments.readings import Reader, Reading
-from experiments.statistics import Codes, Moments
+from experiments.analysis.comparison import Levels, adjust, band
+from experiments.analysis.observations import Labels
+from experiments.analysis.readings import Reader, Reading
+from experiments.analysis.statistics import Codes, Moments
 from features.errors import InputError
 
 MOST_LOOKS = 60

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
-from experiments.influence import Floats, Integers
-from experiments.nuisance import Matrix
+from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.nuisance import Matrix
 from features.errors import InputError
 
 _LEVELS = 20
@@ -80,7 +80,7 @@ def screen(
     """The columns that may serve as features or segments, and notes on those left out.
 
     ``outcome`` (n,); ``named`` are the columns asked for by name; ``arm`` (n,), where chance alone gave it, shows
-    what the contact moved; ``cluster`` (n,) as in ``experiments.units.Units``.
+    what the contact moved; ``cluster`` (n,) as in ``experiments.ladder.units.Units``.
 
     Raises
     ------

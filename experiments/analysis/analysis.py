@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.balance import sample_ratio
-from experiments.comparison import Levels, adjust, adjust_p_values, compare
-from experiments.looks import Look, looks, periods
-from experiments.observations import (
+from experiments.analysis.balance import sample_ratio
+from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
+from experiments.analysis.looks import Look, looks, periods
+from experiments.analysis.observations import (
     MISSING,
     MOST_ARMS,
     MOST_VALUES,
@@ -25,10 +25,10 @@ from experiments.observations import (
     select,
     shares,
 )
-from experiments.readings import Goal, Reader, Reading, Spread
+from experiments.analysis.readings import Goal, Reader, Reading, Spread
+from experiments.analysis.sequential import EXPECTED_UNITS
+from experiments.analysis.verdict import Rule, verdict
 from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
-from experiments.sequential import EXPECTED_UNITS
-from experiments.verdict import Rule, verdict
 from features.errors import InputError, listed
 
 
@@ -80,7 +80,7 @@ def analyze(
     time: the column of when a unit entered, for the estimates as they grew from day to day.
     alpha: 1 minus the confidence of the intervals.
     expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
-    final, worth, lower_is_better: see ``experiments.verdict.Rule``.
+    final, worth, lower_is_better: see ``experiments.analysis.verdict.Rule``.
 
     Raises
     ------

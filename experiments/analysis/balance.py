@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
+from experiments.analysis.sequential import split_p_value
 from experiments.results import SampleRatio, SrmStatus
-from experiments.sequential import split_p_value
 
 WARNING_LEVEL = 0.01
 ALARM_LEVEL = 0.001

@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
-from experiments.influence import Floats, Integers
-from experiments.nuisance import Matrix, shrunken_means
+from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.nuisance import Matrix, shrunken_means
 
 # A tree of a few leaves is as good on so many rows.
 _TREE_ROWS = 20_000
