@@ -44,6 +44,11 @@ class Vocabulary:
     channels: tuple[str, ...] = ("web", "email", "mail", "call", "store")
     categories: tuple[str, ...] = ()
 
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """The words that features matching an offer are made for."""
+        return {"channel": self.channels, "category": self.categories}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Response:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
-
 from experiments.design import Experiment
 from experiments.policies import OneToOne
 from features import FeatureSet, History
@@ -120,7 +118,6 @@ def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -
         rules=rules,
         version=bundle.model_hash,
         items=items_of(project.history.items(at)),
-        incremental=_saw_nothing(project.history),
     )
 
 
@@ -175,13 +172,6 @@ def open_site(
         trouble=trouble,
         links=tuple(f"rapport report {key}" for key in project.experiments),
     )
-
-
-def _saw_nothing(history: History) -> bool:
-    """Whether the history holds customers who were chosen to get nothing, so that increments can be learned."""
-    with duckdb.connect() as connection:
-        query = f"SELECT 1 FROM {history.scan('events')} WHERE kind = 'no_contact' LIMIT 1"
-        return connection.execute(query).fetchone() is not None
 
 
 def _runs(design: Experiment, at: datetime) -> bool:

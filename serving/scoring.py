@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from features.errors import InputError
+from features.matching import is_pattern, matched
 from serving.catalogue import NOTHING
 from serving.conditions import Row
 from serving.rules import Rules
 from training.models import ResponseModel
+from training.models.encoding import Column
 
 TREATMENT, OFFER, CHANNEL = "treatment", "offer", "channel"
 """Columns by which a response model knows what was sent, beside the features of the customer."""
@@ -54,11 +56,14 @@ class ResponseScorer:
     Parameters
     ----------
     model: trained on the columns of ``rules.book.feature_names`` and on ``treatment``, ``offer`` or ``channel``, which
-        are ``nothing`` or empty where nothing was sent, and maybe on attributes of offers.
+        are ``nothing`` where nothing was sent, and maybe on attributes of offers and on features that match
+        the offer (``features.matching``).
     version: what decisions record, usually the bundle's model hash.
     items: the offers' attributes as they are now.
-    incremental: False for a model that never saw a customer who got nothing: ``p0`` can't be known then and counts as
-        0, so that the value is the response's and not the increment's.
+
+    A model that never saw a customer who got nothing can't know ``p0``, which then counts as 0: where any purchase is
+    a response, its values are those of responses and not of increments; where only the contact's own offer counts, as
+    with redemptions, there is no ``p0``. :attr:`incremental` says which one it is.
     """
 
     def __init__(
@@ -68,15 +73,19 @@ class ResponseScorer:
         rules: Rules,
         version: str,
         items: Items = MappingProxyType({}),
-        incremental: bool = True,
     ) -> None:
         self.version = version
-        self.incremental = incremental
         self._model = model
         self._encoder = model.encoder_
         self._names = rules.book.feature_names
         self._actions = self._action_codes(rules, items)
-        self._sources = self._feature_places()
+        sent = [each for each in self._encoder.columns if each.name in _SENT]
+        self.incremental = any(NOTHING in (each.categories or ()) for each in sent)
+        picked = self._matching(rules)
+        beside = sorted({name for picks in picked for _, name in picks})
+        self._beside = beside
+        self._matches = [[(place, beside.index(name)) for place, name in picks] for picks in picked]
+        self._reads = [*self._own_reads(), *self._beside_reads(picked)]
         offers = [treatment.offer for treatment in rules.treatments]
         self._worth = np.array([offer.value_cents for offer in offers], dtype=np.float64)
         self._kept = self._worth - np.array([offer.discount_cents for offer in offers], dtype=np.float64)
@@ -84,23 +93,23 @@ class ResponseScorer:
 
     def values(self, rows: Sequence[Row]) -> np.ndarray:
         """Expected incremental profit (rows, actions) of rows in the order of the features' names."""
-        columns = self._encoder.columns
-        encoded = np.full((len(rows), len(columns)), np.nan)
-        for place, source in self._sources:
-            encode = columns[place].encode_one
-            encoded[:, place] = [encode(row[source]) for row in rows]
+        encoded = self._empty(len(rows))
+        for place, source, column in self._reads:
+            encoded[:, place] = [column.encode_one(row[source]) for row in rows]
         return self._values(encoded)
 
     def values_of(self, table: pa.Table) -> np.ndarray:
         """Expected incremental profit (rows, actions) of a table of features."""
-        encoded = np.full((table.num_rows, len(self._encoder.columns)), np.nan)
-        for place, source in self._sources:
-            column = self._encoder.columns[place]
+        encoded = self._empty(table.num_rows)
+        for place, source, column in self._reads:
             encoded[:, place] = column.encode(table[self._names[source]].to_pandas())
         return self._values(encoded)
 
+    def _empty(self, rows: int) -> np.ndarray:
+        return np.full((rows, len(self._encoder.columns) + len(self._beside)), np.nan)
+
     def _values(self, encoded: np.ndarray) -> np.ndarray:
-        """(rows, columns) with the actions' columns empty -> (rows, actions)."""
+        """(rows, columns, then what matching columns pick from), the actions' columns empty -> (rows, actions)."""
         most = max(1, _ROWS_AT_ONCE // len(self._actions))
         parts = [self._chances(encoded[start : start + most]) for start in range(0, len(encoded), most)]
         chances = np.concatenate(parts) if parts else np.zeros((0, len(self._actions)))
@@ -111,11 +120,14 @@ class ResponseScorer:
 
     def _chances(self, encoded: np.ndarray) -> np.ndarray:
         """P(response) under each action (rows, actions), all in one call of the trees."""
-        rows = np.repeat(encoded[:, np.newaxis, :], len(self._actions), axis=1)
+        width = len(self._encoder.columns)
+        rows = np.repeat(encoded[:, np.newaxis, :width], len(self._actions), axis=1)
         for action, codes in enumerate(self._actions):
             for place, code in codes:
                 rows[:, action, place] = code
-        flat = rows.reshape(-1, encoded.shape[1])
+            for place, beside in self._matches[action]:
+                rows[:, action, place] = encoded[:, width + beside]
+        flat = rows.reshape(-1, width)
         # A tree looks at one row at a time: the bits are the same on one thread and on all.
         threads = 1 if len(flat) < _ROWS_OF_A_REQUEST else 0
         raw = self._model.booster_.predict(flat, raw_score=True, num_threads=threads)
@@ -126,18 +138,38 @@ class ResponseScorer:
         """Whether a column of the model says what was sent, rather than who the customer is."""
         return name in _SENT or (name.startswith(_ATTRIBUTE) and name not in self._names)
 
-    def _feature_places(self) -> list[tuple[int, int]]:
-        """(place in the model's columns, place in a feature row) of each feature that the model reads."""
-        known = {name: place for place, name in enumerate(self._names)}
-        wanted = [(place, each.name) for place, each in enumerate(self._encoder.columns) if not self._told(each.name)]
-        for _, name in wanted:
-            if name not in known:
-                raise InputError(
-                    f"the model reads {name!r}, which is no feature of the project",
-                    got=f"{len(known)} features",
-                    do="train the model on the project's features",
-                )
-        return [(place, known[name]) for place, name in wanted]
+    def _own_reads(self) -> Iterator[tuple[int, int, Column]]:
+        """Place in the encoded row, place in a feature row, and encoder of each feature that the model has."""
+        for place, column in enumerate(self._encoder.columns):
+            if not self._told(column.name) and not is_pattern(column.name):
+                yield place, self._place(column.name), column
+
+    def _beside_reads(self, picked: list[list[tuple[int, str]]]) -> Iterator[tuple[int, int, Column]]:
+        """The same for the features that matching columns pick from, which stand beside the model's columns."""
+        columns = {name: self._encoder.columns[place] for picks in picked for place, name in picks}
+        width = len(self._encoder.columns)
+        for beside, name in enumerate(self._beside):
+            yield width + beside, self._place(name), columns[name]
+
+    def _place(self, name: str) -> int:
+        """The place of a feature in a feature row."""
+        if name not in self._names:
+            raise InputError(
+                f"the model reads {name!r}, which is no feature of the project",
+                got=f"{len(self._names)} features",
+                do="train the model on the project's features",
+            )
+        return self._names.index(name)
+
+    def _matching(self, rules: Rules) -> list[list[tuple[int, str]]]:
+        """For each action the columns that match its own category or channel, and the feature that each one picks."""
+        wanted = [(place, each.name) for place, each in enumerate(self._encoder.columns) if is_pattern(each.name)]
+        found: list[list[tuple[int, str]]] = [[]]
+        for treatment in rules.treatments:
+            words = {"channel": treatment.channel, "category": treatment.offer.category or None}
+            picks = ((place, matched(pattern, words)) for place, pattern in wanted)
+            found.append([(place, name) for place, name in picks if name in self._names])
+        return found
 
     def _action_codes(self, rules: Rules, items: Items) -> list[list[tuple[int, float]]]:
         """For each action the codes of the columns that say what was sent."""
@@ -153,7 +185,7 @@ class ResponseScorer:
                 got=f"no column {TREATMENT!r}, {OFFER!r} or {CHANNEL!r}",
                 do="train it from the project, or with --treatment COL",
             )
-        # A category that the model never saw, as ``nothing`` is where nothing sent left the column empty, is missing.
+        # A category that the model never saw is missing.
         return [[(place, column.encode_one(each.get(column.name))) for place, column in named] for each in told]
 
 

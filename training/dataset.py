@@ -99,8 +99,8 @@ def training_set(
 def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST_CONTACTS) -> tuple[pa.Table, int]:
     """The spine of mature contacts, in order of time, and how many were censored as immature.
 
-    Columns: customer_id, as_of, offer, channel and category (null for ``no_contact``), treatment, label. A row is
-    mature when its window and the delay have passed at ``until``; an immature row is left out, never counted as a no.
+    Columns: customer_id, as_of, offer and channel (``nothing`` for ``no_contact``), category, treatment, label. A row
+    is mature when its window and the delay have passed at ``until``; others are left out, never counted as a no.
     Where only the contact's own item counts as a response, decisions of nothing have none to give and are left out.
     """
     wait = timedelta(days=goal.window_days + goal.delay_days)
@@ -138,8 +138,8 @@ def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST
 _CONTACTS = """
 WITH sent AS (
     SELECT event_id, customer_id, occurred_at AS as_of,
-           CASE kind WHEN 'contact' THEN item END AS offer,
-           CASE kind WHEN 'contact' THEN channel END AS channel,
+           CASE kind WHEN 'contact' THEN item ELSE $nothing END AS offer,
+           CASE kind WHEN 'contact' THEN channel ELSE $nothing END AS channel,
            CASE kind WHEN 'contact' THEN category END AS category,
            CASE kind WHEN 'contact' THEN item || '@' || channel ELSE $nothing END AS treatment
     FROM events

@@ -221,7 +221,8 @@ def _project_set(folder: Path, mlruns: Path | None) -> tuple[Any, TrackingStore,
         kinds=wanted.kinds, window_days=wanted.window_days, delay_days=wanted.delay_days, same_item=wanted.same_item
     )
     with step("features as of each contact"):
-        found = training_set(project.history, project.features, goal=goal)
+        words = project.settings.features.vocabulary
+        found = training_set(project.history, project.features, goal=goal, vocabulary=words)
     return found, _store(mlruns) if mlruns else project.tracking, project.features
 
 

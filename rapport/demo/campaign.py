@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -67,13 +67,13 @@ def opening_policies(values: np.ndarray, *, rules: Rules, table: pa.Table, seed:
     }
 
 
-def opening_bandit(actions: Sequence[str], tried: Mapping[str, Tried]) -> Thompson:
+def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Thompson:
     """A bandit that believes a part of what the history says each action earned."""
-    beliefs: dict[str, Beta | Gaussian] = {
-        action: Gaussian(mean=found.mean, sd=found.sd * (_TRUST / found.n) ** 0.5, noise_sd=found.sd)
-        for action in actions
-        if (found := tried.get(action)) is not None
-    }
+    beliefs: dict[str, Beta | Gaussian] = {}
+    for action, cost in zip(rules.actions, rules.costs, strict=True):
+        if (found := tried.get(action)) is not None:
+            width = found.sd * (_TRUST / found.n) ** 0.5
+            beliefs[action] = Gaussian(mean=found.mean - cost, sd=width, noise_sd=found.sd)
     return Thompson(prior=Gaussian(mean=0.0, sd=100.0, noise_sd=300.0), arms=beliefs, floor=_FLOOR)
 
 
@@ -142,7 +142,7 @@ def run_campaign(
         if not policies:
             opening, units = values_of.values_of(table), table
             policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
-        policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules.actions, tried), at=moment)
+        policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules, tried), at=moment)
         trial = Trial.of_experiment(project.experiment("personalization"), policies=policies)
         desk = Desk(ledger, rules=rules, trial=trial, model=values_of.version)
         decided = decide_all(table, desk=desk, at=moment, seed=f"week-{week}", values=values_of.values_of(table))

@@ -61,7 +61,7 @@ def tell(
                 now=market.begin(HISTORY_WEEKS) + timedelta(days=14),
             )
         earned = tried(project, market)
-        write_offers(project, market, static=max(earned, key=lambda action: earned[action].mean))
+        write_offers(project, market, earned)
     response, offers = _train(project, market, trials=trials, seed=seed, step=step)
     with step("registering both models in MLflow"):
         registered = (_registered(project, response), _registered(project, offers))
@@ -84,14 +84,19 @@ def tell(
 
 def _train(project: Project, market: Market, *, trials: int, seed: int, step: Step) -> tuple[Trained, Trained]:
     wanted, now = project.settings.response, market.begin(HISTORY_WEEKS)
-    goal = Goal(kinds=wanted.kinds, window_days=wanted.window_days, delay_days=wanted.delay_days)
+    goal = Goal(
+        kinds=wanted.kinds, window_days=wanted.window_days, delay_days=wanted.delay_days, same_item=wanted.same_item
+    )
+    words = project.settings.features.vocabulary
     with step("features as of each past contact"):
-        contacts = training_set(project.history, project.features, goal=goal, until=now)
+        contacts = training_set(
+            project.history, project.features, goal=goal, until=now, vocabulary=words, most=_CONTACTS
+        )
     with step(f"response model: {len(contacts.label):,} contacts, {trials} Optuna trials"):
         response = train_response(
             contacts.frame,
             contacts.label,
-            label_name="bought within a week",
+            label_name="took the offer within a week",
             times=contacts.times,
             groups=contacts.customers,
             features=project.features,

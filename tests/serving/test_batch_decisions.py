@@ -202,12 +202,15 @@ def test_a_model_that_does_not_fit_is_refused(shop, response):
         ResponseScorer(response, rules=Rules(book), version="v")
 
 
-def test_a_project_s_model_knows_offers_their_attributes_and_nothing_as_empty(shop):
-    """As training sets of a project have it: offer, channel and attributes are empty where nothing was sent."""
+def test_a_project_s_model_knows_offers_their_attributes_and_nothing(shop):
+    """As training sets of a project have it; attributes are empty where nothing was sent."""
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({"offer": rng.choice(["shoes", "coats", None], 3000), "state": rng.choice(["CA", "TX"], 3000)})
-    frame["channel"] = np.where(frame["offer"].isna(), None, rng.choice(["email", "web"], 3000))
-    frame["offer_level"] = np.where(frame["offer"].isna(), np.nan, np.where(frame["offer"] == "shoes", 3, 7))
+    frame = pd.DataFrame(
+        {"offer": rng.choice(["shoes", "coats", "nothing"], 3000), "state": rng.choice(["CA", "TX"], 3000)}
+    )
+    sent = frame["offer"] != "nothing"
+    frame["channel"] = np.where(sent, rng.choice(["email", "web"], 3000), "nothing")
+    frame["offer_level"] = np.where(~sent, np.nan, np.where(frame["offer"] == "shoes", 3, 7))
     chance = 0.05 + 0.3 * (frame["offer_level"] == 7)
     model = ResponseModel(rounds=30, min_data_in_leaf=10).fit(frame, rng.random(3000) < chance)
     days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 1)]
@@ -218,15 +221,40 @@ def test_a_project_s_model_knows_offers_their_attributes_and_nothing_as_empty(sh
     place = shop.rules.actions.index("coats@email")
 
     def asked(**sent):
-        table = pd.DataFrame([{"offer": None, "channel": None, "offer_level": np.nan, "state": "CA"} | sent])
+        nothing = {"offer": "nothing", "channel": "nothing", "offer_level": np.nan, "state": "CA"}
+        table = pd.DataFrame([nothing | sent])
         return model.predict_proba(table)[0, 1]
 
     found = ResponseScorer(model, rules=shop.rules, version="v", items=items)
     with_offer = asked(offer="coats", channel="email", offer_level=7.0)
     assert with_offer > asked() + 0.2
     assert found.values([row])[0, place] == with_offer * 2500 - asked() * 2500 - 2
-    responses_only = ResponseScorer(model, rules=shop.rules, version="v", items=items, incremental=False)
-    assert responses_only.values([row])[0, place] == with_offer * 2500 - 2
+    assert found.incremental
+
+
+def test_a_model_of_redemptions_has_no_response_to_nothing_and_looks_at_the_offer_s_own_category(shop):
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"offer": rng.choice(["shoes", "coats"], 4000), "channel": "email"})
+    frame["purchases_<category>_365d"] = rng.integers(0, 5, 4000).astype(float)
+    model = ResponseModel(rounds=40, min_data_in_leaf=10)
+    model.fit(frame, rng.random(4000) < 0.1 * (1 + frame["purchases_<category>_365d"]))
+    names = ("purchases_coats_365d", "purchases_shoes_365d", *shop.rules.book.feature_names)
+    catalogue = shop.rules.book.catalogue
+    rules = Rules(RuleBook(catalogue=catalogue, feature_names=names))
+    scorer = ResponseScorer(model, rules=rules, version="v")
+    assert not scorer.incremental
+    rest = (None,) * len(shop.rules.book.feature_names)
+    rows = [(0, 4, *rest), (4, 0, *rest)]
+    values = scorer.values(rows)
+    for place, treatment in enumerate(rules.treatments, start=1):
+        seen = [dict(zip(names, row, strict=True)) for row in rows]
+        own = [float(each.get(f"purchases_{treatment.offer.category}_365d", np.nan)) for each in seen]
+        asked = {"offer": treatment.offer.offer_id, "channel": treatment.channel, "purchases_<category>_365d": own}
+        worth = treatment.offer.value_cents - treatment.offer.discount_cents
+        expected = model.predict_proba(pd.DataFrame(asked, index=[0, 1]))[:, 1] * worth - treatment.content.cost_cents
+        assert np.array_equal(values[:, place], expected)
+    table = pa.table({name: [row[place] for row in rows] for place, name in enumerate(names[:2])})
+    assert np.array_equal(scorer.values_of(table), values)
 
 
 def test_seconds_matter(desk, values, monday):

@@ -76,7 +76,7 @@ def test_a_delay_makes_rows_mature_later():
 def test_decisions_of_nothing_are_rows_too():
     spine, _ = contacts(_events([_sent(), _event(2, "ben", "no_contact", 11)]), goal=Goal(), until=NOW)
     assert spine["treatment"].to_pylist() == ["shoes@mail", "nothing"]
-    assert spine["offer"].to_pylist() == ["shoes", None]
+    assert spine["offer"].to_pylist() == ["shoes", "nothing"]
 
 
 def test_no_contacts_is_said():
