@@ -41,7 +41,7 @@ class Wording:
 
     def amount(self, value: float) -> str:
         """``value`` in the unit, rounded to what is known."""
-        return f"{value * self.scale:,.{self.digits}f}".replace("-0." + "0" * self.digits, "0." + "0" * self.digits)
+        return f"{value * self.scale:z,.{self.digits}f}"
 
     def around(self, interval: Interval) -> str:
         """An amount with its interval, such as ``76.6 (69.9 to 83.2)``."""
@@ -52,11 +52,11 @@ def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]
     """Words and scale for ``values`` (n,) of an outcome: a rate per 1,000 when all are 0 or 1 and contacts are free.
 
     >>> unit_of("spend", np.array([0.0, 9.5]), costs=np.array([0.0, 0.1]))
-    ('spend per customer, net of contact cost', 1.0)
+    ('spend per customer net of contact cost', 1.0)
     """
     if np.isin(values, (0.0, 1.0)).all() and not costs.any():
         return f"{outcome} per 1,000 customers", 1000.0
-    return f"{outcome} per customer{', net of contact cost' if costs.any() else ''}", 1.0
+    return f"{outcome} per customer{' net of contact cost' if costs.any() else ''}", 1.0
 
 
 def rungs_of(
@@ -134,18 +134,18 @@ def _sentence(
 ) -> str:
     here = rungs[stand]
     value = mean_interval(influence[..., stand], cluster=cluster, alpha=alpha)
-    text = f"{_headline(here)}: it brings {wording.around(value)} {wording.unit}"
+    text = f"{_headline(here)}: {wording.unit} is {wording.around(value)}"
     if stand > places[0]:
         lift = mean_interval(influence[..., stand] - influence[..., places[0]], cluster=cluster, alpha=alpha)
-        text += f", {wording.around(lift)} more than {_name(rungs[places[0]])}"
+        text += f", {wording.around(lift)} more than {_than(rungs[places[0]])}"
     text += "."
     gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)
     if not gains:
         return f"{text} Each step up to it pays."
     top = max(gains)
     return (
-        f"{text} No step beyond it pays for certain: {_name(rungs[top])} would add {wording.around(gains[top])}"
-        f"{', allowing for the steps compared' if len(gains) > 1 else ''}."
+        f"{text} No step beyond it pays for certain: {_name(rungs[top])} would change it by "
+        f"{wording.around(gains[top])}{', allowing for the steps compared' if len(gains) > 1 else ''}."
     )
 
 
@@ -156,6 +156,10 @@ def _headline(rung: Rung) -> str:
         return "Go one-to-one"
     everybody = [arm for arm, share in rung.shares.items() if share > 0.999]
     return f"Stop at {rung.rung}, {repr(everybody[0]) + ' to everybody' if everybody else _SAID[rung.rung]}"
+
+
+def _than(rung: Rung) -> str:
+    return "by contacting nobody" if rung.rung == "nothing" else f"with {_name(rung)}"
 
 
 def _name(rung: Rung) -> str:

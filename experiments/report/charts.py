@@ -1,56 +1,40 @@
-"""The charts of the lift report as inline SVG: plain numbers in, the same bytes out each time.
-
-Each chart comes in two widths, as text in a scaled picture would be too small on a phone; the page shows one of them.
-"""
+"""The charts of the lift report: forests, differences over time, traffic, the money bridge, the ladder."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from html import escape
-from typing import Any
+from datetime import datetime
 
-import matplotlib
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patches import Patch
 
-from experiments.report.words import short_day, shorten
+from experiments.report.canvas import (
+    ACCENT,
+    BAD,
+    CONTROL,
+    GOOD,
+    GREY,
+    INK,
+    MUTED,
+    PAPER,
+    RULE,
+    WIDE,
+    Chart,
+    bare,
+    blank,
+    both_widths,
+    day_axis,
+    day_number,
+    fewer_ticks,
+    row_label,
+)
+from experiments.report.words import shorten
 
-INK, MUTED, RULE = "#1c2430", "#566070", "#d9dee5"
-ACCENT, CONTROL, GOOD, BAD, GREY = "#14538a", "#6b7480", "#1a7448", "#b3341f", "#868e98"
 _SHARES = ("#14538a", "#8fb8de", "#e0b354", "#7d9c5b", "#b06a4f", "#7a6aa8", "#3f8f8b", "#a84d78", "#c9a4bd", "#5c6672")
 _NOTHING = "#d3d8de"
 _TONES = {"good": GOOD, "bad": BAD, "open": ACCENT, "few": GREY, "plain": ACCENT}
-WIDE, NARROW = 760, 340
-# Behind a text that lines may cross.
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 12.5,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
-    "axes.unicode_minus": True,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +61,9 @@ class Step:
     total: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A chart in both widths: SVG elements, ready for the page."""
-
-    wide: str
-    narrow: str
-
-
 def forest(marks: Sequence[Mark], *, key: str, axis: str, title: str, other: str = "") -> Chart:
     """Values with intervals on one axis, a line at zero; groups under their headings; ``key`` is unique on the page."""
-    return _chart(key, title, lambda width: _forest(marks, axis=axis, other=other, width=width))
+    return both_widths(key, title, lambda width: _forest(marks, axis=axis, other=other, width=width))
 
 
 def over_time(
@@ -103,27 +79,27 @@ def over_time(
     """A difference look by look, with its band where ``lows`` and ``highs`` are finite, and marks for changes."""
 
     def draw(width: int) -> Figure:
-        figure, axes = _figure(width, 270, left=58, right=14, top=34 if changes else 12, bottom=44)
-        at = [_number(each) for each in days]
+        figure, axes = blank(width, 270, left=58, right=14, top=34 if changes else 12, bottom=44)
+        at = [day_number(each) for each in days]
         axes.fill_between(at, lows, highs, color=ACCENT, alpha=0.14, linewidth=0)
         axes.vlines(at, lows, highs, color=ACCENT, alpha=0.45, linewidth=1.2)
         axes.plot(at, values, color=ACCENT, linewidth=2, marker="o", markersize=5)
         axes.axhline(0, color=INK, linewidth=1)
         axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
-        for place, (when, text) in enumerate(changes):
-            axes.axvline(_number(when), color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-            side = "right" if _number(when) > (min(at) + max(at)) / 2 else "left"
+        for when, text in changes:
+            axes.axvline(day_number(when), color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+            side = "right" if day_number(when) > (min(at) + max(at)) / 2 else "left"
             axes.text(
-                _number(when), 1.03 + 0.0 * place, shorten(text, most=40), transform=axes.get_xaxis_transform(),
+                day_number(when), 1.03, shorten(text, most=40), transform=axes.get_xaxis_transform(),
                 ha=side, va="bottom", fontsize=11, color=MUTED,
             )  # fmt: skip
-        _day_axis(axes, at, width=width)
-        _fewer_ticks(axes, along="y", most=6)
+        day_axis(axes, at, width=width)
+        fewer_ticks(axes, along="y", most=6)
         axes.set_ylabel(axis, fontsize=11.5)
         return figure
 
-    return _chart("time", title, draw)
+    return both_widths("time", title, draw)
 
 
 def allocation(days: Sequence[datetime], *, shares: Mapping[str, Sequence[float]], title: str) -> Chart:
@@ -132,23 +108,23 @@ def allocation(days: Sequence[datetime], *, shares: Mapping[str, Sequence[float]
     def draw(width: int) -> Figure:
         columns = 4 if width == WIDE else 2
         rows = -(-len(shares) // columns)
-        figure, axes = _figure(width, 210 + 20 * rows, left=44, right=14, top=14 + 20 * rows, bottom=32)
+        figure, axes = blank(width, 210 + 20 * rows, left=44, right=14, top=14 + 20 * rows, bottom=32)
         colours = [_NOTHING if name == "nothing" else _SHARES[at % len(_SHARES)] for at, name in enumerate(shares)]
         # Thin white seams keep neighbours apart for who can't tell the colours.
-        at = [_number(each) for each in days]
+        at = [day_number(each) for each in days]
         held = [[*each, each[-1]] for each in shares.values()]
         axes.stackplot(at, *held, colors=colours, step="post", edgecolor="white", linewidth=0.8)
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-        handles = [matplotlib.patches.Patch(color=colour) for colour in colours]
+        handles = [Patch(color=colour) for colour in colours]
         figure.legend(
             handles, [shorten(name, most=20) for name in shares], loc="upper left", ncols=columns, frameon=False,
             fontsize=11.5, handlelength=1, handleheight=1, bbox_to_anchor=(0.04, 1.0), borderpad=0.1, columnspacing=1.2,
         )  # fmt: skip
-        _day_axis(axes, at, width=width)
+        day_axis(axes, at, width=width)
         return figure
 
-    return _chart("allocation", title, draw)
+    return both_widths("allocation", title, draw)
 
 
 def bridge(steps: Sequence[Step], *, title: str) -> Chart:
@@ -158,7 +134,7 @@ def bridge(steps: Sequence[Step], *, title: str) -> Chart:
         rows = len(steps)
         left = 180 if width == WIDE else 10
         pitch = 34 if width == WIDE else 50
-        figure, axes = _figure(width, pitch * rows + 12, left=left, right=20, top=6, bottom=6)
+        figure, axes = blank(width, pitch * rows + 12, left=left, right=20, top=6, bottom=6)
         level, reach = 0.0, []
         spread = max((abs(step.value) for step in steps), default=1.0) or 1.0
         for place, step in enumerate(steps):
@@ -168,7 +144,7 @@ def bridge(steps: Sequence[Step], *, title: str) -> Chart:
             axes.barh(place, step.value, left=base, height=0.5 if width == WIDE else 0.36, color=colour, linewidth=0)
             after = max(base, tip)
             axes.text(after + 0.015 * spread, place, step.text, ha="left", va="center", fontsize=12, color=INK)
-            _row_label(axes, step.label, place, width=width, strong=step.total, pitch=pitch, above=19)
+            row_label(axes, step.label, place, width=width, strong=step.total, pitch=pitch, above=19)
             level = tip
             reach += [base, tip]
             if place + 1 < rows:
@@ -178,17 +154,17 @@ def bridge(steps: Sequence[Step], *, title: str) -> Chart:
         extent = max(reach) - min(reach) or 1.0
         axes.set_xlim(min(reach) - 0.02 * extent, max(reach) + room * extent)
         axes.set_ylim(rows - 0.5, -0.6 if width == WIDE else -0.8)
-        _bare(axes)
+        bare(axes)
         return figure
 
-    return _chart("bridge", title, draw)
+    return both_widths("bridge", title, draw)
 
 
 def ladder(marks: Sequence[Mark], *, best: str, axis: str, title: str) -> Chart:
     """The value of each rung with its interval, left to right; the recommended one stands out."""
 
     def draw(width: int) -> Figure:
-        figure, axes = _figure(width, 280 if width == WIDE else 300, left=58, right=14, top=26, bottom=38)
+        figure, axes = blank(width, 280 if width == WIDE else 300, left=58, right=14, top=26, bottom=38)
         at = range(len(marks))
         axes.plot(at, [mark.value for mark in marks], color=RULE, linewidth=1.5, zorder=1)
         for place, mark in enumerate(marks):
@@ -201,17 +177,17 @@ def ladder(marks: Sequence[Mark], *, best: str, axis: str, title: str) -> Chart:
                           fontsize=11, color=ACCENT)  # fmt: skip
             if width == WIDE:
                 axes.annotate(mark.text, (place, mark.value), xytext=(9, 0), textcoords="offset points", va="center",
-                              bbox=_PAPER, fontsize=11.5, color=INK)  # fmt: skip
+                              bbox=PAPER, fontsize=11.5, color=INK)  # fmt: skip
         names = [mark.label if width == WIDE else mark.label.replace("one-to-one", "1:1") for mark in marks]
         axes.set_xticks(list(at), names, fontsize=11.5 if width == WIDE else 9.5)
         axes.set_xlim(-0.45, len(marks) - (0.2 if width == WIDE else 0.55))
         axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_ylabel(axis, fontsize=11.5)
-        _fewer_ticks(axes, along="y", most=6)
+        fewer_ticks(axes, along="y", most=6)
         return figure
 
-    return _chart("ladder", title, draw)
+    return both_widths("ladder", title, draw)
 
 
 def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figure:
@@ -221,7 +197,7 @@ def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figu
     rows = max(places) + 1
     below = 60 if other and not wide else 44
     left, right = (188, 156) if wide else (10, 20)
-    figure, axes = _figure(width, round(pitch * rows) + 4 + below, left=left, right=right, top=4, bottom=below)
+    figure, axes = blank(width, round(pitch * rows) + 4 + below, left=left, right=right, top=4, bottom=below)
     for mark, place in zip(marks, places, strict=True):
         colour = _TONES[mark.tone]
         axes.plot([mark.low, mark.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
@@ -234,18 +210,18 @@ def _forest(marks: Sequence[Mark], *, axis: str, other: str, width: int) -> Figu
             axes.text(
                 1.02, place, mark.text, transform=axes.get_yaxis_transform(), va="center", fontsize=11.5, color=text
             )
-            _row_label(axes, mark.label, place, width=width, strong=strong, pitch=pitch, colour=text)
+            row_label(axes, mark.label, place, width=width, strong=strong, pitch=pitch, colour=text)
         else:
-            _row_label(
+            row_label(
                 axes, f"{shorten(mark.label, most=18)}: {mark.text}", place, width=width, strong=False, pitch=pitch
             )
     for text, place in headings:
-        _row_label(axes, text, place, width=width, strong=True, pitch=pitch, colour=MUTED)
+        row_label(axes, text, place, width=width, strong=True, pitch=pitch, colour=MUTED)
     axes.axvline(0, color=INK, linewidth=1, zorder=0)
     axes.set_ylim(rows - 0.4, -0.7)
     axes.set_yticks([])
     axes.set_xlim(*_reach(marks))
-    _fewer_ticks(axes, along="x", most=7 if wide else 5)
+    fewer_ticks(axes, along="x", most=7 if wide else 5)
     gap = "   " if wide else "\n"
     axes.set_xlabel(axis + (f"{gap}◇ {other}" if other else ""), fontsize=11.5)
     return figure
@@ -272,85 +248,3 @@ def _places(marks: Sequence[Mark], *, wide: bool) -> tuple[list[float], list[tup
         places.append(row)
         row += 1
     return places, headings
-
-
-def _row_label(
-    axes: Any, text: str, place: float, *, width: int, strong: bool, pitch: int, colour: str = INK, above: int = 16
-) -> None:
-    weight = "bold" if strong else "normal"
-    if width == WIDE:
-        axes.text(-0.015, place, shorten(text, most=28), transform=axes.get_yaxis_transform(), ha="right", va="center",
-                  fontsize=12, color=colour, fontweight=weight)  # fmt: skip
-        return
-    axes.text(0, place - above / pitch, shorten(text, most=52), transform=axes.get_yaxis_transform(), ha="left",
-              va="center", fontsize=11, color=colour, fontweight=weight,
-              bbox=_PAPER)  # fmt: skip
-
-
-def _figure(width: int, height: int, *, left: int, right: int, top: int, bottom: int) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
-    box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    axes = figure.add_axes(box, facecolor="none")
-    axes.tick_params(length=0, pad=5)
-    return figure, axes
-
-
-def _bare(axes: Any) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines["bottom"].set_visible(False)
-
-
-def _fewer_ticks(axes: Any, *, along: str, most: int) -> None:
-    """At most ``most`` round ticks along ``x`` or ``y``, all with the same decimals."""
-    axes.locator_params(axis=along, nbins=most)
-    line = axes.xaxis if along == "x" else axes.yaxis
-    ticks = line.get_ticklocs()
-    decimals = next(digits for digits in range(9) if all(abs(each - round(each, digits)) < 1e-9 for each in ticks))
-    line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.{decimals}f}".replace("-", "\u2212")))
-
-
-def _number(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / 86_400
-
-
-def _day_axis(axes: Any, at: Sequence[float], *, width: int) -> None:
-    most = 8 if width == WIDE else 4
-    first, last = min(at), max(at)
-    stride = max(1, -(-len(at) // most))
-    shown = list(at)[::stride]
-    axes.set_xticks(shown, [short_day(datetime.fromtimestamp(each * 86_400, UTC)) for each in shown])
-    edge = 0.02 * (last - first or 1)
-    axes.set_xlim(first - edge, last + edge)
-
-
-def _chart(name: str, title: str, draw: Callable[[int], Figure]) -> Chart:
-    return Chart(
-        wide=_svg(f"{name}-wide", title, draw, width=WIDE), narrow=_svg(f"{name}-narrow", title, draw, width=NARROW)
-    )
-
-
-def _svg(name: str, title: str, draw: Callable[[int], Figure], *, width: int) -> str:
-    out = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # A letter that matplotlib's own font lacks is drawn by the reader's browser.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = draw(width)
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(out.getvalue(), name=name, title=title)
-
-
-def _inline(raw: str, *, name: str, title: str) -> str:
-    """The drawing as an element of the page: named for screen readers, ids of its own, no size but its proportions."""
-    body = raw[raw.index("<svg") :]
-    box = re.search(r'viewBox="([^"]+)"', body)
-    inner = body[body.index(">") + 1 :].strip().removesuffix("</svg>")
-    inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
-    inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
-    used = set(re.findall(r'(?:url\(|xlink:href=")#([\w.-]+)', inner))
-    inner = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", inner)
-    inner = inner.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
-    inner = re.sub(r"'DejaVu Sans'|DejaVu Sans", "var(--sans)", inner)
-    inner = re.sub(r"\n\s*", "\n", inner)
-    label = escape(shorten(title, most=300), quote=True)
-    return f'<svg role="img" aria-label="{label}" viewBox="{box.group(1) if box else ""}">{inner}</svg>'

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from experiments.design import Measure
 from experiments.report import charts
-from experiments.report.charts import Chart, Mark
+from experiments.report.canvas import Chart
+from experiments.report.charts import Mark
 from experiments.report.parts import Report
 from experiments.report.words import (
     arm_words,

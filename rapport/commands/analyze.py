@@ -11,8 +11,7 @@ import typer
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
-    from experiments.analysis import Findings
-    from experiments.analysis.verdict import Rule
+    from experiments.analysis import Findings, Rule
     from experiments.results import MetricRow
 
 _MOST_ROWS = 60

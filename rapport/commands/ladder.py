@@ -40,7 +40,7 @@ def ladder(
         from features.tables import read_table
 
         read = read_table(table)
-    with step(f"valuing six rungs on {read.num_rows:,} rows, each on folds that did not choose it"):
+    with step(f"valuing six rungs on {read.num_rows:,} rows, out of fold"):
         result = climb(
             read,
             arm=arm,
@@ -76,8 +76,8 @@ def _costs(given: list[str]) -> dict[str, float]:
 
 
 def _show(result: Ladder, *, alpha: float) -> None:
-    from experiments.estimation.influence import Interval
-    from experiments.ladder.recommendation import Wording
+    from experiments.estimation import Interval
+    from experiments.ladder import Wording
 
     say(result.sentence, style="bold")
     say("")
@@ -101,4 +101,8 @@ def _show(result: Ladder, *, alpha: float) -> None:
 
 def _shares(result: Ladder) -> list[tuple[str, ...]]:
     arms = sorted(result.rungs[0].shares, key=lambda arm: -max(rung.shares[arm] for rung in result.rungs[2:]))
-    return [(arm, *(f"{rung.shares[arm]:.0%}" if rung.shares[arm] else "" for rung in result.rungs)) for arm in arms]
+    return [(arm, *(_percent(rung.shares[arm]) for rung in result.rungs)) for arm in arms]
+
+
+def _percent(share: float) -> str:
+    return "" if not share else "<1%" if share < 0.005 else f"{share:.0%}"
