@@ -62,9 +62,12 @@ class History:
         facts = conform(items, ITEMS, what="item facts")
         return self._append("items", facts, part=part, key=tuple(ITEMS.names))
 
-    def events(self, until: datetime | None = None) -> pa.Table:
-        """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema."""
-        return self._read("events", EVENTS, until=until)
+    def events(self, until: datetime | None = None, *, since: datetime | None = None) -> pa.Table:
+        """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema.
+
+        ``since``: only those that occurred then or later.
+        """
+        return self._read("events", EVENTS, until=until, since=since)
 
     def profile(self, until: datetime | None = None) -> pa.Table:
         """All facts about customers, or those known at ``until``, in the PROFILE schema."""
@@ -105,9 +108,10 @@ class History:
         files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
         return f"read_parquet([{files}])"
 
-    def _read(self, name: str, schema: pa.Schema, *, until: datetime | None) -> pa.Table:
-        known = "" if until is None else f"WHERE occurred_at < {_moment(until)} AND recorded_at < {_moment(until)}"
-        sql = f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} {known}"
+    def _read(self, name: str, schema: pa.Schema, *, until: datetime | None, since: datetime | None = None) -> pa.Table:
+        known = "true" if until is None else f"occurred_at < {_moment(until)} AND recorded_at < {_moment(until)}"
+        late = "true" if since is None else f"occurred_at >= {_moment(since)}"
+        sql = f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE {known} AND {late}"
         return self._cursor().execute(sql).to_arrow_table().cast(schema)
 
     def _append(self, name: str, facts: pa.Table, *, part: str, key: tuple[str, ...]) -> int:

@@ -101,7 +101,7 @@ class Learner:
     def _rewards(self, decided: pa.Table, at: datetime) -> tuple[list[str], np.ndarray]:
         money = unit_money(
             decided.select(["customer_id", "arm"]).append_column("assigned_at", decided["decided_at"]),
-            self._project.history.events(until=at),
+            self._project.history.events(until=at, since=_begun(decided)),
             decided,
             as_of=at,
             margin_bp=round(10_000 * self._project.settings.project.margin),

@@ -51,7 +51,7 @@ def look_after(week: int, *, project: Project, campaign: Campaign, final: bool) 
     design = project.experiment("personalization")
     measures = [replace(each, window_days=7.0 * week) for each in design.measures]
     as_of = design.start + timedelta(days=7 * week + DELAY_DAYS, seconds=1)
-    events = project.history.events(until=as_of)
+    events = project.history.events(until=as_of, since=design.start)
     decisions = campaign.decisions.filter(
         pc.less(campaign.decisions["decided_at"], pa.scalar(design.start + timedelta(weeks=week)))
     )

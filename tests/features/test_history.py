@@ -52,6 +52,18 @@ def test_until_sees_only_what_was_known_before(tmp_path: Path) -> None:
     assert known == {1: [], 2: ["a1"], 5: ["a1"], 6: ["a1", "a2", "a3"]}
 
 
+def test_since_keeps_what_occurred_then_or_later(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    days = [datetime(2024, 5, day, tzinfo=UTC) for day in (1, 2, 3)]
+    rows = [
+        {"event_id": f"e{place}", "customer_id": "anna", "kind": "visit", "occurred_at": day, "recorded_at": day}
+        for place, day in enumerate(days)
+    ]
+    history.append(pa.Table.from_pylist(rows), part="all")
+    assert history.events(since=days[1])["event_id"].to_pylist() == ["e1", "e2"]
+    assert history.events(days[2], since=days[1])["event_id"].to_pylist() == ["e1"]
+
+
 def test_the_same_event_is_added_once_whatever_the_part_is_called(tmp_path: Path) -> None:
     history = History(tmp_path)
     assert history.append(events(("a1", 1, 1), ("b1", 2, 2)), part="monday") == 2
