@@ -11,6 +11,15 @@ RungName = Literal["nothing", "random", "static", "segment", "few", "one_to_one"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Result:
+    """What can be written as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain dictionaries and lists, with the fixed keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmCount:
     """How many units an arm holds, beside the share that was planned."""
 
@@ -72,7 +81,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Analysis:
+class Analysis(Result):
     """The whole result of one look at an experiment."""
 
     arms: tuple[ArmCount, ...]
@@ -81,10 +90,6 @@ class Analysis:
     segments: tuple[SegmentRow, ...]
     verdict: Verdict
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as plain dictionaries and lists, with the fixed keys."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +107,7 @@ class Rung:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class Ladder(Result):
     """The rungs from nothing to one-to-one, and where personalization stops paying.
 
     Values are per unit, in units of the outcome; times ``scale`` they are in ``unit``, the words for people.
@@ -114,10 +119,6 @@ class Ladder:
     notes: tuple[str, ...] = ()
     unit: str = ""
     scale: float = 1.0
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as plain dictionaries and lists, with the fixed keys."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +141,10 @@ class Diagnostics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Result):
     """Off-policy value of a policy; ``refused`` holds the reason when the log can't tell."""
 
     estimates: tuple[Estimate, ...]
     diagnostics: Diagnostics
     refused: str | None
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as plain dictionaries and lists, with the fixed keys."""
-        return asdict(self)
