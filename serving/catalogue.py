@@ -6,28 +6,35 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from features.errors import InputError, unknown
 from serving.conditions import Condition
 
-Channel = Literal["web", "email", "mail", "call", "store"]
-"""The channels; ``mail`` is direct mail, ``call`` the call centre."""
+CHANNEL_PATTERN = r"^(?!all$)[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?!\n)$"
+"""What the name of a channel looks like; ``all`` stands for every channel where consent is given."""
+
+Channel = Annotated[
+    str, msgspec.Meta(pattern=CHANNEL_PATTERN, description="A channel's name: letters, digits, '_' and '-', not 'all'.")
+]
+"""A channel, by the name that the company gives it."""
 
 ContactClass = Literal["marketing", "service"]
 """Limits and consent differ between marketing and service (transactional) contacts."""
 
-CHANNELS: tuple[Channel, ...] = ("web", "email", "mail", "call", "store")
+CHANNELS = ("web", "email", "mail", "call", "store")
+"""The usual channels (``mail`` is direct mail, ``call`` the call centre); a company may have any others."""
+
 CONTACT_CLASSES: tuple[ContactClass, ...] = ("marketing", "service")
 NOTHING = "nothing"
 """The action that is no contact; it is always a candidate."""
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}(?!\n)$"
 """What an id of an offer, a customer or a decision looks like."""
 
-Id = msgspec.Meta(pattern=ID_PATTERN.replace("$", r"\Z"))
+Id = msgspec.Meta(pattern=ID_PATTERN)
 T = TypeVar("T")
 
 
@@ -53,12 +60,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``placement = "inbox"`` and ``text = "..."``.
     """
 
-    channel: Channel
+    channel: str
     cost_cents: int = 0
     placement: str | None = None
     text: str = ""
 
     def __post_init__(self) -> None:
+        check_channel("channel of a treatment", self.channel)
         _not_negative("cost_cents", self.cost_cents)
 
 
@@ -128,7 +136,7 @@ class Treatment(NamedTuple):
     content: Content
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> str:
         """Where it is sent."""
         return self.content.channel
 
@@ -179,11 +187,21 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def check_id(field: str, value: Any) -> None:
     """Raise unless ``value`` is an id: letters, digits and ``_.:-``, at most 128 characters."""
-    if not isinstance(value, str) or not re.fullmatch(ID_PATTERN, value) or value.endswith("\n"):
+    if not isinstance(value, str) or not re.fullmatch(ID_PATTERN, value):
         raise InputError(
             f"{field} is not an id",
             got=repr(value)[:80],
             do="use letters, digits, '_', '.', ':' and '-', at most 128, a letter or digit first",
+        )
+
+
+def check_channel(field: str, value: str) -> None:
+    """Raise unless ``value`` can be a channel's name: letters, digits, ``_`` and ``-``, at most 64, not ``all``."""
+    if not re.fullmatch(CHANNEL_PATTERN, value):
+        raise InputError(
+            f"the {field} is no name of a channel",
+            got=repr(value)[:80],
+            do="use letters, digits, '_' and '-', at most 64, a letter or digit first, and not 'all'",
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from serving.catalogue import CHANNELS, CONTACT_CLASSES, Channel, ContactClass
+from serving.catalogue import CONTACT_CLASSES, ContactClass
 
 EVERY = "all"
 """As a channel or contact class of a fact: all of them."""
@@ -17,7 +17,13 @@ EVERY = "all"
 CONTACT_PURPOSE = "contact"
 """The purpose under which contacts go out. A yes counts for exactly this purpose, a no whatever its purpose."""
 
-ConsentChannel = Channel | Literal["all"]
+ConsentChannel = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?!\n)$",
+        description="A channel's name, or 'all'. It need not be a channel of any offer: a no is never refused.",
+    ),
+]
 ConsentClass = ContactClass | Literal["all"]
 Source = Literal["customer", "agent", "import"]
 """Who said so: the customer, an agent at the customer's word, or another system's file."""
@@ -34,13 +40,14 @@ class ConsentFact(NamedTuple):
     occurred_at: datetime
 
     def covers(self, channel: str, contact_class: str) -> bool:
-        """Whether the fact speaks of this channel and class."""
-        return self.channel in (EVERY, channel) and self.contact_class in (EVERY, contact_class)
+        """Whether the fact speaks of this channel (in small letters) and class."""
+        return self.channel.lower() in (EVERY, channel) and self.contact_class in (EVERY, contact_class)
 
 
 class Permission(msgspec.Struct, frozen=True, array_like=True):
     """What a customer's facts permit: scopes such as ``email:marketing`` with a standing yes, and with a standing no.
 
+    Channels that the customer named have scopes of their own; ``all:marketing`` is what holds for every other channel.
     ``hold`` is the reason of a suppression, which stops everything.
 
     >>> Permission(granted=("email:marketing",)).hold is None
@@ -53,8 +60,8 @@ class Permission(msgspec.Struct, frozen=True, array_like=True):
 
 
 def scope(channel: str, contact_class: str) -> str:
-    """The name of a channel and class together."""
-    return f"{channel}:{contact_class}"
+    """The name of a channel and class together; capitals make no difference, as a no must not miss for one."""
+    return f"{channel.lower()}:{contact_class}"
 
 
 def permission(facts: Sequence[ConsentFact], *, hold: str | None = None) -> Permission:
@@ -77,7 +84,7 @@ def permission(facts: Sequence[ConsentFact], *, hold: str | None = None) -> Perm
     if not no:
         return Permission(_covered(frozenset((fact.channel, fact.contact_class) for fact in yes)), (), hold)
     granted, refused = [], []
-    for channel, contact_class in _SCOPES:
+    for channel, contact_class in _scopes(fact.channel for fact in facts):
         if any(each.covers(channel, contact_class) and not _lifted(each, yes, channel, contact_class) for each in no):
             refused.append(scope(channel, contact_class))
         elif any(each.covers(channel, contact_class) for each in yes):
@@ -89,19 +96,28 @@ def _lifted(no: ConsentFact, yes: Sequence[ConsentFact], channel: str, contact_c
     return any(
         each.occurred_at > no.occurred_at
         and each.source != "import"
-        and (each.channel == channel or (each.channel == EVERY and no.channel == EVERY))
-        and (each.contact_class == contact_class or (each.contact_class == EVERY and no.contact_class == EVERY))
+        and _as_close(each.channel.lower(), no.channel.lower(), channel)
+        and _as_close(each.contact_class, no.contact_class, contact_class)
         for each in yes
     )
 
 
+def _as_close(yes: str, no: str, wanted: str) -> bool:
+    """Whether a yes names ``wanted`` itself, or everything where the no names everything too."""
+    return yes == wanted or (yes == EVERY and no == EVERY)
+
+
 @lru_cache(maxsize=256)
 def _covered(pairs: frozenset[tuple[str, str]]) -> tuple[str, ...]:
+    told = [(channel.lower(), contact_class) for channel, contact_class in pairs]
     return tuple(
         scope(channel, contact_class)
-        for channel, contact_class in _SCOPES
-        if any(named in (EVERY, channel) and kind in (EVERY, contact_class) for named, kind in pairs)
+        for channel, contact_class in _scopes(channel for channel, _ in told)
+        if any(named in (EVERY, channel) and kind in (EVERY, contact_class) for named, kind in told)
     )
 
 
-_SCOPES = tuple((channel, contact_class) for channel in CHANNELS for contact_class in CONTACT_CLASSES)
+def _scopes(named: Iterable[str]) -> list[tuple[str, str]]:
+    """Every channel that was named, and all the others as one, with each class."""
+    channels = (EVERY, *sorted({channel.lower() for channel in named} - {EVERY}))
+    return [(channel, contact_class) for channel in channels for contact_class in CONTACT_CLASSES]

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from features.errors import InputError
-from serving.catalogue import Channel, ContactClass
+from serving.catalogue import ContactClass
 
 
 class Contact(NamedTuple):
@@ -32,7 +32,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     count: int
     window_days: float
-    channel: Channel | None = None
+    channel: str | None = None
     contact_class: ContactClass | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class QuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     start: time
     end: time
-    channels: tuple[Channel, ...] = ("email", "call")
+    channels: tuple[str, ...]
     time_zones: tuple[str, ...] = ("UTC",)
 
     def __post_init__(self) -> None:
@@ -129,7 +129,14 @@ class ContactPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cooldown_days: float = 0
     exclusions: tuple[Exclusion, ...] = ()
     quiet_hours: QuietHours | None = None
-    without_consent: tuple[Channel, ...] = ()
+    without_consent: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Every channel that the policy names."""
+        limited = (limit.channel for limit in self.limits if limit.channel is not None)
+        silent = self.quiet_hours.channels if self.quiet_hours else ()
+        return (*limited, *silent, *self.without_consent)
 
     @property
     def horizon(self) -> timedelta:

@@ -266,10 +266,12 @@ def _consent(sieve: _Sieve, permission: Permission | None, rules: Rules) -> None
     elif permission.hold is not None:
         sieve.drop(Reason.SUPPRESSED, rules.every)
     else:
-        for scope, mask, needs_yes in rules.scopes:
-            if scope in permission.refused:
+        granted, refused = permission.granted, permission.refused
+        for scope, rest, mask, needs_yes in rules.scopes:
+            # What was said of this channel counts; ``rest`` is what was said of all, for channels never named.
+            if scope in refused or (rest in refused and scope not in granted):
                 sieve.drop(Reason.OPTED_OUT, mask)
-            elif needs_yes and scope not in permission.granted:
+            elif needs_yes and scope not in granted and rest not in granted:
                 sieve.drop(Reason.NO_CONSENT, mask)
 
 

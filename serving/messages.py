@@ -69,13 +69,16 @@ class DecisionAnswer(Message, frozen=True, kw_only=True):
 
 
 class Event(Request, frozen=True, kw_only=True):
-    """One thing that a customer did; ``amount`` in cents. Sent again with the same id, it changes nothing."""
+    """One thing that a customer did; ``amount`` in cents. Sent again with the same id, it changes nothing.
+
+    An ``opt_out`` may name the channel ``all``, as it does when it names none.
+    """
 
     event_id: Identifier
     customer_id: Identifier
     kind: Identifier
     occurred_at: Moment
-    channel: Channel | None = None
+    channel: ConsentChannel | None = None
     item: Name | None = None
     category: Name | None = None
     amount: Amount | None = None

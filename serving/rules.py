@@ -13,10 +13,10 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 
-from features.errors import unknown
-from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Offer, Treatment
+from features.errors import InputError, unknown
+from serving.catalogue import CONTACT_CLASSES, Catalogue, Offer, Treatment
 from serving.conditions import Condition, Row, compile_conditions
-from serving.consent import scope
+from serving.consent import EVERY, scope
 from serving.contact_policy import ContactPolicy
 from serving.scenarios import Scenario, Scenarios
 
@@ -107,16 +107,21 @@ class Rules:
 
     def _compile_request(self, policy: ContactPolicy) -> None:
         placements = {treatment.content.placement for treatment in self.treatments}
-        self.of_channel: dict[str, int] = {
-            c: sum(bit for bit, each in self._bits if each.channel == c) for c in CHANNELS
-        }
+        channels = dict.fromkeys(treatment.channel for treatment in self.treatments)
+        self.of_channel = {c: sum(bit for bit, each in self._bits if each.channel == c) for c in channels}
+        _check_channels(policy, self.of_channel)
         self.of_placement = {
             p: sum(bit for bit, each in self._bits if each.content.placement == p) for p in placements if p
         }
         kinds = {k: sum(bit for bit, each in self._bits if each.offer.contact_class == k) for k in CONTACT_CLASSES}
         self.scopes = tuple(
-            (scope(c, k), self.of_channel[c] & kinds[k], k == "marketing" and c not in policy.without_consent)
-            for c in CHANNELS
+            (
+                scope(c, k),
+                scope(EVERY, k),
+                self.of_channel[c] & kinds[k],
+                k == "marketing" and c not in policy.without_consent,
+            )
+            for c in channels
             for k in CONTACT_CLASSES
             if self.of_channel[c] & kinds[k]
         )
@@ -177,6 +182,15 @@ class Rules:
         silent = policy.quiet_hours.channels if policy.quiet_hours else ()
         # An order confirmation may come at night: only marketing waits for the morning.
         self.quieted = self.marketing & sum(self.of_channel[channel] for channel in silent)
+
+
+def _check_channels(policy: ContactPolicy, known: Iterable[str]) -> None:
+    """Raise when the contact policy names a channel without a treatment: its limit would hold back nothing."""
+    names = tuple(known)
+    for channel in policy.channels:
+        if channel not in names:
+            error = unknown("channel", channel, names, do="name a channel of the offers, or take the line out")
+            raise InputError(f"contact policy: {error.wrong}", got=error.got, do=error.do)
 
 
 def _always(row: Row) -> bool:

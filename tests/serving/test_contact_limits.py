@@ -63,7 +63,7 @@ def test_without_a_known_zone_it_must_be_day_in_every_plausible_one(unknown):
 
 
 def test_quiet_hours_within_one_day():
-    siesta = QuietHours(start=time(13), end=time(15))
+    siesta = QuietHours(start=time(13), end=time(15), channels=("call",))
     assert [hour for hour in range(24) if siesta.quiet(datetime(2026, 7, 1, hour, tzinfo=UTC))] == [13, 14]
 
 
@@ -96,7 +96,11 @@ def test_a_planned_contact_holds_its_slot(shop, monday):
             "two treatments on one channel",
         ),
         (ContactPolicy, {"limits": [{"count": 1, "window_days": 0}]}, "makes no sense"),
-        (ContactPolicy, {"quiet_hours": {"start": time(1), "end": time(2), "time_zones": ["Mars"]}}, "'Mars'"),
+        (
+            ContactPolicy,
+            {"quiet_hours": {"start": time(1), "end": time(2), "channels": [], "time_zones": ["Mars"]}},
+            "'Mars'",
+        ),
         (Scenarios, {"scenarios": [{"scenario_id": "a", "title": "A", "owner": "Ada"}]}, "lists no treatment"),
     ],
 )

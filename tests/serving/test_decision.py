@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import msgspec
 import numpy as np
@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.policies import Beta, Few, Nothing, OneToOne, RandomEligible, Segment, Softmax, Static, Thompson
-from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, from_toml
+from features.errors import InputError
+from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Content, Offer, from_toml
 from serving.consent import Permission
-from serving.contact_policy import Contact
+from serving.contact_policy import Contact, ContactPolicy, Limit, QuietHours
 from serving.decision import Ask, Decision
 from serving.explanation import differences, explain, replay
 from serving.reasons import Reason, Stage
+from serving.rules import RuleBook, Rules
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
+FEATURES = ("purchases_365d", "returns_365d", "cart_1d", "state")
 ALL = {
     "shoes@email",
     "shoes@web",
@@ -157,7 +160,7 @@ policies = st.sampled_from(
         Softmax(temperature=50.0, floor=0.01),
     ]
 )
-scopes = st.sets(st.sampled_from([f"{c}:{k}" for c in CHANNELS for k in CONTACT_CLASSES])).map(tuple)
+scopes = st.sets(st.sampled_from([f"{c}:{k}" for c in ("all", *CHANNELS) for k in CONTACT_CLASSES])).map(tuple)
 contacts = st.lists(
     st.builds(
         Contact,
@@ -214,13 +217,14 @@ def test_what_always_holds(shop, policy, granted, refused, readable, taken, row,
 def _may(name, granted, refused, taken, row, moment):
     offer, _, channel = name.partition("@")
     kind = "service" if offer == "receipt" else "marketing"
-    scope = f"{channel}:{kind}"
+    own, rest = f"{channel}:{kind}", f"all:{kind}"
     purchases, returns, cart, state = row
 
     def near(days, keep=lambda contact: True):
         return sum(1 for each in taken if abs(each.taken_at - moment) < timedelta(days=days) and keep(each))
 
-    allowed = scope not in refused and (kind == "service" or scope in granted)
+    no = own in refused or (own not in granted and rest in refused)
+    allowed = not no and (kind == "service" or own in granted or rest in granted)
     rules = {
         "shoes": purchases is not None and purchases >= 1 and returns is not None and returns <= 3,
         "coats": state in ("CA", "NY")
@@ -241,6 +245,36 @@ def _may(name, granted, refused, taken, row, moment):
 def _summer(moment):
     """Summer time of 2026 in Berlin: from the last Sunday of March, one o'clock UTC."""
     return moment >= datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+
+def test_a_company_names_its_own_channels(shop, monday):
+    treatments = tuple(Content(channel=name) for name in ("sms", "push_app", "kiosk-2"))
+    catalogue = Catalogue(offers=(Offer(offer_id="hi", title="Hi", treatments=treatments),))
+    night = QuietHours(start=time(21), end=time(8), channels=("sms",))
+    policy = ContactPolicy(limits=(Limit(count=0, window_days=1, channel="push_app"),), quiet_hours=night)
+    own = type(shop)(Rules(RuleBook(catalogue=catalogue, contact_policy=policy, feature_names=FEATURES)))
+    agreed = Permission(("all:marketing",), ("kiosk-2:marketing",))
+    values = np.zeros(4)
+    late = monday.replace(hour=22)
+    decision = own.decide(RandomEligible(), permission=agreed, values=values, moment=late)
+    assert own.why(decision) == {"hi@push_app": "limit_reached", "hi@kiosk-2": "opted_out", "hi@sms": "quiet_hours"}
+    asked = own.decide(RandomEligible(), permission=agreed, values=values, channel="sms")
+    assert own.left(asked) == {"hi@sms"}
+    assert own.left(own.decide(RandomEligible(), permission=agreed, values=values, channel="fax")) == set()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ContactPolicy(limits=(Limit(count=1, window_days=7, channel="emial"),)),
+        ContactPolicy(quiet_hours=QuietHours(start=time(21), end=time(8), channels=("call", "emial"))),
+        ContactPolicy(without_consent=("emial",)),
+    ],
+)
+def test_a_contact_policy_for_a_channel_without_offers_is_told(shop, policy):
+    """A limit on a misspelt channel would hold back nothing."""
+    with pytest.raises(InputError, match=r"contact policy: unknown channel 'emial'.*did you mean 'email'"):
+        Rules(msgspec.structs.replace(shop.rules.book, contact_policy=policy))
 
 
 def test_the_seed_decides_and_nothing_else(shop):
@@ -270,13 +304,14 @@ def test_every_reason_has_one_code_one_sentence_and_a_stage():
 
 
 def test_rules_that_name_what_is_not_there_are_refused(shop):
-    from features.errors import InputError
-
     with pytest.raises(InputError, match=r"unknown treatment 'shoes@mial'.*did you mean 'shoes@"):
         raw = {
             "static": ["shoes@mial"],
             "offers": [{"offer_id": "shoes", "title": "S", "treatments": [{"channel": "mail"}]}],
         }
+        from_toml(raw, Catalogue, where="offers.toml")
+    with pytest.raises(InputError, match=r"offers.toml: the channel of a treatment.*'e mail'.*use letters"):
+        raw = {"offers": [{"offer_id": "shoes", "title": "S", "treatments": [{"channel": "e mail"}]}]}
         from_toml(raw, Catalogue, where="offers.toml")
     book = msgspec.structs.replace(shop.rules.book, feature_names=("purchases_30d", "returns_365d", "cart_1d", "state"))
     with pytest.raises(InputError, match="did you mean 'purchases_30d'"):

@@ -92,6 +92,17 @@ def test_an_opt_out_among_the_events_is_a_no_even_from_the_future(web, monday):
     assert web.decide("ben", "k2").json()["action"] == "hello@email"
 
 
+def test_a_no_for_a_channel_that_no_offer_uses_is_taken(web, monday):
+    no = {"granted": False, "source": "customer", "occurred_at": monday.isoformat()}
+    body = {"consents": [no | {"customer_id": "ben", "channel": name} for name in ("kiosk", "all")]}
+    assert web.call("POST", "/v1/consents", body).json()["accepted"] == 2
+    late = event(1, customer="anna", kind="opt_out", at=monday, channel="all")
+    assert web.call("POST", "/v1/events", {"events": [late]}).json()["accepted"] == 1
+    assert web.decide("ben", "k1").json()["code"] == web.decide("anna", "k2").json()["code"] == "nothing_left"
+    told = web.call("GET", "/v1/customers/ben").json()["permission"]
+    assert told["refused"] == ["all:marketing", "kiosk:marketing"]
+
+
 def test_outcomes_belong_to_decisions(web, ledger, monday):
     decision = web.decide("anna", "k1").json()["decision_id"]
     rows = [
@@ -251,7 +262,9 @@ BAD = [
     b"null",
     b'{"customer_id": "anna", "idempotency_key": NaN}',
     b'{"customer_id": 1e999, "idempotency_key": "k"}',
-    b'{"customer_id": "anna", "idempotency_key": "k", "channel": "fax"}',
+    b'{"customer_id": "anna", "idempotency_key": "k", "channel": "e mail"}',
+    b'{"customer_id": "anna", "idempotency_key": "k", "channel": "all"}',
+    b'{"customer_id": "anna", "idempotency_key": "k", "channel": "email\\n"}',
     b'{"customer_id": "anna", "idempotency_key": "k", "customer": "x"}',
     b'{"customer_id": "../../etc/passwd", "idempotency_key": "k"}',
     b'{"customer_id": "anna\\u0000", "idempotency_key": "k"}',
@@ -283,7 +296,8 @@ BAD_ROWS = [
     {"occurred_at": 0},
     {"event_id": "a b"},
     {"kind": ""},
-    {"channel": "fax"},
+    {"channel": "e mail"},
+    {"channel": "x" * 65},
     {"item": "x" * 257},
 ]
 
