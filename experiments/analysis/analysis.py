@@ -13,11 +13,14 @@ import pyarrow as pa
 from experiments.analysis.balance import sample_ratio
 from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
 from experiments.analysis.looks import Look, looks, periods
-from experiments.analysis.observations import (
+from experiments.analysis.readings import Goal, Reader, Reading, Spread
+from experiments.analysis.sequential import EXPECTED_UNITS
+from experiments.analysis.verdict import Rule, verdict
+from experiments.observations import (
     MISSING,
-    MOST_ARMS,
     MOST_VALUES,
     Labels,
+    arms_of,
     codes,
     column_names,
     labels,
@@ -25,11 +28,8 @@ from experiments.analysis.observations import (
     select,
     shares,
 )
-from experiments.analysis.readings import Goal, Reader, Reading, Spread
-from experiments.analysis.sequential import EXPECTED_UNITS
-from experiments.analysis.verdict import Rule, verdict
 from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
-from features.errors import InputError, listed
+from features.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def analyze(
     adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
     wanted = [arm, *segments, *(each for each in (cluster, time) if each)]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
-    split = _arms(labels(units, arm, most=MOST_ARMS), column=arm, control=control)
+    split = arms_of(units, arm, control=control)
     clusters = codes(units, cluster)[1] if cluster else None
     reader = Reader.of(units, goals=goals, covariates=adjusters, clusters=clusters)
     levels = Levels(alpha=alpha, expected=expected)
@@ -135,18 +135,6 @@ def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float)
         raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
     if not 0 <= worth < math.inf:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
-
-
-def _arms(found: Labels, *, column: str, control: object) -> Labels:
-    """The arms with the control first."""
-    if len(found.values) < 2:
-        raise InputError(
-            f"column {column!r} holds fewer than two arms",
-            got=listed(found.values),
-            do="pass the column that says which arm a unit is in",
-        )
-    first = named("arm", control, found.values)
-    return found.arranged([first, *(each for each in found.values if each != first)])
 
 
 def _balance(

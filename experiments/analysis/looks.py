@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.analysis.comparison import Levels, adjust, band
-from experiments.analysis.observations import Labels
 from experiments.analysis.readings import Reader, Reading
 from experiments.analysis.statistics import Codes, Moments
+from experiments.observations import Labels
 from features.errors import InputError
 
 MOST_LOOKS = 60

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from experiments.analysis.observations import codes, column_names, select
 from experiments.analysis.readings import Goal, Reader
 from experiments.analysis.sequential import mixture_precision
 from experiments.analysis.statistics import sample, variance_kept
+from experiments.observations import codes, column_names, select
 from features.errors import InputError
 
 

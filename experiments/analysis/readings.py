@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from experiments.analysis.observations import Column, Labels, numbers
 from experiments.analysis.statistics import Codes, Moments, Quantity, grouped_moments
+from experiments.observations import Column, Labels, numbers
 from features.errors import InputError, unknown
 
 

@@ -13,6 +13,7 @@ from experiments.estimation.columns import codes_of
 from experiments.estimation.influence import Floats
 from experiments.ladder.recommendation import Wording, recommend, rungs_of, unit_of
 from experiments.ladder.units import FEWEST, complete_rows, numeric_outcome
+from experiments.observations import MOST_ARMS, labels, named
 from experiments.results import Ladder, RungName
 from features.errors import InputError, listed, unknown
 from features.tables import require_column
@@ -48,15 +49,13 @@ def ladder_of_arms(
     for name in (arm, outcome, *(each for each in (cost, action, cluster) if each)):
         require_column(table, name)
     order = _in_order(rungs)
-    names = np.asarray(pc.cast(table.column(arm), pa.string()).to_pylist(), dtype=object)
-    for each in order:
-        if each not in names:
-            raise unknown("arm", each, sorted({str(name) for name in names if name is not None}))
-    table = table.filter(pa.array(np.isin(names, order)))
+    known = labels(table, arm, most=MOST_ARMS)
+    names = [named("arm", each, known.values) for each in order]
+    table = table.filter(pa.array(np.isin(known.codes, [known.values.index(each) for each in names])))
     table, notes = complete_rows(table, [arm, outcome, *([cost] if cost else []), *([cluster] if cluster else [])])
     values = numeric_outcome(table, outcome)
     spent = numeric_outcome(table, cost, may_be_constant=True) if cost else np.zeros(values.size)
-    codes = np.array([order.index(name) for name in pc.cast(table.column(arm), pa.string()).to_pylist()])
+    codes = labels(table, arm, most=MOST_ARMS).arranged(names).codes
     sizes = np.bincount(codes, minlength=len(order))
     if sizes.min() < FEWEST:
         raise InputError(

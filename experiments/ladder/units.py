@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
-from features.errors import InputError, listed, unknown
+from experiments.observations import arms_of, named
+from features.errors import InputError, listed
 from features.tables import require_column
 
-MOST_ARMS = 50
 FEWEST = 50
 FEWEST_CLUSTERS = 20
 
@@ -66,13 +66,13 @@ def read_units(
         For unknown columns or arms, a constant or missing outcome, too few units in an arm, or a named feature that
         was not known before the contact.
     """
-    named = [arm, outcome, *(features or ()), *segments, *exclude, *([cluster] if cluster else [])]
-    for name in named:
+    for name in (arm, outcome, *(features or ()), *segments, *exclude, *([cluster] if cluster else [])):
         require_column(table, name)
     if arm == outcome:
         raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
     table, notes = complete_rows(table, (arm, outcome, *([cluster] if cluster else [])))
-    arms, codes = _arms(table, arm, control)
+    split = arms_of(table, arm, control=control)
+    arms, codes = split.values, split.codes.astype(np.int64)
     response = numeric_outcome(table, outcome)
     groups = None if cluster is None else codes_of(table.column(cluster))
     _check_sizes(arms, codes, groups)
@@ -126,7 +126,8 @@ def complete_rows(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, li
     """The rows in which none of ``columns`` is missing, and a note on the others."""
     keep = np.ones(table.num_rows, dtype=bool)
     for name in columns:
-        keep &= ~pd.isna(table.column(name).to_pandas()).to_numpy()
+        column = table.column(name).to_pandas()
+        keep &= ~(pd.isna(column) | (column == "")).to_numpy()
     lost = int((~keep).sum())
     if lost == table.num_rows:
         raise InputError(
@@ -136,23 +137,6 @@ def complete_rows(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, li
         return table, []
     note = f"{lost:,} of {table.num_rows:,} rows left out: no {' or no '.join(columns)}."
     return table.filter(pa.array(keep)), [note]
-
-
-def _arms(table: pa.Table, arm: str, control: str) -> tuple[tuple[str, ...], Integers]:
-    values = np.asarray(pc.cast(table.column(arm), pa.string()).to_pylist(), dtype=object)
-    codes, names = pd.factorize(values, sort=True)
-    known = [str(name) for name in names]
-    if control not in known:
-        raise unknown("arm", control, known[:MOST_ARMS], do="pass the arm that was not contacted as the control")
-    if not 2 <= len(known) <= MOST_ARMS:
-        raise InputError(
-            f"the arm column {arm!r} holds {len(known)} arms",
-            got=listed(known, most=4),
-            do=f"2 to {MOST_ARMS} are needed",
-        )
-    arms = (control, *(name for name in known if name != control))
-    place = np.array([arms.index(name) for name in known], dtype=np.int64)
-    return arms, place[codes]
 
 
 def _check_sizes(arms: tuple[str, ...], arm: Integers, cluster: Integers | None) -> None:
@@ -179,12 +163,12 @@ def _canonical_order(table: pa.Table, *, exclude: Sequence[str], arm: Integers, 
 
 
 def _per_arm(given: Mapping[str, float], arms: tuple[str, ...], *, default: Floats, what: str) -> Floats:
+    amounts = default.copy()
     for name, amount in given.items():
-        if name not in arms:
-            raise unknown("arm", name, arms)
         if not np.isfinite(amount):
             raise InputError(f"the {what} of arm {name!r} is not a number", got=str(amount), do="pass an amount")
-    return np.array([given.get(name, default[index]) for index, name in enumerate(arms)], dtype=np.float64)
+        amounts[arms.index(named("arm", name, arms))] = amount
+    return amounts
 
 
 def _chances(given: Mapping[str, float] | None, arms: tuple[str, ...], shares: Floats) -> Floats:

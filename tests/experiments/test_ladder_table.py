@@ -195,6 +195,20 @@ def test_names_of_arms_carry_no_meaning():
     ]
 
 
+# Arms as people write them
+
+
+def test_an_arm_is_named_as_text_and_a_blank_one_is_left_out():
+    told = customers()
+    numbers = np.unique(told["arm"], return_inverse=True)[1].astype(float)  # letter 0, mail 1, none 2
+    found = climb({**told, "arm": numbers}, control="2")
+    assert list(found.rungs[0].shares) == ["2", "0", "1"]
+    assert np.array_equal(values(found), values(climb(told)))
+    blank = np.asarray(told["arm"], dtype=object)
+    blank[:5] = ""
+    assert any(note.startswith("5 of ") for note in climb({**told, "arm": blank}).notes)
+
+
 # Bad input
 
 
@@ -213,9 +227,9 @@ def test_names_of_arms_carry_no_meaning():
         ({"spend": np.ones(600)}, {}, "never varies"),
         ({"spend": np.full(600, np.nan)}, {}, "no row has"),
         ({"spend": np.r_[np.inf, np.ones(599)]}, {}, "infinite"),
-        ({"arm": np.array(["none"] * 600)}, {}, "holds 1 arms"),
+        ({"arm": np.array(["none"] * 600)}, {}, "fewer than two arms"),
         ({"arm": np.array(["none"] * 590 + ["letter"] * 10)}, {}, "'letter' is too small"),
-        ({"arm": np.arange(600) % 60}, {"control": "0"}, "holds 60 arms"),
+        ({"arm": np.arange(600) % 60}, {"control": "0"}, "too many values"),
         ({"home": np.arange(600) % 5}, {"cluster": "home"}, "too few clusters"),
     ],
 )

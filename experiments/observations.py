@@ -156,6 +156,25 @@ def labels(table: pa.Table, name: str, *, most: int) -> Labels:
     return Labels(values=tuple(values), codes=lookup[places])
 
 
+def arms_of(table: pa.Table, name: str, *, control: object) -> Labels:
+    """The arm of each unit, the control first; values are compared as text.
+
+    Raises InputError for fewer than 2 or more than 50 arms, and for a control that is none of them.
+
+    >>> arms_of(pa.table({"arm": [2.0, 1.0, None]}), "arm", control="2").values
+    ('2', '1')
+    """
+    found = labels(table, name, most=MOST_ARMS)
+    if len(found.values) < 2:
+        raise InputError(
+            f"column {name!r} holds fewer than two arms",
+            got=listed(found.values),
+            do="pass the column that says which arm a unit is in",
+        )
+    first = named("arm", control, found.values)
+    return found.arranged([first, *(each for each in found.values if each != first)])
+
+
 def named(noun: str, name: object, known: Sequence[str]) -> str:
     """The one of ``known`` that ``name`` means: compared as text, ``1`` means ``1.0`` and ``False`` means ``false``."""
     wanted = _text(name)
