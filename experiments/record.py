@@ -16,8 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from experiments.design import Experiment
-from experiments.report import LookPoint, Report, look_points, render
-from experiments.report.numbers import numbers_csv, numbers_json
+from experiments.report import LookPoint, Report, look_points, numbers_csv, numbers_json, render
 from experiments.report.words import day
 from features.errors import InputError, unknown
 from features.tracking import TrackingStore

@@ -1,5 +1,6 @@
 """The lift report: what a marketer reads to know whether it worked, how sure that is, and what it is worth."""
 
+from experiments.report.numbers import numbers_csv, numbers_json
 from experiments.report.page import render
 from experiments.report.parts import (
     AllocationPoint,
@@ -14,6 +15,7 @@ from experiments.report.parts import (
     health_checks,
     look_points,
 )
+from experiments.report.sentences import decision, headline
 
 __all__ = [
     "AllocationPoint",
@@ -25,7 +27,11 @@ __all__ = [
     "ReasonCount",
     "Report",
     "TruthRow",
+    "decision",
+    "headline",
     "health_checks",
     "look_points",
+    "numbers_csv",
+    "numbers_json",
     "render",
 ]

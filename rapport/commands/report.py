@@ -28,9 +28,7 @@ def report(
     """
     with step(f"making the report of {experiment}"):
         from experiments.record import find_look, read_report, unchanged
-        from experiments.report import render
-        from experiments.report.numbers import numbers_json
-        from experiments.report.sentences import decision, headline
+        from experiments.report import decision, headline, numbers_json, render
         from rapport.project import load_project
 
         tracking = load_project(project).tracking
