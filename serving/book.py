@@ -88,6 +88,21 @@ class Book:
         self._insert(schema.decisions, [_decision_row(each) for each in decided])
         self._insert(schema.slots, [_slot_row(each, each.contact) for each in decided if each.contact])
 
+    def arms(self, experiment: str, units: Iterable[str]) -> dict[str, str]:
+        """The arms that units of an experiment have; those without one are left out."""
+        columns = schema.assignments.c
+        query = select(columns.unit, columns.arm).where(columns.experiment == experiment, among(columns.unit, units))
+        return {row.unit: row.arm for row in self.connection.execute(query)}
+
+    def keep_arms(self, experiment: str, arms: Sequence[tuple[str, str, datetime]]) -> None:
+        """Keep (unit, arm, when) of units that have no arm in the experiment yet."""
+        # In the order of the key, so that the pages of the table are written one after the other.
+        rows = [
+            {"experiment": experiment, "unit": unit, "arm": arm, "assigned_at": micros(at)}
+            for unit, arm, at in sorted(arms)
+        ]
+        self._insert(schema.assignments, rows)
+
     def decisions(self, decision_ids: Iterable[str]) -> dict[str, Decision]:
         """The recorded decisions among ``decision_ids``."""
         columns = schema.decisions.c
@@ -188,9 +203,10 @@ class Book:
         keys = schema.idempotency
         own = select(schema.decisions.c.decision_id).where(schema.decisions.c.customer_id == customer_id)
         removed["idempotency"] = self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own))).rowcount
-        for table in (schema.slots, schema.consents, schema.events, schema.decisions):
-            gone = self.connection.execute(delete(table).where(table.c.customer_id == customer_id))
-            removed[table.name] = gone.rowcount
+        own_rows = {table: table.c.customer_id for table in (schema.slots, schema.consents, schema.events)}
+        own_rows |= {schema.assignments: schema.assignments.c.unit, schema.decisions: schema.decisions.c.customer_id}
+        for table, owner in own_rows.items():
+            removed[table.name] = self.connection.execute(delete(table).where(owner == customer_id)).rowcount
         return removed
 
     def digest(self, customer_id: str) -> str:

@@ -72,12 +72,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The arm that a customer is in, and the policy that decides there."""
+    """The arm that a customer is in, and the policy that decides there.
+
+    ``withheld`` says that all marketing is withheld from the arm, the holdout; service contacts still go out.
+    """
 
     experiment: str
     arm: str
     policy: AnyPolicy
     version: str
+    withheld: bool = False
 
     @cached_property
     def needs_values(self) -> bool:
@@ -119,6 +123,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     source: Source
     degraded: bool
     reason: int
+    withheld: bool = False
 
     @property
     def contact(self) -> Contact | None:
@@ -201,6 +206,8 @@ def decide(
     _scenarios(sieve, fired, rules)
     _conditions(sieve, Reason.NOT_SUITABLE, rules.suitability, seen)
     _contact_policy(sieve, ask, contacts, rules)
+    if assignment.withheld:
+        sieve.drop(Reason.HELD_OUT, rules.marketing)
     decision_id = ask.decision_id
     if permission is None:
         outcome = _NO_PERMISSION
@@ -238,6 +245,7 @@ def decide(
         source=source,
         degraded=reason in _DEGRADED,
         reason=int(reason),
+        withheld=assignment.withheld,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import now
 from serving.decision import Ask, Assignment, Decision, decide
-from serving.ledger import Ledger, LedgerError
+from serving.ledger import PATIENCE, Ledger, LedgerError
 from serving.reasons import Reason
 from serving.rules import Rules
 from serving.trial import Trial
@@ -23,7 +24,8 @@ class Case:
     """An ask with what was looked up and computed for it beforehand.
 
     ``key`` and ``digest`` are the idempotency key and a hash of the request; a batch has none, as a decision's id
-    already stands for customer, moment and seed.
+    already stands for customer, moment and seed. ``assignment`` is for a unit without an arm: one that the ledger
+    holds an arm of keeps that.
     """
 
     ask: Ask
@@ -58,16 +60,17 @@ class Desk:
             book.keep_rules(rules.fingerprint, rules.book)
             trial.publish(book, at=now())
 
-    def decide(self, cases: Sequence[Case]) -> list[Decision | Conflict]:
+    def decide(self, cases: Sequence[Case], *, patience: float = PATIENCE) -> list[Decision | Conflict]:
         """Decide and write all ``cases`` in one transaction; the answers are on disk when this returns.
 
-        A case that was decided before gets its recorded decision again. When the ledger can't be read or written,
-        nobody is contacted: the answers say so and are not recorded.
+        A case that was decided before gets its recorded decision again. When the ledger can't be read or written, or
+        others hold it for longer than ``patience`` (seconds), nobody is contacted: the answers say so and are not
+        recorded.
         """
         if not cases:
             return []
         try:
-            with self.ledger.writing() as book:
+            with self.ledger.writing(patience=patience) as book:
                 sitting = _Sitting(book, cases, self)
                 answers = [sitting.answer(case) for case in cases]
                 sitting.write()
@@ -103,6 +106,9 @@ class _Sitting:
         )
         self._permissions = book.permissions(customers)
         self._contacts = book.contacts(customers, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
+        units = {desk.trial.unit_of(case.ask) for case in cases}
+        self._arms = book.arms(desk.trial.key, units) if desk.trial.splits else {}
+        self._assigned: list[tuple[str, str, datetime]] = []
         self._fresh: list[Decision] = []
         self._keys: list[tuple[str, str, str]] = []
 
@@ -120,6 +126,7 @@ class _Sitting:
 
     def write(self) -> None:
         self._book.record(self._fresh)
+        self._book.keep_arms(self._desk.trial.key, self._assigned)
         self._book.answer(self._keys)
 
     def _decide(self, case: Case) -> Decision:
@@ -131,7 +138,7 @@ class _Sitting:
             contacts=contacts,
             row=case.row,
             values=case.values,
-            assignment=case.assignment,
+            assignment=self._assignment(case),
             rules=desk.rules,
             model=desk.model if case.values is not None else "",
         )
@@ -141,3 +148,16 @@ class _Sitting:
         if decision.contact is not None:
             contacts.append(decision.contact)
         return decision
+
+    def _assignment(self, case: Case) -> Assignment:
+        """The arm that the case's unit has in the ledger; else the proposed one, which is its own from now on."""
+        trial = self._desk.trial
+        if not trial.splits:
+            return case.assignment
+        unit, proposed = trial.unit_of(case.ask), case.assignment
+        arm = self._arms.get(unit)
+        if arm is not None:
+            return proposed if arm == proposed.arm else trial.kept(arm)
+        self._arms[unit] = proposed.arm
+        self._assigned.append((unit, proposed.arm, case.ask.moment))
+        return proposed

@@ -120,7 +120,13 @@ def replay(decision: Decision, *, rules: Rules, policy: AnyPolicy) -> Decision:
         contacts=decision.contacts,
         row=decision.row,
         values=None if decision.values is None else np.array(decision.values),
-        assignment=Assignment(experiment=decision.experiment, arm=decision.arm, policy=policy, version=decision.policy),
+        assignment=Assignment(
+            experiment=decision.experiment,
+            arm=decision.arm,
+            policy=policy,
+            version=decision.policy,
+            withheld=decision.withheld,
+        ),
         rules=rules,
         model=decision.model,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.errors import InputError
 from serving import schema
@@ -26,7 +26,10 @@ from serving.book import Book
 LedgerError = SQLAlchemyError
 """What a ledger that can't be read or written raises."""
 
-_BUSY_SECONDS = 30
+PATIENCE = 30.0
+"""Seconds to wait while another process writes, where nobody is kept waiting for an answer."""
+
+_BUSY = 5  # SQLITE_BUSY
 
 
 class Ledger:
@@ -51,20 +54,32 @@ class Ledger:
         _bring_up_to_date(self._engine)
 
     @contextmanager
-    def writing(self) -> Iterator[Book]:
-        """One transaction that holds the write lock from its first statement; committed when the block ends well."""
-        with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
+    def writing(self, *, patience: float = PATIENCE) -> Iterator[Book]:
+        """One transaction that holds the write lock from its first statement; committed when the block ends well.
+
+        Raises
+        ------
+        LedgerError
+            When the ledger can't be written, or others hold its lock for longer than ``patience`` (seconds).
+        """
+        opened = self._engine.connect().execution_options(immediate=True, patience=patience)
+        with opened as connection, connection.begin():
             yield Book(connection, self.secret)
 
     @contextmanager
-    def reading(self) -> Iterator[Book]:
+    def reading(self, *, patience: float = PATIENCE) -> Iterator[Book]:
         """One consistent view, which blocks nobody."""
-        with self._engine.connect() as connection, connection.begin():
+        with self._engine.connect().execution_options(patience=patience) as connection, connection.begin():
             yield Book(connection, self.secret)
 
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+
+
+def is_busy(error: SQLAlchemyError) -> bool:
+    """Whether the ledger is sound and only held by others at the moment."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorcode", None) == _BUSY
 
 
 def _secret(path: Path) -> bytes:
@@ -82,7 +97,7 @@ def _secret(path: Path) -> bytes:
 
 
 def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": PATIENCE})
 
     @event.listens_for(engine, "connect")
     def prepare(raw: Any, _: object) -> None:
@@ -92,8 +107,12 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        milliseconds = round(1000 * options.get("patience", PATIENCE))
+        # Straight to the driver: a connection from the pool remembers the patience of its last transaction.
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
 
     return engine
 

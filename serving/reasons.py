@@ -49,6 +49,7 @@ class Reason(IntEnum):
     COOLDOWN = 61
     EXCLUDED = 62
     QUIET_HOURS = 63
+    HELD_OUT = 64
 
     CHOSEN = 100
     NOTHING_CHOSEN = 101
@@ -91,6 +92,7 @@ _SENTENCES = {
     Reason.COOLDOWN: "The same offer went out too short a time ago.",
     Reason.EXCLUDED: "Another offer that never goes together with this one went out.",
     Reason.QUIET_HOURS: "It is within the quiet hours on the customer's clock.",
+    Reason.HELD_OUT: "The customer is in the holdout, from whom all marketing is withheld.",
     Reason.CHOSEN: "The policy chose the treatment.",
     Reason.NOTHING_CHOSEN: "Treatments were left, and the policy chose to send nothing.",
     Reason.NOTHING_LEFT: "No treatment survived the checks.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -20,7 +20,7 @@ decisions = Table(
     Column("arm", String(128), nullable=False),
     Column("action", String(260), nullable=False),
     Column("offer_id", String(128)),
-    Column("channel", String(16)),
+    Column("channel", String(64)),
     Column("probability", Float, nullable=False),
     Column("source", String(16), nullable=False),
     Column("degraded", Boolean, nullable=False),
@@ -38,19 +38,30 @@ slots = Table(
     Column("decision_id", String(128), primary_key=True),
     Column("customer_id", String(128), nullable=False),
     Column("offer_id", String(128), nullable=False),
-    Column("channel", String(16), nullable=False),
+    Column("channel", String(64), nullable=False),
     Column("contact_class", String(16), nullable=False),
     Column("taken_at", BigInteger, nullable=False),
     Index("slots_of_customer", "customer_id", "taken_at"),
 )
 """One row a contact that was taken; limits are counted here."""
 
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("experiment", String(128), primary_key=True),
+    Column("unit", String(128), primary_key=True),
+    Column("arm", String(128), nullable=False),
+    Column("assigned_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The arm of every unit (customer or household), kept from its first decision in an experiment on."""
+
 consents = Table(
     "consents",
     metadata,
     Column("consent_id", String(64), primary_key=True),
     Column("customer_id", String(128), nullable=False),
-    Column("channel", String(16), nullable=False),
+    Column("channel", String(64), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("contact_class", String(16), nullable=False),
     Column("granted", Boolean, nullable=False),
@@ -70,7 +81,7 @@ events = Table(
     Column("kind", String(64), nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
-    Column("channel", String(16)),
+    Column("channel", String(64)),
     Column("item", String(256)),
     Column("category", String(256)),
     Column("amount", BigInteger),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from features import CustomerFacts, Event, FeatureSet
+from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
 from serving.decision import Ask, Decision
@@ -24,6 +25,10 @@ from serving.scoring import Scorer
 _log = logging.getLogger("rapport.serving")
 _MOST_AT_ONCE = 256
 _MOST_WAITING = 2_000
+_PATIENCE = 0.025  # seconds that a group waits for the ledger: with the group before it, an answer within 50 ms
+
+
+T = TypeVar("T")
 
 
 class Busy(Exception):
@@ -98,15 +103,31 @@ class Service:
             [
                 Case(ask=ask, assignment=arm, row=row, values=own, key=each.key, digest=each.digest)
                 for each, ask, arm, row, own in zip(asked, asks, assignments, rows, values, strict=True)
-            ]
+            ],
+            patience=_PATIENCE,
         )
+
+    async def in_turn(self, work: Callable[[Book], T]) -> T:
+        """Run ``work`` in a transaction between those of the decisions, in the one thread that writes.
+
+        Raises
+        ------
+        LedgerError
+            When the ledger can't be written, or others hold it just now.
+        """
+
+        def run() -> T:
+            with self.engine.desk.ledger.writing(patience=_PATIENCE) as book:
+                return work(book)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
     def rows(self, asks: Sequence[Ask]) -> list[Row | None]:
         """Each customer's features at the moment of the ask, from the history and the inbox; None when unreadable."""
         names = {ask.customer_id for ask in asks}
         try:
             known = self.customers.customers(names)
-            with self.engine.desk.ledger.reading() as book:
+            with self.engine.desk.ledger.reading(patience=_PATIENCE) as book:
                 inbox = events_of(book, names)
             return [self._row(known[ask.customer_id], inbox[ask.customer_id], ask.moment) for ask in asks]
         except Exception as error:  # ranking fails open: whatever is wrong with a store, the static contact stands in

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from experiments.assignment import assign_all, uniform_all
 from experiments.design import Experiment
 from experiments.policies import AnyPolicy, Nothing, OneToOne, RandomEligible, Static
-from features.errors import unknown
+from features.errors import InputError, unknown
 from serving.book import Book, policy_version
 from serving.catalogue import NOTHING, Catalogue
 from serving.decision import Ask, Assignment
 
 HOLDOUT = "holdout"
-"""The arm of customers who are withheld from all marketing."""
+"""The arm of customers from whom all marketing is withheld; service contacts reach them as before."""
 
 _FLOOR = 0.01
 
@@ -36,6 +37,7 @@ class Trial:
     assignments: Mapping[str, Assignment]
     unit: Literal["customer", "household"] = "customer"
     holdout_share: float = 0.0
+    control: str = ""
 
     @classmethod
     def of_policy(cls, policy: AnyPolicy, *, arm: str, key: str = "none") -> Trial:
@@ -46,6 +48,12 @@ class Trial:
     @classmethod
     def of_experiment(cls, design: Experiment, *, policies: Mapping[str, AnyPolicy]) -> Trial:
         """The trial of an experiment's design; ``policies`` are known by the names that its arms use."""
+        if HOLDOUT in design.shares:
+            raise InputError(
+                f"an arm of experiment {design.key!r} has the holdout's name",
+                got=repr(HOLDOUT),
+                do="name it otherwise; the holdout stands beside the arms, in holdout_share",
+            )
         assignments = {}
         for arm in design.arms:
             if arm.policy not in policies:
@@ -60,31 +68,65 @@ class Trial:
             assignments=assignments,
             unit=design.unit,
             holdout_share=design.holdout_share,
+            control=design.control,
         )
 
+    @property
+    def splits(self) -> bool:
+        """Whether there is more than one arm to be in; only then is a unit's arm worth keeping."""
+        return len(self.shares) > 1 or self.holdout_share > 0
+
+    def unit_of(self, ask: Ask) -> str:
+        """What is assigned: the customer, or their household where that is known."""
+        return ask.household_id if self.unit == "household" and ask.household_id else ask.customer_id
+
     def assignment(self, ask: Ask) -> Assignment:
-        """The arm of a customer (or of their household), always the same one."""
+        """The arm that the present shares give a customer (or their household) who has none yet."""
         return self.assignments_of([ask])[0]
 
+    def kept(self, arm: str) -> Assignment:
+        """The assignment of a unit that has ``arm``, whatever the shares are now.
+
+        An arm that the design no longer has is decided by the control's policy (by nothing without one), still under
+        its own name: such a unit is in none of the arms that are compared, and never seen in two of them.
+        """
+        return self._of_arm.get(arm) or replace(self._fallback, arm=arm)
+
+    @cached_property
+    def _of_arm(self) -> dict[str, Assignment]:
+        return {**self.assignments, HOLDOUT: self._held}
+
+    @cached_property
+    def _held(self) -> Assignment:
+        version = policy_version(_SERVICE)
+        return Assignment(experiment=self.key, arm=HOLDOUT, policy=_SERVICE, version=version, withheld=True)
+
+    @cached_property
+    def _fallback(self) -> Assignment:
+        nothing = Assignment(experiment=self.key, arm="", policy=_NOTHING, version=policy_version(_NOTHING))
+        return self.assignments.get(self.control, nothing)
+
     def assignments_of(self, asks: Sequence[Ask]) -> list[Assignment]:
-        """The arms of many customers."""
-        units = [ask.household_id if self.unit == "household" and ask.household_id else ask.customer_id for ask in asks]
+        """The same of many customers."""
+        units = [self.unit_of(ask) for ask in asks]
         arms = assign_all(units, experiment=self.key, shares=self.shares).to_pylist()
         found = [self.assignments[arm] for arm in arms]
         if self.holdout_share:
             withheld = uniform_all(units, f"{self.key}:{HOLDOUT}") < self.holdout_share
-            held = Assignment(experiment=self.key, arm=HOLDOUT, policy=_NOTHING, version=policy_version(_NOTHING))
-            found = [held if out else each for out, each in zip(withheld.tolist(), found, strict=True)]
+            found = [self._held if out else each for out, each in zip(withheld.tolist(), found, strict=True)]
         return found
 
     def publish(self, book: Book, *, at: datetime) -> None:
         """Keep the policies of all arms in the ledger, so that their decisions can be replayed."""
         for name, assignment in self.assignments.items():
             book.publish(f"{self.key}/{name}", assignment.policy, at=at)
-        book.publish(f"{self.key}/{HOLDOUT}", _NOTHING, at=at)
+        book.publish(f"{self.key}/{HOLDOUT}", _SERVICE, at=at)
+        book.publish(f"{self.key}/{NOTHING}", _NOTHING, at=at)
 
 
 _NOTHING = Nothing()
+# What the holdout is left with are service contacts, which are owed and not ranked: one of those that hold goes out.
+_SERVICE = RandomEligible(nothing_share=0.0)
 
 
 def policies_of(names: Sequence[str], *, catalogue: Catalogue, book: Book) -> dict[str, AnyPolicy]:

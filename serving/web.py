@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -15,10 +16,12 @@ from starlette.responses import Response
 from features.errors import InputError
 from serving.book import Book
 from serving.keys import KeyRing, Scope
-from serving.ledger import Ledger
+from serving.ledger import Ledger, LedgerError, is_busy
 from serving.service import Engine, Service
 
 BODY_LIMIT = 1 << 20
+_PATIENCE = 5.0  # seconds: a no is worth waiting for
+_PAUSE = 0.05
 T = TypeVar("T")
 
 
@@ -68,13 +71,24 @@ class Site:
     links: tuple[str, ...] = ()
 
     async def write(self, work: Callable[[Book], T]) -> T:
-        """Run ``work`` in a transaction, off the event loop."""
+        """Run ``work`` in a transaction, off the event loop.
 
-        def run() -> T:
-            with self.ledger.writing() as book:
-                return work(book)
+        While another process holds the ledger it is tried again, for some seconds; no thread waits meanwhile, so that
+        decisions go on being answered.
 
-        return await asyncio.to_thread(run)
+        Raises
+        ------
+        LedgerError
+            When the ledger can't be written, or stays held.
+        """
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return await self.service.in_turn(work)
+            except LedgerError as error:
+                if not is_busy(error) or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_PAUSE)
 
     async def read(self, work: Callable[[Book], T]) -> T:
         """Run ``work`` on one view of the ledger, off the event loop."""

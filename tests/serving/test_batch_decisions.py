@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_told(desk, values, monday):
     assert decide_all(table.slice(0, 0), desk=desk, at=monday, seed="s", values=values[:0]).num_rows == 0
 
 
-def test_households_share_an_arm_and_the_holdout_gets_nothing(ledger, shop, agree, values, monday):
+def test_households_share_an_arm_and_the_holdout_gets_no_marketing(ledger, shop, agree, values, monday):
     table = customers(300)
     agree(*table["customer_id"].to_pylist())
     held = Desk(ledger, rules=shop.rules, trial=trial(unit="household", holdout_share=0.2), model="m")
@@ -150,7 +150,7 @@ def test_households_share_an_arm_and_the_holdout_gets_nothing(ledger, shop, agre
     arms = decided["arm"].to_pylist()
     assert arms[::2] == arms[1::2]
     out = decided.filter(pc.equal(decided["arm"], HOLDOUT))
-    assert set(out["action"].to_pylist()) == {"nothing"}
+    assert set(out["action"].to_pylist()) == {"receipt@email"}
     # 150 households at 20%: 30 expected, standard deviation 4.9.
     assert abs(out.num_rows / 2 - 30) < 5 * 4.9
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
+import time
 from datetime import timedelta
 
 import pytest
@@ -144,18 +146,63 @@ def test_without_a_model_the_static_contact_stands_in(web):
 def test_without_a_ledger_the_answer_is_nothing_and_no_error(web, ledger, monkeypatch):
     from sqlalchemy.exc import OperationalError
 
-    def broken(*_):
+    def broken(*_, **__):
         raise OperationalError("select", {}, Exception("disk I/O error"))
 
     web.decide("anna", "k0")
     monkeypatch.setattr(type(ledger), "writing", broken)
     monkeypatch.setattr(type(ledger), "reading", broken)
+    web.site.ring_read_at = float("-inf")
     told = web.decide("ben", "k1").json()
     assert (told["action"], told["source"], told["recorded"]) == ("nothing", "no_contact", False)
     assert web.client.get("/ready").status_code == 503
     refused = web.call("GET", "/v1/customers/anna")
     three_parts(refused, 503, "ledger_unavailable")
     assert refused.headers["retry-after"] == "1"
+
+
+@pytest.fixture
+def held(ledger):
+    """Another process writes, and does not end."""
+    other = sqlite3.connect(ledger.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def test_a_ledger_that_others_hold_is_answered_at_once(web, ledger, held):
+    """Promises B2 and C1: nobody is contacted, nobody waits, and all is well once the lock is gone."""
+    begun = time.monotonic()
+    answers = [web.decide("anna", f"k{number}") for number in range(10)]
+    bodies = [{"customer_id": "ben", "idempotency_key": f"b{number}"} for number in range(300)]
+    answers += web.together("/v1/decisions", bodies)
+    # A group waits 25 ms: 12 groups here. A busy machine may be a hundred times slower; one 30 s wait is not this.
+    assert time.monotonic() - begun < 30
+    assert {answer.status_code for answer in answers} == {200}
+    assert {(told["code"], told["recorded"]) for told in (each.json() for each in answers)} == {
+        ("ledger_unavailable", False)
+    }
+    assert web.client.get("/health").status_code == 200
+    held.execute("ROLLBACK")
+    assert web.decide("anna", "k0").json()["action"] == "hello@email"
+    with ledger.reading() as book:
+        assert book.count(schema.decisions) == 1
+
+
+def test_a_no_waits_for_the_ledger_and_is_told_when_it_was_in_vain(web, held, monday, monkeypatch):
+    from serving import web as site
+    from serving.ledger import is_busy
+
+    no = {"customer_id": "ben", "channel": "all", "granted": False, "source": "customer"}
+    body = {"consents": [no | {"occurred_at": monday.isoformat()}]}
+    monkeypatch.setattr(site, "_PATIENCE", 0.0)
+    refused = web.call("POST", "/v1/consents", body)
+    three_parts(refused, 503, "ledger_unavailable")
+    assert refused.headers["retry-after"] == "1"
+    monkeypatch.setattr(site, "_PATIENCE", 60.0)
+    monkeypatch.setattr(site, "is_busy", lambda error: held.execute("ROLLBACK") and is_busy(error))
+    assert web.call("POST", "/v1/consents", body).json()["accepted"] == 1
+    assert web.decide("ben", "k1").json()["code"] == "nothing_left"
 
 
 def test_a_bad_model_never_replaces_a_good_one(web):
@@ -368,7 +415,7 @@ def test_requests_at_once_share_transactions_and_keep_the_limit(web, ledger, mon
     """60 requests for one customer who may get one contact a day: one contact, in far fewer transactions."""
     opened = []
     writing = type(ledger).writing
-    monkeypatch.setattr(type(ledger), "writing", lambda self: opened.append(1) or writing(self))
+    monkeypatch.setattr(type(ledger), "writing", lambda self, **how: opened.append(1) or writing(self, **how))
     bodies = [{"customer_id": "anna", "idempotency_key": f"k{number}"} for number in range(60)]
     answers = web.together("/v1/decisions", bodies)
     assert [answer.status_code for answer in answers] == [200] * 60

@@ -13,9 +13,12 @@ from importlib.resources import as_file, files
 
 import msgspec
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 
 from experiments.policies import OneToOne, RandomEligible, Static
 from features.errors import InputError
@@ -52,6 +55,30 @@ def test_the_migrations_make_the_tables_that_are_declared(ledger):
         assert compare_metadata(context, schema.metadata) == []
     with as_file(files("serving") / "migrations") as folder:
         assert ScriptDirectory(str(folder)).get_current_head() == schema.HEAD
+
+
+def test_a_ledger_of_the_first_form_is_brought_up_to_date_and_loses_nothing(desk, monday, tmp_path):
+    first = tmp_path / "first.db"
+    config = Config()
+    config.set_main_option("script_location", "serving:migrations")
+    engine = create_engine(f"sqlite:///{first}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    (decision,) = desk.decide([case(desk, "anna", monday)])
+    with sqlite3.connect(first) as raw:
+        raw.execute("ATTACH ? AS other", [str(desk.ledger.path)])
+        for table in ("decisions", "slots", "consents"):
+            raw.execute(f"INSERT INTO {table} SELECT * FROM other.{table}")
+    raw.close()
+    opened = Ledger(first)
+    with opened.reading() as book:
+        assert differences(book.decisions([decision.decision_id])[decision.decision_id], decision) == {}
+        assert book.contacts(["anna"], since=monday - timedelta(days=1))["anna"] == [decision.contact]
+        assert book.permissions(["anna"])["anna"] == decision.permission
+        assert compare_metadata(MigrationContext.configure(book.connection), schema.metadata) == []
+    opened.close()
 
 
 def test_a_ledger_opens_again_and_refuses_one_from_the_future(ledger):
@@ -214,7 +241,8 @@ def test_erasure_removes_facts_and_keeps_the_suppression(desk, monday):
     desk.decide([case(desk, "anna", monday), case(desk, "ben", monday)])
     with desk.ledger.writing() as book:
         removed = book.erase("anna", at=monday)
-        assert removed == {"idempotency": 0, "slots": 1, "consents": 1, "events": 0, "decisions": 1}
+        told = {"idempotency": 0, "slots": 1, "consents": 1, "events": 0, "assignments": 0, "decisions": 1}
+        assert removed == told
         assert book.erased(["anna", " ANNA ", "ben"]) == {"anna", " ANNA "}
         again = Consent(
             customer_id="anna", channel="all", granted=True, source="customer", occurred_at=monday, recorded_at=monday
