@@ -31,7 +31,7 @@ check: install ## ruff, mypy strict, import contracts
 	$(BIN)/lint-imports
 
 test: install ## the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
 
 test-all: install ## every test, the long forms too
 	$(BIN)/python -m pytest

@@ -41,8 +41,8 @@ def allocation(report: Report) -> Panel | None:
     return Panel(
         key="allocation",
         title="How the bandit shared its customers",
-        intro="The bandit moved customers towards what worked. It recorded the chance of each choice; its results are "
-        "weighted by these chances, so an action that was rarely shown is neither favoured nor punished for it.",
+        intro="The bandit moved its own customers towards what worked. Who is in its arm was left to chance, and the "
+        "arm is compared as a whole: what it learned on the way counts with what it earned later.",
         chart=charts.allocation(
             [*days, until], shares=shares, title="Share of the bandit's customers by action over time"
         ),

@@ -92,7 +92,8 @@ def _show_next(told: Told, folder: Path) -> None:
         ("lift report", str(told.page)),
         ("MLflow", f"mlflow ui --workers 1 --backend-store-uri {told.project.tracking.uri}"),
         ("console", f"rapport serve --project {folder}    then open http://127.0.0.1:8000/console"),
-        ("why a contact", f"rapport explain {told.campaign.decisions['decision_id'][0]} --project {folder}"),
+        ("why a contact", f"rapport explain {told.example} --project {folder}"),
+        ("its numbers", f"rapport analyze {folder / 'outcomes.parquet'} --arm arm --control static --metric profit"),
         ("your own", "rapport init shop"),
     ):
         console.print(f"[bold]{what:<14}[/bold]", end="")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+import pyarrow.compute as pc
 
 from experiments.market import Market, MarketSpec
 from experiments.market.exports import sources_toml, write_exports
 from experiments.report import Driver, Report, render
 from features.errors import InputError
 from features.intake import ingest
+from features.matching import matched
+from features.tables import write_table
 from rapport.demo.campaign import Campaign, run_campaign
 from rapport.demo.findings import interim_report, look_after, points_of, record_looks, whole_report
 from rapport.demo.setting import HISTORY_WEEKS, tried, write_offers, write_project
@@ -40,6 +44,14 @@ class Told:
     page: Path
     campaign: Campaign
     registered: tuple[Registration, ...]
+
+    @property
+    def example(self) -> str:
+        """The id of a decision worth a look: a contact that was chosen for this very customer."""
+        decisions = self.campaign.decisions
+        chosen = pc.and_(pc.equal(decisions["arm"], "one_to_one"), pc.not_equal(decisions["action"], "nothing"))
+        decision_id: str = decisions["decision_id"].filter(chosen)[0].as_py()
+        return decision_id
 
 
 def tell(
@@ -118,7 +130,17 @@ def _drivers(trained: Trained, project: Project) -> tuple[Driver, ...]:
     meanings = {column.name: column.feature.meaning for column in project.features.columns}
     total = sum(trained.card.importances.values()) or 1.0
     ranked = sorted(trained.card.importances.items(), key=lambda each: -each[1])[:_DRIVERS]
-    return tuple(Driver(words=meanings.get(name, name), share=gain / total) for name, gain in ranked)
+    words = project.settings.features.vocabulary
+    return tuple(Driver(words=_in_words(name, meanings, words), share=gain / total) for name, gain in ranked)
+
+
+def _in_words(name: str, meanings: Mapping[str, str], vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """What a column of the model means; one that matches the offer, by what it means for the first word."""
+    for mark, words in vocabulary.items():
+        source = matched(name, {mark: words[0]}) if words else None
+        if source is not None:
+            return meanings[source].replace(words[0], f"the offer's own {mark}")
+    return meanings.get(name, name)
 
 
 def _look(project: Project, market: Market, campaign: Campaign, *, weeks: int, drivers: tuple[Driver, ...]) -> Report:
@@ -136,6 +158,7 @@ def _look(project: Project, market: Market, campaign: Campaign, *, weeks: int, d
     )
     reports = [interim_report(look, project=project, number=place) for place, look in enumerate(looks[:-1], start=1)]
     record_looks(project, [*reports, last], [look.outcomes for look in looks])
+    write_table(looks[-1].outcomes, project.root / "outcomes.parquet")
     return last
 
 

@@ -1,0 +1,78 @@
+"""The README's commands and code, run as they stand, beside a small demo."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.tables import read_table
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [
+    line.strip() for block in _blocks("console") for line in block.splitlines() if line.strip().startswith("rapport ")
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with tables of the reader's own (simulated here)."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    arms, channels = rng.choice(["letter", "nobody"], 4000), rng.choice(["Web", "Phone"], 4000)
+    visits = rng.random(4000) < 0.1 + 0.08 * (arms == "letter")
+    rows = [
+        f"{channel},{rng.integers(1, 13)},{arm},{int(visit)},{visit * rng.gamma(2, 20):.2f}"
+        for channel, arm, visit in zip(channels, arms, visits, strict=True)
+    ]
+    (tmp_path / "campaign.csv").write_text(
+        "\n".join(["channel,recency,arm,visit,spend", *rows]) + "\n", encoding="utf-8"
+    )
+    moments = [f"c{10_000_000 + number},2024-01-08T00:00:00Z" for number in range(50)]
+    (tmp_path / "moments.csv").write_text("\n".join(["customer_id,as_of", *moments]) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_every_command_runs_as_it_stands_beside_a_small_demo(place: Path, rapport_cli: Callable[..., Any]) -> None:
+    demo = rapport_cli("demo", "--customers", 2000, "--weeks", 2, "--trials", 1, "--json", "demo.json")
+    assert demo.exit_code == 0, demo.stderr
+    assert (place / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
+    told = json.loads((place / "demo.json").read_text(encoding="utf-8"))
+    assert [row["held"] for row in told["truths"]].count(True) >= 5  # of six 95% intervals
+    assert len(COMMANDS) == 15
+    for command in COMMANDS:
+        if "{decision}" in command:
+            decided = read_table(place / "decisions.parquet")["decision_id"][0].as_py()
+            command = command.replace("{decision}", decided)
+        done = rapport_cli(*command.split()[1:])
+        assert done.exit_code == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout
+
+
+def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = _blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "(400, 2)\n"
+
+
+def test_every_link_and_target_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make ([a-z-]+)", README):
+        assert target == "nothing" or re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    for folder in re.findall(r"^\| `(\w+)/`", README, flags=re.MULTILINE):
+        assert (ROOT / folder).is_dir()
