@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 from sqlalchemy import select
 
-from features import facts
+from features import History, facts
 from features.errors import InputError
 from features.facts import EVENTS, micros
 from serving import schema
@@ -81,6 +81,16 @@ def events_since(book: Book, since: datetime | None = None) -> pa.Table:
         for column, field in zip(found, EVENTS, strict=True)
     ]
     return pa.table(arrays, schema=EVENTS)
+
+
+def drain(book: Book, history: History) -> tuple[int, int]:
+    """Add the inbox's events to ``history``; returns how many the inbox holds and how many of them were new there.
+
+    They stay in the inbox, by which an event that is sent again is known. The whole inbox is compared each time: an
+    event may be committed after another with a later ``recorded_at`` was, so a bookmark in time could pass it by.
+    """
+    found = events_since(book)
+    return found.num_rows, history.append(found, part="inbox")
 
 
 def events_of(book: Book, customer_ids: Iterable[str]) -> dict[str, list[facts.Event]]:

@@ -14,6 +14,7 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 if TYPE_CHECKING:
     from features.errors import InputError
     from features.intake import Loaded
+    from rapport.project import Project
 
 
 def ingest(
@@ -27,7 +28,8 @@ def ingest(
 ) -> None:
     """Take the files of the project's sources into its history; bad rows go to its quarantine with the reason.
 
-    Files that were taken in before change nothing, so it may run as often as you like.
+    Events and outcomes that were sent to `rapport serve` are taken in too. What was taken in before changes nothing,
+    so it may run as often as you like.
 
     Example: rapport ingest --project shop --data exports
     """
@@ -37,7 +39,7 @@ def ingest(
         from rapport.project import load_project
 
         opened = load_project(project)
-    if not opened.sources:
+    if not opened.sources and not opened.ledger.is_file():
         raise InputError(
             "the project has no source", got="no [[source]] in rapport.toml", do="add one; docs/features.md shows how"
         )
@@ -55,9 +57,28 @@ def ingest(
                 )
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
+    if opened.ledger.is_file():
+        with step("taking in what was sent to the service"):
+            loaded += _sent(opened)
     write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
     _show(loaded)
     _complain(loaded, failed)
+
+
+def _sent(opened: Project) -> list[Loaded]:
+    """The inbox of the service as one more file; without any event none."""
+    from features.intake import Loaded
+    from serving.inbox import drain
+    from serving.ledger import Ledger
+
+    ledger = Ledger(opened.ledger)
+    try:
+        with ledger.reading() as book:
+            held, new = drain(book, opened.history)
+    finally:
+        ledger.close()
+    inbox = Loaded(source="inbox", file=opened.ledger.name, read=held, accepted=held, quarantined=0, new=new)
+    return [inbox] if held else []
 
 
 def _show(loaded: Sequence[Loaded]) -> None:

@@ -21,7 +21,9 @@ import pytest
 from rapport.init import create_project
 from rapport.project import load_project
 from serving.book import Consent
+from serving.inbox import events_of, take_events
 from serving.ledger import Ledger
+from serving.messages import Event
 from training.models import ResponseModel
 
 NOON = datetime(2027, 2, 1, 12, tzinfo=UTC)
@@ -87,6 +89,32 @@ def test_scoring_explaining_and_replaying(project, rapport_cli, tmp_path):
         assert rapport_cli("replay", decision_id, "--project", project.root).exit_code == 0
     assert rapport_cli("replay", "d-none", "--project", project.root).exit_code == 2
     assert rapport_cli("explain", "d-none", "--project", project.root).exit_code == 2
+
+
+def test_ingest_takes_in_what_was_sent_to_the_service(project, rapport_cli, tmp_path):
+    """Once, however often it runs; features of the history are then those that the service saw."""
+    sent = [
+        Event(event_id=f"s{number}", customer_id="new", kind="purchase", occurred_at=NOON, amount=100 * number)
+        for number in range(5)
+    ]
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        take_events(book, sent, at=NOON)
+    told = tmp_path / "told.json"
+    for new in (5, 0):
+        ran = rapport_cli("ingest", "--project", project.root, "--json", told)
+        assert ran.exit_code == 0, ran.stderr
+        (inbox,) = json.loads(told.read_text())["files"]
+        assert (inbox["source"], inbox["read"], inbox["accepted"], inbox["new"]) == ("inbox", 5, 5, new)
+    assert "inbox: ledger.db" in ran.stdout
+    with ledger.writing() as book:
+        take_events(book, [*sent, Event(event_id="s9", customer_id="new", kind="visit", occurred_at=NOON)], at=NOON)
+        inbox = events_of(book, ["new"])["new"]
+    rapport_cli("ingest", "--project", project.root)
+    facts = project.history.customer("new")
+    assert sorted(facts.events) == sorted(inbox)
+    assert sum(event.amount or 0 for event in facts.events) == 1000
+    ledger.close()
 
 
 def test_a_record_that_was_changed_does_not_replay(project, rapport_cli, tmp_path):
