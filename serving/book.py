@@ -6,10 +6,23 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
 
 from experiments.policies import AnyPolicy, from_json, to_json
 from features.facts import micros
@@ -54,18 +67,8 @@ class Book:
     def permissions(self, customer_ids: Sequence[str]) -> dict[str, Permission]:
         """What each customer permits; one without facts permits no marketing."""
         facts: dict[str, list[ConsentFact]] = {customer_id: [] for customer_id in customer_ids}
-        columns = schema.consents.c
-        chosen = (
-            columns.customer_id,
-            columns.channel,
-            columns.purpose,
-            columns.contact_class,
-            columns.granted,
-            columns.source,
-            columns.occurred_at,
-        )
-        query = select(*chosen).where(among(columns.customer_id, facts))
-        for customer_id, channel, purpose, kind, granted, source, occurred_at in self.connection.execute(query):
+        found = self.connection.execute(_CONSENTS, listed(facts))
+        for customer_id, channel, purpose, kind, granted, source, occurred_at in found:
             facts[customer_id].append(ConsentFact(channel, purpose, kind, granted, source, moment(occurred_at)))
         held = self._held(facts)
         return {customer_id: permission(each, hold=held.get(customer_id)) for customer_id, each in facts.items()}
@@ -73,13 +76,8 @@ class Book:
     def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
         """The slots that each customer has taken after ``since``, planned ones included."""
         taken: dict[str, list[Contact]] = {customer_id: [] for customer_id in customer_ids}
-        columns = schema.slots.c
-        query = (
-            select(columns.customer_id, columns.offer_id, columns.channel, columns.contact_class, columns.taken_at)
-            .where(among(columns.customer_id, taken), columns.taken_at > micros(since))
-            .order_by(columns.taken_at, columns.decision_id)
-        )
-        for customer_id, offer_id, channel, contact_class, taken_at in self.connection.execute(query):
+        found = self.connection.execute(_CONTACTS, {**listed(taken), "since": micros(since)})
+        for customer_id, offer_id, channel, contact_class, taken_at in found:
             taken[customer_id].append(Contact(offer_id, channel, contact_class, moment(taken_at)))
         return taken
 
@@ -90,9 +88,8 @@ class Book:
 
     def arms(self, experiment: str, units: Iterable[str]) -> dict[str, str]:
         """The arms that units of an experiment have; those without one are left out."""
-        columns = schema.assignments.c
-        query = select(columns.unit, columns.arm).where(columns.experiment == experiment, among(columns.unit, units))
-        return {row.unit: row.arm for row in self.connection.execute(query)}
+        found = self.connection.execute(_ARMS, {**listed(units), "key": experiment})
+        return {row.unit: row.arm for row in found}
 
     def keep_arms(self, experiment: str, arms: Sequence[tuple[str, str, datetime]]) -> None:
         """Keep (unit, arm, when) of units that have no arm in the experiment yet."""
@@ -105,9 +102,8 @@ class Book:
 
     def decisions(self, decision_ids: Iterable[str]) -> dict[str, Decision]:
         """The recorded decisions among ``decision_ids``."""
-        columns = schema.decisions.c
-        query = select(columns.decision_id, columns.record).where(among(columns.decision_id, decision_ids))
-        return {decision_id: _decoder.decode(record) for decision_id, record in self.connection.execute(query)}
+        found = self.connection.execute(_RECORDS, listed(decision_ids))
+        return {decision_id: _decoder.decode(record) for decision_id, record in found}
 
     def latest(self, most: int, *, customer_id: str | None = None) -> list[Decision]:
         """The latest decisions, newest first."""
@@ -119,9 +115,8 @@ class Book:
 
     def answered(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Idempotency keys that were used: key -> (digest of the request, decision id)."""
-        columns = schema.idempotency.c
-        query = select(columns.key, columns.digest, columns.decision_id).where(among(columns.key, keys))
-        return {key: (digest, decision_id) for key, digest, decision_id in self.connection.execute(query)}
+        found = self.connection.execute(_ANSWERED, listed(keys))
+        return {key: (digest, decision_id) for key, digest, decision_id in found}
 
     def answer(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """Remember (key, digest, decision id)."""
@@ -151,7 +146,7 @@ class Book:
 
     def insert_new(self, table: Table, key: str, rows: dict[str, dict[str, Any]]) -> int:
         """Insert the rows whose key is not in ``table`` yet; returns how many those were."""
-        held = set(self.connection.scalars(select(table.c[key]).where(among(table.c[key], rows))))
+        held = set(self.connection.scalars(_keys(table, key), listed(rows)))
         fresh = [row for name, row in rows.items() if name not in held]
         self._insert(table, fresh)
         return len(fresh)
@@ -225,19 +220,18 @@ class Book:
         return int(self.connection.scalar(query) or 0)
 
     def _held(self, customer_ids: Iterable[str]) -> dict[str, str]:
-        columns = schema.suppressions.c
-        if self.connection.scalar(select(columns.digest).limit(1)) is None:
+        if self.connection.scalar(_ANY_SUPPRESSED) is None:
             return {}
         digests = {customer_id: self.digest(customer_id) for customer_id in customer_ids}
-        query = select(columns.digest, columns.reason).where(among(columns.digest, digests.values()))
-        held = {row.digest: row.reason for row in self.connection.execute(query)}
+        found = self.connection.execute(_SUPPRESSED, listed(digests.values()))
+        held = {row.digest: row.reason for row in found}
         return {customer_id: held[digest] for customer_id, digest in digests.items() if digest in held}
 
     def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
             # Straight to the driver: for a chunk of a batch SQLAlchemy's own rows cost as much as SQLite does.
-            names = [column.name for column in table.columns if column.name in rows[0]]
-            statement = str(insert(table).compile(dialect=self.connection.dialect, column_keys=names))
+            names = tuple(column.name for column in table.columns if column.name in rows[0])
+            statement = _insertion(table, names, self.connection.dialect)
             self.connection.exec_driver_sql(statement, [tuple(row[name] for name in names) for row in rows])
 
 
@@ -251,10 +245,47 @@ def moment(stamp: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stamp)
 
 
-def among(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
-    """Whether ``column`` holds one of ``names``: one bound value however many there are."""
-    listed = func.json_each(msgspec.json.encode(list(names)).decode()).table_valued("value")
-    return column.in_(select(listed.c.value))
+def among(column: Column[str]) -> ColumnElement[bool]:
+    """Whether ``column`` holds one of the names that :func:`listed` binds: one value however many there are."""
+    names = func.json_each(bindparam("names")).table_valued("value")
+    return column.in_(select(names.c.value))
+
+
+def listed(names: Iterable[str]) -> dict[str, str]:
+    """The value that :func:`among` compares with."""
+    return {"names": msgspec.json.encode(list(names)).decode()}
+
+
+# Written once: building a query anew costs SQLAlchemy more than running it costs SQLite.
+_SAID = ("customer_id", *ConsentFact._fields)
+_CONSENTS = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.customer_id))
+_TAKEN = ("customer_id", *Contact._fields)
+_CONTACTS = (
+    select(*(schema.slots.c[name] for name in _TAKEN))
+    .where(among(schema.slots.c.customer_id), schema.slots.c.taken_at > bindparam("since"))
+    .order_by(schema.slots.c.taken_at, schema.slots.c.decision_id)
+)
+_ARMS = select(schema.assignments.c.unit, schema.assignments.c.arm).where(
+    schema.assignments.c.experiment == bindparam("key"), among(schema.assignments.c.unit)
+)
+_RECORDS = select(schema.decisions.c.decision_id, schema.decisions.c.record).where(
+    among(schema.decisions.c.decision_id)
+)
+_ANSWERED = select(schema.idempotency).where(among(schema.idempotency.c.key))
+_ANY_SUPPRESSED = select(schema.suppressions.c.digest).limit(1)
+_SUPPRESSED = select(schema.suppressions.c.digest, schema.suppressions.c.reason).where(
+    among(schema.suppressions.c.digest)
+)
+
+
+@cache
+def _keys(table: Table, key: str) -> Select[str]:
+    return select(table.c[key]).where(among(table.c[key]))
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
+    return str(insert(table).compile(dialect=dialect, column_keys=names))
 
 
 def _decision_row(decision: Decision) -> dict[str, Any]:

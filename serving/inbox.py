@@ -14,12 +14,14 @@ from features import History, facts
 from features.errors import InputError
 from features.facts import EVENTS, micros
 from serving import schema
-from serving.book import Book, Consent, among, moment
+from serving.book import Book, Consent, among, listed, moment
 from serving.contact_policy import utc
 from serving.messages import ConsentMessage, Event, Outcome, Refused, Taken
 
 _AHEAD = timedelta(minutes=5)
-_EVENT_FIELDS = facts.Event._fields
+_OF_CUSTOMERS = select(*(schema.events.c[name] for name in facts.Event._fields)).where(
+    among(schema.events.c.customer_id)
+)
 
 FROM_FUTURE = ("from_the_future", "The row lies more than 5 minutes in the future.")
 UNKNOWN_DECISION = ("unknown_decision", "The ledger holds no decision of that id.")
@@ -95,10 +97,8 @@ def drain(book: Book, history: History) -> tuple[int, int]:
 
 def events_of(book: Book, customer_ids: Iterable[str]) -> dict[str, list[facts.Event]]:
     """The events of each customer in the inbox, as features read them."""
-    columns = schema.events.c
     held: dict[str, list[facts.Event]] = {customer_id: [] for customer_id in customer_ids}
-    query = select(*(columns[name] for name in _EVENT_FIELDS)).where(among(columns.customer_id, held))
-    for row in book.connection.execute(query):
+    for row in book.connection.execute(_OF_CUSTOMERS, listed(held)):
         event = facts.Event(*row)
         held[event.customer_id].append(
             event._replace(occurred_at=moment(row.occurred_at), recorded_at=moment(row.recorded_at))
