@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.design import Experiment, load_experiment
 from features.configuration import read_config
@@ -16,9 +17,14 @@ from features.history import History
 from features.library import standard_features
 from features.sources import Source
 from features.tracking import TrackingStore
+from rapport.catalogue import OfferFacts, with_facts
 from serving.catalogue import Catalogue, from_toml
 from serving.contact_policy import ContactPolicy
 from serving.scenarios import Scenarios
+from serving.scoring import items_of
+
+if TYPE_CHECKING:
+    from training.dataset import Goal, TrainingSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +58,16 @@ class Vocabulary:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What counts as the response to a contact: one of these event kinds within the window after it."""
+    """What counts as the response to a contact: one of these event kinds within the window after it.
+
+    ``same_item`` and ``wave_size`` are those of ``training.dataset.Goal``.
+    """
 
     kinds: tuple[str, ...] = ("purchase",)
     window_days: float = 7.0
     delay_days: float = 0.0
     same_item: bool = False
+    wave_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +77,7 @@ class Settings:
     project: Identity
     features: Vocabulary = Vocabulary()
     response: Response = Response()
+    catalogue: OfferFacts | None = None
     source: tuple[Source, ...] = ()
     feature: tuple[dict[str, Any], ...] = ()
 
@@ -125,8 +136,12 @@ class Project:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """Offers and their treatments."""
-        return from_toml(self._read("offers.toml"), Catalogue, where="offers.toml")
+        """Offers and their treatments: those of ``offers.toml``, and those that the facts about items tell of."""
+        typed, facts = self._read("offers.toml"), self.settings.catalogue
+        if facts is None:
+            return from_toml(typed, Catalogue, where="offers.toml")
+        told = with_facts(typed, facts, items_of(self.history.items()))
+        return from_toml(told, Catalogue, where="offers.toml with [catalogue] of rapport.toml")
 
     @cached_property
     def scenarios(self) -> Scenarios:
@@ -137,6 +152,27 @@ class Project:
     def contact_policy(self) -> ContactPolicy:
         """Limits on contacts."""
         return from_toml(self._read("contact_policy.toml"), ContactPolicy, where="contact_policy.toml")
+
+    @property
+    def goal(self) -> Goal:
+        """What counts as the response, as training reads it."""
+        from training.dataset import Goal
+
+        return Goal(**asdict(self.settings.response))
+
+    def contacts(self, *, until: datetime | None = None) -> TrainingSet:
+        """The mature contacts as known at ``until`` (default now), with features and response."""
+        from training.dataset import training_set
+
+        facts = self.settings.catalogue
+        return training_set(
+            self.history,
+            self.features,
+            goal=self.goal,
+            until=until,
+            vocabulary=self.settings.features.vocabulary,
+            channels=facts.channels if facts else "",
+        )
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
@@ -153,6 +189,9 @@ class Project:
     def _read(self, name: str) -> dict[str, Any]:
         path = self.root / name
         return read_toml(path) if path.exists() else {}
+
+
+_PARTS = (("project", Identity), ("features", Vocabulary), ("response", Response), ("catalogue", OfferFacts))
 
 
 def load_project(folder: str | Path = ".") -> Project:
@@ -174,7 +213,7 @@ def load_project(folder: str | Path = ".") -> Project:
     raw = read_toml(path)
     parts: dict[str, Any] = {
         name: read_config(raw.get(name, {}), kind, what=f"[{name}] of {path.name}")
-        for name, kind in (("project", Identity), ("features", Vocabulary), ("response", Response))
+        for name, kind in _PARTS
         if name in raw or name == "project"
     }
     sources = tuple(Source.from_config(table) for table in raw.get("source", ()))

@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.channels import bundle, channels_of
 from features.declaration import FeatureSet
 from features.errors import InputError
+from features.facts import ITEMS, PROFILE
 from features.history import History
 from features.matching import matched, patterns
 
@@ -32,12 +34,15 @@ class Goal:
     window_days: days after the contact, from its moment (included) to the end of the window (excluded).
     delay_days: days after the window until which outcomes may still be recorded; only then is a row mature.
     same_item: whether the event's item must be the contact's offer (a redemption), which nothing can have.
+    wave_size: contacts at one and the same moment from which on they are a wave. Customers known by then who got
+        nothing in a wave count as decisions of nothing, which is right only if it was by chance; 0: there are no waves.
     """
 
     kinds: tuple[str, ...] = ("purchase",)
     window_days: float = 7.0
     delay_days: float = 0.0
     same_item: bool = False
+    wave_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,7 @@ def training_set(
     until: datetime | None = None,
     vocabulary: Mapping[str, Sequence[str]] = {},
     most: int = _MOST_CONTACTS,
+    channels: str = "",
 ) -> TrainingSet:
     """The mature contacts of ``history`` as known at ``until`` (default now).
 
@@ -73,6 +79,8 @@ def training_set(
     ----------
     vocabulary: the words for ``channel`` and ``category`` that matching features are made for; none by default.
     most: contacts beyond this many are left out at random, by a hash of their ids.
+    channels: the attribute of offers that lists their channels. A contact that names no channel went out over all
+        that its offer had then, as one (``features.channels.bundle``); without the attribute it is left out.
 
     Raises
     ------
@@ -80,8 +88,7 @@ def training_set(
         When the history holds no contacts, or none that is mature.
     """
     moment = until or datetime.now(UTC)
-    events = history.events(moment)
-    spine, censored = contacts(events, goal=goal, until=moment, most=most)
+    spine, censored = spine_of(history, goal=goal, until=moment, most=most, channels=channels)
     table = features.offline(history, spine)
     frame = table.select([*features.names, "offer", "channel"]).to_pandas()
     frame = frame.join(_item_attributes(history, spine, until=moment))
@@ -96,17 +103,45 @@ def training_set(
     )
 
 
-def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST_CONTACTS) -> tuple[pa.Table, int]:
+def spine_of(
+    history: History, *, goal: Goal, until: datetime, most: int = _MOST_CONTACTS, channels: str = ""
+) -> tuple[pa.Table, int]:
+    """The :func:`contacts` of a history as known at ``until``; parameters as in :func:`training_set`."""
+    return contacts(
+        history.events(until),
+        goal=goal,
+        until=until,
+        most=most,
+        profile=history.profile(until) if goal.wave_size else None,
+        items=history.items(until) if channels else None,
+        channels=channels,
+    )
+
+
+def contacts(
+    events: pa.Table,
+    *,
+    goal: Goal,
+    until: datetime,
+    most: int = _MOST_CONTACTS,
+    profile: pa.Table | None = None,
+    items: pa.Table | None = None,
+    channels: str = "",
+) -> tuple[pa.Table, int]:
     """The spine of mature contacts, in order of time, and how many were censored as immature.
 
     Columns: customer_id, as_of, offer and channel (``nothing`` for ``no_contact``), category, treatment, label. A row
     is mature when its window and the delay have passed at ``until``; others are left out, never counted as a no.
     Where only the contact's own item counts as a response, decisions of nothing have none to give and are left out.
+    ``profile`` and ``items`` are facts: who was known when, for waves; which ``channels`` an offer had, for contacts
+    that name none.
     """
     wait = timedelta(days=goal.window_days + goal.delay_days)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("events", events)
+        connection.register("profile", PROFILE.empty_table() if profile is None else profile)
+        connection.register("bundles", _bundles(ITEMS.empty_table() if items is None else items, channels))
         connection.register("kinds", pa.table({"kind": list(goal.kinds)}))
         found = connection.execute(
             _CONTACTS,
@@ -116,6 +151,7 @@ def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST
                 "same": goal.same_item,
                 "nothing": NOTHING,
                 "most": most,
+                "wave": goal.wave_size,
             },
         ).to_arrow_table()
     if found.num_rows == 0:
@@ -136,14 +172,42 @@ def contacts(events: pa.Table, *, goal: Goal, until: datetime, most: int = _MOST
 
 
 _CONTACTS = """
-WITH sent AS (
+WITH bundled AS (
+    SELECT event_id, arg_max(bundle, (bundles.occurred_at, bundles.recorded_at, bundle)) AS bundle
+    FROM events JOIN bundles ON bundles.item = events.item
+     AND bundles.occurred_at < events.occurred_at AND bundles.recorded_at < events.occurred_at
+    WHERE kind = 'contact' AND channel IS NULL GROUP BY event_id
+),
+decided AS (
+    SELECT event_id, customer_id, kind, occurred_at, item, coalesce(channel, bundle) AS channel, category
+    FROM events LEFT JOIN bundled USING (event_id)
+    WHERE kind = 'no_contact' OR (kind = 'contact' AND item IS NOT NULL AND coalesce(channel, bundle) IS NOT NULL)
+),
+waves AS (
+    SELECT occurred_at FROM decided
+    WHERE kind = 'contact' AND $wave > 0 GROUP BY occurred_at HAVING count(*) >= $wave
+),
+known AS (
+    SELECT customer_id, min(greatest(occurred_at, recorded_at)) AS since
+    FROM (SELECT customer_id, occurred_at, recorded_at FROM events WHERE $wave > 0
+          UNION ALL SELECT customer_id, occurred_at, recorded_at FROM profile)
+    GROUP BY customer_id
+),
+left_out AS (
+    SELECT 'no_contact:' || epoch_us(occurred_at) || ':' || customer_id AS event_id, customer_id,
+           'no_contact' AS kind, occurred_at, NULL AS item, NULL AS channel, NULL AS category
+    FROM waves JOIN known ON known.since < waves.occurred_at
+    ANTI JOIN events AS sent ON sent.customer_id = known.customer_id AND sent.occurred_at = waves.occurred_at
+      AND sent.kind IN ('contact', 'no_contact')
+),
+sent AS (
     SELECT event_id, customer_id, occurred_at AS as_of,
            CASE kind WHEN 'contact' THEN item ELSE $nothing END AS offer,
            CASE kind WHEN 'contact' THEN channel ELSE $nothing END AS channel,
            CASE kind WHEN 'contact' THEN category END AS category,
            CASE kind WHEN 'contact' THEN item || '@' || channel ELSE $nothing END AS treatment
-    FROM events
-    WHERE (kind = 'no_contact' AND NOT $same) OR (kind = 'contact' AND item IS NOT NULL AND channel IS NOT NULL)
+    FROM (FROM decided UNION ALL FROM left_out)
+    WHERE kind = 'contact' OR NOT $same
 ),
 answered AS (
     SELECT DISTINCT sent.event_id
@@ -159,6 +223,13 @@ SELECT * FROM (
     QUALIFY NOT mature OR row_number() OVER (PARTITION BY mature ORDER BY md5(event_id)) <= $most)
 ORDER BY as_of, event_id
 """
+
+
+def _bundles(items: pa.Table, channels: str) -> pa.Table:
+    """Each fact about the channels of an offer, its value as one word."""
+    told = items.filter(pc.equal(items["attribute"], channels)).select(["item", "occurred_at", "recorded_at", "value"])
+    words = [bundle(channels_of(value)) or None for value in told["value"].to_pylist()]
+    return told.set_column(3, "bundle", pa.array(words, pa.string()))
 
 
 def _spine_schema(table: pa.Table) -> pa.Schema:

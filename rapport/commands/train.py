@@ -213,16 +213,10 @@ def _name(kind: str, data: Path | None) -> str:
 
 def _project_set(folder: Path, mlruns: Path | None) -> tuple[Any, TrackingStore, Any]:
     from rapport.project import load_project
-    from training.dataset import Goal, training_set
 
     project = load_project(folder)
-    wanted = project.settings.response
-    goal = Goal(
-        kinds=wanted.kinds, window_days=wanted.window_days, delay_days=wanted.delay_days, same_item=wanted.same_item
-    )
     with step("features as of each contact"):
-        words = project.settings.features.vocabulary
-        found = training_set(project.history, project.features, goal=goal, vocabulary=words)
+        found = project.contacts()
     return found, _store(mlruns) if mlruns else project.tracking, project.features
 
 

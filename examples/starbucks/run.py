@@ -1,0 +1,263 @@
+"""The whole example: from the three files to next-best offers for every customer and a lift report.
+
+    python examples/starbucks/run.py DATA [PROJECT]
+
+DATA is the folder of the three files, PROJECT this folder or a copy of it, into which everything is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.analysis import analyze
+from experiments.design import Arm, Experiment, Goal
+from experiments.ladder import ladder
+from experiments.report import HealthCheck, Report, headline, render
+from experiments.results import Analysis
+from features.facts import ITEMS
+from features.tables import write_table
+from rapport.commands.ingest import ingest
+from rapport.commands.score import champion
+from rapport.commands.train import response
+from rapport.project import Project, load_project
+from rapport.ranking import ranked_offers
+from rapport.terminal import print_table, say, step
+from training.dataset import NOTHING, spine_of
+from training.worth import Worth, worth_of_offers
+
+START = datetime(2018, 7, 27, tzinfo=UTC)  # stands in for the start of the study, as in rapport.toml
+END = START + timedelta(hours=714)  # the last hour of the transcript
+AFTER = datetime(2018, 8, 26, tzinfo=UTC)
+CHOSEN_UNTIL = START + timedelta(hours=336)  # the first three of the six waves choose the offer that the rest judge
+BEFORE = ("spend_7d", "spend_30d", "purchases_30d", "contacts_30d", "opens_30d", "discounts_90d", "age", "income")
+KNOWN = (*BEFORE, "seconds_since_purchase", "contacts_7d", "gender", "joined")
+
+
+def main(data: Path, folder: Path) -> None:
+    """Ingest, train, measure what offers are worth, rank them for everybody, report."""
+    ingest(project=folder, data=data)
+    response(project=folder, out=folder / "models" / "response")
+    project = load_project(folder)
+    waves = table_of_waves(project)
+    show_worth(project, record_worth(project))
+    rank(load_project(folder), out=folder / "next-best.parquet")
+    balance = check_of_balance(waves)
+    say(balance.sentence, style="" if balance.status == "green" else "bold yellow")
+    report(project, waves, balance=balance, out=folder / "lift.html")
+
+
+def table_of_waves(project: Project) -> pa.Table:
+    """One row per customer and wave: offer received or ``nothing``, what was known before, what came within the window.
+
+    Money in cents; ``profit`` is the margin on what was spent, less the rewards that were used.
+    """
+    spine, _ = spine_of(project.history, goal=project.goal, until=END, channels="channels")
+    table = project.features.offline(project.history, spine)
+    frame = table.select(["customer_id", "as_of", "offer", "label", *KNOWN]).to_pandas()
+    frame = frame.assign(place=range(len(frame)), until=frame["as_of"] + timedelta(days=project.goal.window_days))
+    events = project.history.events(END).select(["customer_id", "kind", "occurred_at", "amount"]).to_pandas()
+    near = frame[["place", "customer_id", "as_of", "until"]].merge(events, on="customer_id")
+    near = near[(near["occurred_at"] >= near["as_of"]) & (near["occurred_at"] < near["until"])]
+    for column, kind in (("spend", "purchase"), ("rewards", "discount")):
+        amounts = near[near["kind"] == kind].groupby("place")["amount"].sum()
+        frame[column] = frame["place"].map(amounts).fillna(0.0).astype(float)
+    titles = {offer.offer_id: offer.title for offer in project.catalogue.offers} | {NOTHING: NOTHING}
+    frame = frame.assign(
+        arm=frame["offer"].map(titles),
+        contacted=(frame["offer"] != NOTHING).map({True: "an offer", False: NOTHING}),
+        bought=frame["label"].astype(int),
+        profit=project.settings.project.margin * frame["spend"] - frame["rewards"],
+    )
+    return pa.Table.from_pandas(frame.drop(columns=["place", "until", "label"]), preserve_index=False)
+
+
+def record_worth(project: Project) -> tuple[Worth, ...]:
+    """Measure what a response to each offer is worth, and record it as facts about the offers."""
+    spine, _ = spine_of(project.history, goal=project.goal, until=END, channels="channels")
+    found = worth_of_offers(project.history.events(END), spine, goal=project.goal)
+    margin = project.settings.project.margin
+    told = [
+        (each.offer, name, str(value))
+        for each in found
+        for name, value in (
+            ("measured_value", each.value_cents(margin=margin)),
+            ("measured_discount", each.discount_cents),
+        )
+    ]
+    times = {"occurred_at": END, "recorded_at": END, "source": "measured"}
+    rows = [{"item": item, "attribute": name, "value": value, **times} for item, name, value in told]
+    project.history.append_items(pa.Table.from_pylist(rows, schema=ITEMS), "worth")
+    return found
+
+
+def show_worth(project: Project, found: tuple[Worth, ...]) -> None:
+    """Print what each offer brought beside nothing."""
+    margin = project.settings.project.margin
+    titles = {offer.offer_id: offer.title for offer in project.catalogue.offers}
+    rows = [
+        (
+            titles[each.offer],
+            f"{each.response:.1%}",
+            f"{100 * (each.response - each.response_to_nothing):+.1f}",
+            f"{each.spend / 100:+.2f}",
+            f"{each.given / 100:+.2f}",
+            f"{each.profit(margin=margin) / 100:+.2f}",
+        )
+        for each in sorted(found, key=lambda each: -each.profit(margin=margin))
+    ]
+    days = project.goal.window_days
+    print_table(
+        f"within {days:g} days of an offer, against nothing (USD per contact)",
+        ("offer", "bought", "points", "spent", "rewards", "profit"),
+        rows,
+        note=f"{found[0].response_to_nothing:.1%} of those who got nothing bought; profit at a margin of {margin:.0%}",
+    )
+
+
+def rank(project: Project, *, out: Path) -> None:
+    """Rank all offers for every customer as of the day after the transcript ends."""
+    bundle = champion(project)
+    if bundle is None:
+        raise SystemExit("no response model: run `rapport train response --out PROJECT/models/response`")
+    with step("ranking the offers for every customer"):
+        known = pc.unique(project.history.events(AFTER)["customer_id"])
+        spine = pa.table({"customer_id": known}).sort_by("customer_id")
+        spine = spine.append_column("as_of", pa.repeat(pa.scalar(AFTER, pa.timestamp("us", "UTC")), len(spine)))
+        customers = project.features.offline(project.history, spine)
+        ranked = ranked_offers(project, bundle, customers, at=AFTER, top=len(project.catalogue.treatments))
+        write_table(ranked, out)
+    first = ranked.filter(pc.equal(ranked["rank"], 1)).to_pandas()
+    first["offer"] = first["offer_id"].map({offer.offer_id: offer.title for offer in project.catalogue.offers})
+    print_table(
+        f"the best offer of each of {len(first):,} customers, {AFTER:%Y-%m-%d}",
+        ("offer", "channels", "customers", "P(response)", "profit (USD)"),
+        [
+            (
+                *name,
+                f"{len(rows):,}",
+                f"{rows.response_probability.mean():.1%}",
+                f"{rows.expected_profit.mean() / 100:.2f}",
+            )
+            for name, rows in sorted(first.groupby(["offer", "channel"]), key=lambda each: -len(each[1]))
+        ],
+        note=f"{(first.expected_profit <= 0).mean():.1%} of them are better left alone; all ranks are in {out}",
+    )
+
+
+def check_of_balance(waves: pa.Table) -> HealthCheck:
+    """Whether those who got nothing were like those who got an offer, by what was known before each wave."""
+    found = analyze(
+        waves,
+        arm="contacted",
+        control=NOTHING,
+        metrics=list(BEFORE),
+        cluster="customer_id",
+        planned={"an offer": 0.75, NOTHING: 0.25},
+    )
+    worst = min(found.metrics, key=lambda row: row.adjusted_p_value)
+    fine = worst.adjusted_p_value >= 0.05
+    return HealthCheck(
+        name="Who got nothing",
+        status="green" if fine else "yellow",
+        sentence=(
+            f"Before each wave, customers who then got nothing and those who got an offer were "
+            f"{'alike' if fine else 'not quite alike'} in {len(found.metrics)} respects; they differ most in "
+            f"{worst.metric} ({worst.control_mean:,.2f} and {worst.arm_mean:,.2f}, p = {worst.adjusted_p_value:.2g} "
+            f"after correction for {len(found.metrics)} comparisons)."
+        ),
+    )
+
+
+def design_of(project: Project, judged: pa.Table, *, best: str) -> Experiment:
+    """The waves as an experiment: nothing for a quarter, each of the ten offers for an equal part of the rest."""
+    titles = sorted(offer.title for offer in project.catalogue.offers)
+    share = 0.75 / len(titles)
+    days = project.goal.window_days
+    return Experiment(
+        key="starbucks",
+        title="Ten offers and nothing, by chance",
+        hypothesis=f"{best.capitalize()}: the offer that earned most in the first three waves earns more than nothing",
+        arms=(
+            Arm(
+                name=NOTHING,
+                shows="no offer in this wave",
+                policy="nothing",
+                share=1 - share * len(titles),
+                rung="nothing",
+            ),
+            *(Arm(name=title, shows=title, policy="random", share=share) for title in titles),
+        ),
+        control=NOTHING,
+        personalized=best,
+        goals=(
+            Goal(name="profit", kind="given", window_days=days, money=True),
+            Goal(name="spend", kind="sum", events=("purchase",), window_days=days, money=True),
+            Goal(
+                name="bought",
+                kind="any",
+                events=("purchase",),
+                window_days=days,
+                unit="buyer",
+                shown="customers who bought",
+            ),
+        ),
+        start=pc.min(judged["as_of"]).as_py(),
+        end=END,
+        stop_rule="fixed",
+    )
+
+
+def report(project: Project, waves: pa.Table, *, balance: HealthCheck, out: Path) -> Report:
+    """The lift report: an offer is chosen on the first three waves and judged, like the ladder, on the other three."""
+    early = waves.filter(pc.less(waves["as_of"], CHOSEN_UNTIL)).to_pandas()
+    best = str(early.groupby("arm")["profit"].mean().idxmax())
+    judged = waves.filter(pc.greater_equal(waves["as_of"], CHOSEN_UNTIL))
+    design = design_of(project, judged, best=best)
+    with step("comparing the offers, and valuing the ladder"):
+        found: Analysis = analyze(
+            judged,
+            arm="arm",
+            control=NOTHING,
+            metrics=[goal.name for goal in design.goals],
+            cluster="customer_id",
+            segments=("gender",),
+            planned=design.shares,
+            final=True,
+        )
+        rungs = ladder(
+            judged, arm="arm", control=NOTHING, outcome="profit", features=list(KNOWN), cluster="customer_id", repeats=2
+        )
+    made = Report(
+        experiment=design,
+        analysis=found,
+        as_of=END,
+        currency=project.settings.project.currency,
+        company=project.settings.project.name,
+        audience=pc.count_distinct(judged["customer_id"]).as_py(),
+        simulated=True,
+        health=(balance,),
+        ladder=rungs,
+        provenance=(("Data", "Starbucks rewards offers, simulated by their provider"),),
+        notes=(
+            "A unit is a customer in one wave; errors allow for a customer's waves belonging together.",
+            "The offer of the headline was chosen on the first three waves; all numbers are from the other three.",
+            f"Profit is a margin of {project.settings.project.margin:.0%} (assumed) on what was spent, less rewards used.",
+            "A later wave may fall into the window of an earlier one; it does so by chance, alike in every arm.",
+        ),
+    )
+    out.write_text(render(made), encoding="utf-8")
+    say(headline(made).text, style="bold")
+    say(rungs.sentence, style="bold")
+    say(f"The report is {out}")
+    return made
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else Path(__file__).parent)
