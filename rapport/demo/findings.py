@@ -65,7 +65,8 @@ def look_after(week: int, *, project: Project, campaign: Campaign, final: bool) 
         window=timedelta(weeks=week),
     )
     joined = with_profit(join_outcomes(campaign.units, events, measures, as_of=as_of), money)
-    outcomes = joined.filter(joined["mature"])
+    degraded = pc.unique(decisions.filter(decisions["degraded"])["customer_id"])
+    outcomes = joined.filter(pc.and_not(joined["mature"], pc.is_in(joined["customer_id"], degraded)))
     findings = analyze(
         outcomes,
         arm="arm",
