@@ -49,7 +49,7 @@ class OfferFacts:
     def offer(self, item: str, attributes: Attributes) -> dict[str, Any]:
         """The offer of one item, in the form of an entry of ``offers.toml``."""
         listed = channels_of(attributes.get(self.channels))
-        found = {
+        found: dict[str, Any] = {
             "offer_id": item,
             "title": re.sub(r"\{(\w+)\}", lambda name: _text(name[1], attributes, item=item), self.title) or item,
             "treatments": [

@@ -33,7 +33,7 @@ from training.worth import Worth, worth_of_offers
 START = datetime(2018, 7, 27, tzinfo=UTC)  # stands in for the start of the study, as in rapport.toml
 END = START + timedelta(hours=714)  # the last hour of the transcript
 AFTER = datetime(2018, 8, 26, tzinfo=UTC)
-CHOSEN_UNTIL = START + timedelta(hours=336)  # the first three of the six waves choose the offer that the rest judge
+CHOSEN_UNTIL = START + timedelta(hours=400)  # the first three of the six waves choose the offer that the rest judge
 BEFORE = ("spend_7d", "spend_30d", "purchases_30d", "contacts_30d", "opens_30d", "discounts_90d", "age", "income")
 KNOWN = (*BEFORE, "seconds_since_purchase", "contacts_7d", "gender", "joined")
 
@@ -230,7 +230,12 @@ def report(project: Project, waves: pa.Table, *, balance: HealthCheck, out: Path
             final=True,
         )
         rungs = ladder(
-            judged, arm="arm", control=NOTHING, outcome="profit", features=list(KNOWN), cluster="customer_id", repeats=2
+            judged.append_column("profit in cents", judged["profit"]),
+            arm="arm",
+            control=NOTHING,
+            outcome="profit in cents",
+            features=list(KNOWN),
+            cluster="customer_id",
         )
     made = Report(
         experiment=design,
@@ -246,7 +251,7 @@ def report(project: Project, waves: pa.Table, *, balance: HealthCheck, out: Path
         notes=(
             "A unit is a customer in one wave; errors allow for a customer's waves belonging together.",
             "The offer of the headline was chosen on the first three waves; all numbers are from the other three.",
-            f"Profit is a margin of {project.settings.project.margin:.0%} (assumed) on what was spent, less rewards used.",
+            f"Profit is {project.settings.project.margin:.0%} of what was spent (an assumption) less the rewards used.",
             "A later wave may fall into the window of an earlier one; it does so by chance, alike in every arm.",
         ),
     )

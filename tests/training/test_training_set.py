@@ -9,10 +9,11 @@ import pytest
 
 from features.declaration import FeatureSet
 from features.errors import InputError
-from features.facts import EVENTS, ITEMS
+from features.facts import EVENTS, ITEMS, PROFILE
 from features.feature import Feature
 from features.history import History
-from training.dataset import Goal, contacts, interactions, training_set
+from training.dataset import Goal, contacts, interactions, spine_of, training_set
+from training.worth import worth_of_offers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=100)
@@ -182,3 +183,112 @@ def test_interactions_are_in_order_of_time(tmp_path):
     ]
     taken = interactions(_history(tmp_path, rows), kinds=("purchase",))
     assert taken["item_id"].tolist() == ["bag", "hat"]
+
+
+def _items(*facts):
+    rows = [
+        {
+            "item": "shoes",
+            "attribute": "channels",
+            "value": value,
+            "occurred_at": START + timedelta(days=day),
+            "recorded_at": START + timedelta(days=day + late),
+            "source": "crm",
+        }
+        for value, day, late in facts
+    ]
+    return pa.Table.from_pylist(rows, schema=ITEMS)
+
+
+def test_a_contact_without_a_channel_went_out_over_all_that_its_offer_had_then(tmp_path):
+    rows = [
+        _event(1, "anna", "contact", 10, item="shoes"),
+        _event(2, "anna", "contact", 20, item="shoes"),
+        _event(3, "anna", "contact", 40, item="shoes"),
+        _event(4, "anna", "contact", 41, item="shoes", channel="mail"),
+        _event(5, "anna", "contact", 42, item="unknown"),
+    ]
+    history = _history(tmp_path, rows)
+    history.append_items(_items(('["web","email"]', 10, 0), ("email, web, app", 30, 5)), "all")
+    spine, _ = spine_of(history, goal=Goal(), until=NOW, channels="channels")
+    # On day 10 the first list was not known before, on day 20 it was, from day 35 on there was another.
+    assert spine["treatment"].to_pylist() == ["shoes@email-web", "shoes@app-email-web", "shoes@mail"]
+    without, _ = spine_of(history, goal=Goal(), until=NOW)
+    assert without["treatment"].to_pylist() == ["shoes@mail"]
+
+
+def _wave():
+    """On day 10 anna and ben are sent shoes, cleo nothing; dora comes only later; fred was decided nothing himself."""
+    return [
+        _event(1, "anna", "contact", 10, item="shoes", channel="mail"),
+        _event(2, "ben", "contact", 10, item="shoes", channel="mail"),
+        _event(3, "cleo", "visit", 9),
+        _event(4, "dora", "visit", 10),
+        _event(5, "eve", "visit", 9, late=2),
+        _event(6, "fred", "no_contact", 10),
+        _event(7, "ben", "contact", 12, item="shoes", channel="mail"),
+        _event(8, "cleo", "purchase", 11),
+    ]
+
+
+def test_who_got_nothing_in_a_wave_was_known_by_then():
+    spine, _ = contacts(_events(_wave()), goal=Goal(wave_size=2), until=NOW)
+    found = spine.select(["customer_id", "treatment", "label"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in found) == [
+        ("anna", "shoes@mail", False),
+        ("ben", "shoes@mail", False),
+        ("ben", "shoes@mail", False),
+        ("cleo", "nothing", True),
+        ("fred", "nothing", False),
+    ]
+
+
+@pytest.mark.parametrize("goal", [Goal(), Goal(wave_size=3), Goal(wave_size=2, same_item=True)])
+def test_without_waves_nobody_is_added(goal):
+    spine, _ = contacts(_events(_wave()), goal=goal, until=NOW)
+    assert "cleo" not in spine["customer_id"].to_pylist()
+
+
+def test_the_profile_says_too_who_was_known(tmp_path):
+    history = _history(tmp_path, _wave())
+    at = START + timedelta(days=5)
+    fact = {"customer_id": "gina", "attribute": "age", "value": "44", "occurred_at": at, "recorded_at": at}
+    history.append_profile(pa.Table.from_pylist([{**fact, "source": "crm"}], schema=PROFILE), "all")
+    spine, _ = spine_of(history, goal=Goal(wave_size=2), until=NOW)
+    assert spine["customer_id"].to_pylist().count("gina") == 1
+
+
+def test_worth_makes_the_ranking_formula_equal_the_measured_profit():
+    rng = np.random.default_rng(3)
+    rows, number = [], 0
+    for customer in range(300):
+        offer = [None, "shoes", "hats"][customer % 3]
+        sent = {"item": offer, "channel": "web"} if offer else {}
+        rows.append(_event(f"c{customer}", f"c{customer}", "contact" if offer else "no_contact", 10, **sent))
+        for kind, amount in (("purchase", 1000 + 500 * bool(offer)), ("discount", 200)):
+            if rng.random() < (0.6 if offer else 0.3) and (offer or kind == "purchase"):
+                number += 1
+                rows.append(_event(f"x{number}", f"c{customer}", kind, 10 + 6 * rng.random()) | {"amount": amount})
+    events = _events(rows)
+    spine, _ = contacts(events, goal=Goal(), until=NOW)
+    found = worth_of_offers(events, spine, goal=Goal())
+    assert [(each.offer, each.contacts) for each in found] == [("hats", 100), ("shoes", 100)]
+    sums = dict(
+        duckdb.sql(
+            "SELECT coalesce(c.item, 'nothing'),"
+            " sum(CASE e.kind WHEN 'purchase' THEN 0.4 * e.amount ELSE -e.amount END) / 100 FROM events c JOIN events e USING (customer_id)"
+            " WHERE c.kind IN ('contact', 'no_contact') AND e.kind IN ('purchase', 'discount') GROUP BY 1"
+        ).fetchall()
+    )
+    for each in found:
+        value, discount = each.value_cents(margin=0.4), each.discount_cents
+        ranked = each.response * (value - discount) - each.response_to_nothing * value
+        assert each.profit(margin=0.4) == pytest.approx(float(sums[each.offer] - sums["nothing"]))
+        assert ranked == pytest.approx(each.profit(margin=0.4), abs=1)  # value and discount are whole cents
+
+
+def test_worth_needs_somebody_who_got_nothing():
+    events = _events([_sent()])
+    spine, _ = contacts(events, goal=Goal(), until=NOW)
+    with pytest.raises(InputError, match="without customers who got nothing"):
+        worth_of_offers(events, spine, goal=Goal())
