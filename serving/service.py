@@ -25,7 +25,7 @@ from serving.scoring import Scorer
 _log = logging.getLogger("rapport.serving")
 _MOST_AT_ONCE = 256
 _MOST_WAITING = 2_000
-_PATIENCE = 0.025  # seconds that a group waits for the ledger: with the group before it, an answer within 50 ms
+_PATIENCE = 0.015  # seconds that a group waits for the ledger: after the group before it, still an answer within 50 ms
 
 
 T = TypeVar("T")

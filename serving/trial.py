@@ -108,6 +108,8 @@ class Trial:
 
     def assignments_of(self, asks: Sequence[Ask]) -> list[Assignment]:
         """The same of many customers."""
+        if not self.splits:
+            return [self.assignments[arm] for arm in self.shares] * len(asks)
         units = [self.unit_of(ask) for ask in asks]
         arms = assign_all(units, experiment=self.key, shares=self.shares).to_pylist()
         found = [self.assignments[arm] for arm in arms]
@@ -121,7 +123,7 @@ class Trial:
         for name, assignment in self.assignments.items():
             book.publish(f"{self.key}/{name}", assignment.policy, at=at)
         book.publish(f"{self.key}/{HOLDOUT}", _SERVICE, at=at)
-        book.publish(f"{self.key}/{NOTHING}", _NOTHING, at=at)
+        book.publish(f"{self.key}/{HOLDOUT}/{NOTHING}", _NOTHING, at=at)
 
 
 _NOTHING = Nothing()

@@ -176,7 +176,7 @@ def test_a_ledger_that_others_hold_is_answered_at_once(web, ledger, held):
     answers = [web.decide("anna", f"k{number}") for number in range(10)]
     bodies = [{"customer_id": "ben", "idempotency_key": f"b{number}"} for number in range(300)]
     answers += web.together("/v1/decisions", bodies)
-    # A group waits 25 ms: 12 groups here. A busy machine may be a hundred times slower; one 30 s wait is not this.
+    # A group waits 15 ms: 12 groups here. A busy machine may be a hundred times slower; one 30 s wait is not this.
     assert time.monotonic() - begun < 30
     assert {answer.status_code for answer in answers} == {200}
     assert {(told["code"], told["recorded"]) for told in (each.json() for each in answers)} == {
