@@ -61,7 +61,10 @@ def ingest(
         with step("taking in what was sent to the service"):
             loaded += _sent(opened)
     write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
-    _show(loaded)
+    if loaded or failed:
+        _show(loaded)
+    else:
+        say("Nothing to take in: the project has no source, and nothing was sent to its service.")
     _complain(loaded, failed)
 
 
