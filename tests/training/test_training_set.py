@@ -276,7 +276,8 @@ def test_worth_makes_the_ranking_formula_equal_the_measured_profit():
     sums = dict(
         duckdb.sql(
             "SELECT coalesce(c.item, 'nothing'),"
-            " sum(CASE e.kind WHEN 'purchase' THEN 0.4 * e.amount ELSE -e.amount END) / 100 FROM events c JOIN events e USING (customer_id)"
+            " sum(CASE e.kind WHEN 'purchase' THEN 0.4 * e.amount ELSE -e.amount END) / 100"
+            " FROM events c JOIN events e USING (customer_id)"
             " WHERE c.kind IN ('contact', 'no_contact') AND e.kind IN ('purchase', 'discount') GROUP BY 1"
         ).fetchall()
     )
