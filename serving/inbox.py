@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import duckdb
 import msgspec
 import pyarrow as pa
 from sqlalchemy import select
@@ -93,6 +94,27 @@ def drain(book: Book, history: History) -> tuple[int, int]:
     """
     found = events_since(book)
     return found.num_rows, history.append(found, part="inbox")
+
+
+def hear(book: Book, history: History, *, at: datetime) -> tuple[int, int]:
+    """Take the opt-outs and opt-ins of the history down as consent facts; returns how many, and how many were new.
+
+    Files say what other systems hold, so their opt-ins never lift a customer's own no.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = connection.execute(
+            f"SELECT event_id, customer_id, kind, channel, occurred_at FROM {history.scan('events')} "
+            "WHERE kind IN ('opt_out', 'opt_in') ORDER BY occurred_at, event_id"
+        ).to_arrow_table()
+    said = [
+        msgspec.structs.replace(sign, source="import")
+        for row in found.to_pylist()
+        for sign in _sign(row, utc(row["occurred_at"]), at)
+    ]
+    erased = book.erased(sign.customer_id for sign in said)
+    kept = [sign for sign in said if sign.customer_id not in erased]
+    return len(kept), book.consent(kept)
 
 
 def events_of(book: Book, customer_ids: Iterable[str]) -> dict[str, list[facts.Event]]:

@@ -57,9 +57,8 @@ def ingest(
                 )
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
-    if opened.ledger.is_file():
-        with step("taking in what was sent to the service"):
-            loaded += _sent(opened)
+    with step("hearing opt-outs, and what was sent to the service"):
+        loaded += _sent(opened)
     write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
     if loaded or failed:
         _show(loaded)
@@ -69,19 +68,27 @@ def ingest(
 
 
 def _sent(opened: Project) -> list[Loaded]:
-    """The inbox of the service as one more file; without any event none."""
+    """The inbox of the service as one more file, and the opt-outs of all files as consent facts in the ledger."""
+    from datetime import UTC, datetime
+
     from features.intake import Loaded
-    from serving.inbox import drain
+    from serving.inbox import drain, hear
     from serving.ledger import Ledger
 
     ledger = Ledger(opened.ledger)
     try:
         with ledger.reading() as book:
             held, new = drain(book, opened.history)
+        with ledger.writing() as book:
+            said, heard = hear(book, opened.history, at=datetime.now(UTC))
     finally:
         ledger.close()
-    inbox = Loaded(source="inbox", file=opened.ledger.name, read=held, accepted=held, quarantined=0, new=new)
-    return [inbox] if held else []
+    rows = [("inbox", held, new), ("opt-outs and opt-ins", said, heard)]
+    return [
+        Loaded(source=source, file=opened.ledger.name, read=read, accepted=read, quarantined=0, new=fresh)
+        for source, read, fresh in rows
+        if read
+    ]
 
 
 def _show(loaded: Sequence[Loaded]) -> None:

@@ -117,6 +117,25 @@ def test_ingest_takes_in_what_was_sent_to_the_service(project, rapport_cli, tmp_
     ledger.close()
 
 
+def test_an_opt_out_in_a_file_is_heard_and_an_opt_in_of_a_file_does_not_lift_it(project, rapport_cli):
+    """Every customer who agreed, but c1, who unsubscribed in the e-mail tool, may be contacted by e-mail."""
+    day = NOON - timedelta(days=9)
+    said = [("o1", "c1", "opt_out", "email", day), ("o2", "c1", "opt_in", None, day + timedelta(days=1))]
+    columns = ("event_id", "customer_id", "kind", "channel", "occurred_at")
+    rows = [dict(zip(columns, each, strict=True)) | {"recorded_at": NOON - timedelta(days=7)} for each in said]
+    project.history.append(pa.Table.from_pylist(rows), part="email-tool")
+    for _ in range(2):
+        ran = rapport_cli("ingest", "--project", project.root)
+        assert ran.exit_code == 0, ran.stderr
+    assert "opt-outs and opt-ins: ledger.db" in ran.stdout
+    ledger = Ledger(project.ledger)
+    with ledger.reading() as book:
+        assert book.permissions(["c1"])["c1"].refused == ("email:marketing",)
+        assert book.permissions(["c2"])["c2"].refused == ()
+        assert len(book.consents("c1")) == 3
+    ledger.close()
+
+
 def test_a_record_that_was_changed_does_not_replay(project, rapport_cli, tmp_path):
     import msgspec
     from sqlalchemy import update
