@@ -119,10 +119,10 @@ def test_ingest_takes_in_what_was_sent_to_the_service(project, rapport_cli, tmp_
 
 def test_an_opt_out_in_a_file_is_heard_and_an_opt_in_of_a_file_does_not_lift_it(project, rapport_cli):
     """Every customer who agreed, but c1, who unsubscribed in the e-mail tool, may be contacted by e-mail."""
-    day = NOON - timedelta(days=9)
+    day = datetime(2026, 3, 2, tzinfo=UTC)
     said = [("o1", "c1", "opt_out", "email", day), ("o2", "c1", "opt_in", None, day + timedelta(days=1))]
     columns = ("event_id", "customer_id", "kind", "channel", "occurred_at")
-    rows = [dict(zip(columns, each, strict=True)) | {"recorded_at": NOON - timedelta(days=7)} for each in said]
+    rows = [dict(zip(columns, each, strict=True)) | {"recorded_at": day + timedelta(days=2)} for each in said]
     project.history.append(pa.Table.from_pylist(rows), part="email-tool")
     for _ in range(2):
         ran = rapport_cli("ingest", "--project", project.root)
