@@ -263,7 +263,7 @@ def report(project: Project, waves: pa.Table, *, balance: HealthCheck, out: Path
         ladder=rungs,
         provenance=(("Data", "Starbucks rewards offers, simulated by their provider"),),
         notes=(
-            "No design was handed down; that chance gave a quarter nothing and each offer equally is read off the data.",
+            "No design was handed down; that chance gave a quarter nothing, each offer equally, is read off the data.",
             "A unit is a customer in one wave; errors allow for a customer's waves belonging together.",
             "The offer of the headline was chosen on the first three waves; all numbers are from the other three.",
             f"Profit is {project.settings.project.margin:.0%} of what was spent (an assumption) less the rewards used.",
