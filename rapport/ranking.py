@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec.structs import replace
 
 from features.errors import InputError
@@ -58,6 +60,32 @@ def ranked_offers(project: Project, bundle: Bundle, customers: pa.Table, *, at: 
             "expected_profit": profit[picked].ravel(),
         }
     )
+
+
+class FirstChoice(NamedTuple):
+    """A treatment and the customers for whom it ranks first: how many, means of probability and profit (cents).
+
+    ``better_alone`` of them are expected to earn nothing by it, or less.
+    """
+
+    offer_id: str
+    channel: str
+    customers: int
+    chance: float
+    profit: float
+    better_alone: int
+
+
+def first_choices(ranked: pa.Table) -> tuple[FirstChoice, ...]:
+    """What ranks first in a table of :func:`ranked_offers`, the most frequent one first."""
+    first = ranked.filter(pc.equal(ranked["rank"], 1))
+    first = first.append_column("alone", pc.cast(pc.less_equal(first["expected_profit"], 0), pa.int64()))
+    grouped = first.group_by(["offer_id", "channel"]).aggregate(
+        [("rank", "count"), ("response_probability", "mean"), ("expected_profit", "mean"), ("alone", "sum")]
+    )
+    ordered = grouped.sort_by([("rank_count", "descending"), ("offer_id", "ascending"), ("channel", "ascending")])
+    names = ("offer_id", "channel", "rank_count", "response_probability_mean", "expected_profit_mean", "alone_sum")
+    return tuple(map(FirstChoice._make, zip(*(ordered[name].to_pylist() for name in names), strict=True)))
 
 
 def _named(order: np.ndarray, names: list[str]) -> pa.Array:

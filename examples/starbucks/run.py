@@ -21,19 +21,16 @@ from experiments.ladder import ladder
 from experiments.report import HealthCheck, Report, headline, render
 from experiments.results import Analysis
 from features.facts import ITEMS
-from features.tables import write_table
 from rapport.commands.ingest import ingest
-from rapport.commands.score import champion
+from rapport.commands.score import score
 from rapport.commands.train import response
 from rapport.project import Project, load_project
-from rapport.ranking import ranked_offers
 from rapport.terminal import print_table, say, step
 from training.dataset import NOTHING, spine_of
 from training.worth import Worth, worth_of_offers
 
 START = datetime(2018, 7, 27, tzinfo=UTC)  # stands in for the start of the study, as in rapport.toml
 END = START + timedelta(hours=714)  # the last hour of the transcript
-AFTER = datetime(2018, 8, 26, tzinfo=UTC)
 CHOSEN_UNTIL = START + timedelta(hours=400)  # the first three of the six waves choose the offer that the rest judge
 BEFORE = ("spend_7d", "spend_30d", "purchases_30d", "contacts_30d", "opens_30d", "discounts_90d", "age", "income")
 KNOWN = (*BEFORE, "seconds_since_purchase", "contacts_7d", "gender", "joined")
@@ -46,7 +43,7 @@ def main(data: Path, folder: Path) -> Report:
     project = load_project(folder)
     waves = table_of_waves(project)
     show_worth(project, record_worth(project))
-    rank(load_project(folder), out=folder / "next-best.parquet")
+    score(project=folder, at="2018-08-26T09:00:00Z", top=10, out=folder / "next-best.parquet")
     balance = check_of_balance(waves)
     say(balance.sentence, style="" if balance.status == "green" else "bold yellow")
     return report(load_project(folder), waves, balance=balance, out=folder / "lift.html")
@@ -126,36 +123,6 @@ def show_worth(project: Project, found: tuple[Worth, ...]) -> None:
         ("offer", "bought", "points", "spent", "rewards", "profit"),
         rows,
         note=f"{found[0].response_to_nothing:.1%} of those who got nothing bought; profit at a margin of {margin:.0%}",
-    )
-
-
-def rank(project: Project, *, out: Path) -> None:
-    """Rank all offers for every customer as of the day after the transcript ends."""
-    bundle = champion(project)
-    if bundle is None:
-        raise SystemExit("no response model: run `rapport train response --out PROJECT/models/response`")
-    with step("ranking the offers for every customer"):
-        known = pc.unique(project.history.events(AFTER)["customer_id"])
-        spine = pa.table({"customer_id": known}).sort_by("customer_id")
-        spine = spine.append_column("as_of", pa.repeat(pa.scalar(AFTER, pa.timestamp("us", "UTC")), len(spine)))
-        customers = project.features.offline(project.history, spine)
-        ranked = ranked_offers(project, bundle, customers, at=AFTER, top=len(project.catalogue.treatments))
-        write_table(ranked, out)
-    first = ranked.filter(pc.equal(ranked["rank"], 1)).to_pandas()
-    first["offer"] = first["offer_id"].map({offer.offer_id: offer.title for offer in project.catalogue.offers})
-    print_table(
-        f"the best offer of each of {len(first):,} customers, {AFTER:%Y-%m-%d}",
-        ("offer", "channels", "customers", "P(response)", "profit (USD)"),
-        [
-            (
-                *name,
-                f"{len(rows):,}",
-                f"{rows.response_probability.mean():.1%}",
-                f"{rows.expected_profit.mean() / 100:.2f}",
-            )
-            for name, rows in sorted(first.groupby(["offer", "channel"]), key=lambda each: -len(each[1]))
-        ],
-        note=f"{(first.expected_profit <= 0).mean():.1%} of them are better left alone; all ranks are in {out}",
     )
 
 

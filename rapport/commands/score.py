@@ -37,6 +37,10 @@ def score(
     ] = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="The moment, as 2026-11-21T09:00:00Z; now.")] = None,
     experiment: Annotated[str | None, typer.Option(metavar="KEY", help="The experiment that decides.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rank the N best treatments of each customer; nothing is recorded."),
+    ] = None,
     seed: Annotated[str | None, typer.Option(help="Name of the run: the same again gives the same decisions.")] = None,
     engine: Annotated[Engine, typer.Option(help="What computes the features.")] = Engine.duckdb,
     model: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Score --data with this model alone.")] = None,
@@ -45,7 +49,8 @@ def score(
 ) -> None:
     """Decide for a whole customer base through the same function as the service, and write the decisions.
 
-    Every decision is recorded in the project's ledger and takes its contact slot. With --model and --data: only the
+    Every decision is recorded in the project's ledger and takes its contact slot. With --top: only a ranking by
+    expected incremental profit, which asks for no eligibility, consent or limits. With --model and --data: only the
     response probabilities of a table, without a project.
 
     Example: rapport score --project shop --at 2026-11-23T09:00:00Z --out decisions.parquet
@@ -59,6 +64,11 @@ def score(
         return
     from rapport.project import load_project
 
+    if top is not None:
+        if experiment is not None or seed is not None:
+            raise InputError("--top ranks, and decides nothing", got="--experiment or --seed", do="leave them out")
+        _rank(load_project(project), customers=customers, at=_moment(at), top=top, out=out, json=json)
+        return
     _decide(
         load_project(project), customers=customers, at=_moment(at), experiment=experiment, seed=seed, out=out, json=json
     )
@@ -99,6 +109,52 @@ def _plain(model: Path, data: Path, *, out: Path, json: Path | None) -> None:
         write_table(table.append_column(column, pa.array(chance)), out)
     write_json(json, {"rows": table.num_rows, "column": column, "mean": float(chance.mean()), "out": str(out)})
     say(f"{table.num_rows:,} rows scored, {chance.mean():.2%} expected to respond; column {column!r} in {out}.")
+
+
+def _rank(project: Project, *, customers: Path | None, at: datetime, top: int, out: Path, json: Path | None) -> None:
+    from features.errors import InputError
+    from features.tables import write_table
+    from rapport.ranking import first_choices, ranked_offers
+
+    bundle = champion(project)
+    if bundle is None:
+        raise InputError("there is no response model to rank by", got="none yet", do="run rapport train response")
+    with step("features of every customer"):
+        table = project.features.offline(project.history, _spine(project, customers, at))
+    with step("expected incremental profit of every treatment"):
+        ranked = ranked_offers(project, bundle, table, at=at, top=top)
+        write_table(ranked, out)
+    firsts = first_choices(ranked)
+    titles = {offer.offer_id: offer.title for offer in project.catalogue.offers}
+    print_table(
+        f"the best treatment of each of {table.num_rows:,} customers at {at:%Y-%m-%d %H:%M} UTC",
+        ("offer", "channel", "customers", "P(response)", f"profit ({project.settings.project.currency})"),
+        [
+            (
+                titles[each.offer_id],
+                each.channel,
+                f"{each.customers:,}",
+                f"{each.chance:.1%}",
+                f"{each.profit / 100:,.2f}",
+            )
+            for each in firsts
+        ],
+        note="P(response) and profit beyond nothing are means of these customers",
+    )
+    alone = sum(each.better_alone for each in firsts)
+    say(f"{alone:,} are better left alone: no treatment is expected to earn more than its cost.")
+    say(f"{ranked.num_rows:,} rows written to {out}; without --top, decisions are made and recorded.")
+    write_json(
+        json,
+        {
+            "customers": table.num_rows,
+            "rows": ranked.num_rows,
+            "at": at.isoformat(),
+            "better_left_alone": alone,
+            "first": [each._asdict() for each in firsts],
+            "out": str(out),
+        },
+    )
 
 
 def _decide(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from features.errors import InputError
 from features.facts import ITEMS
 from rapport.catalogue import OfferFacts, with_facts
 from rapport.project import Project, load_project
-from rapport.ranking import ranked_offers
+from rapport.ranking import first_choices, ranked_offers
 from serving.assembly import rules_of
 from training.models import ResponseModel
 
@@ -128,5 +130,24 @@ def test_ranks_are_by_profit_computed_by_hand(shop: Project) -> None:
     assert found["added_response"].to_numpy() == pytest.approx(chance - alone, abs=1e-12)
     profit = chance * (worth - given) - alone * worth - cost
     assert found["expected_profit"].to_numpy() == pytest.approx(profit.to_numpy(), abs=1e-9)
+    first = first_choices(pa.Table.from_pandas(found))
+    assert sum(each.customers for each in first) == 5
+    assert (
+        sum(each.better_alone for each in first) == (found.groupby("customer_id")["expected_profit"].max() <= 0).sum()
+    )
+    best = found[found["rank"] == 1].groupby(["offer_id", "channel"])["expected_profit"].mean()
+    assert {(each.offer_id, each.channel): each.profit for each in first} == pytest.approx(best.to_dict())
     with pytest.raises(InputError, match="top must be at least 1"):
         ranked_offers(shop, model.bundle(), pa.Table.from_pandas(known), at=AT, top=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [((), "no response model to rank by"), (("--seed", "x"), "--top ranks, and decides nothing")],
+)
+def test_a_ranking_that_can_not_be_made_is_told(
+    shop: Project, rapport_cli: Callable[..., Any], options: tuple[str, ...], wrong: str
+) -> None:
+    done = rapport_cli("score", "--project", shop.root, "--top", 3, "--out", shop.root / "x.csv", *options)
+    assert done.exit_code == 2
+    assert wrong in done.stderr
