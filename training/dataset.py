@@ -31,7 +31,8 @@ class Goal:
     Parameters
     ----------
     kinds: kinds of event that are a response.
-    window_days: days after the contact, from its moment (included) to the end of the window (excluded).
+    window_days: days after the contact that count, ``(contact, contact + window]`` as in experiments: what happened at
+        the very moment of the contact was no answer to it, what happened at the last moment of the window was one.
     delay_days: days after the window until which outcomes may still be recorded; only then is a row mature.
     same_item: whether the event's item must be the contact's offer (a redemption), which nothing can have.
     wave_size: contacts at one and the same moment from which on they are a wave. Customers known by then who got
@@ -131,7 +132,7 @@ def contacts(
     """The spine of mature contacts, in order of time, and how many were censored as immature.
 
     Columns: customer_id, as_of, offer and channel (``nothing`` for ``no_contact``), category, treatment, label. A row
-    is mature when its window and the delay have passed at ``until``; others are left out, never counted as a no.
+    is mature when its window and the delay have ended before ``until``; others are left out, never counted as a no.
     Where only the contact's own item counts as a response, decisions of nothing have none to give and are left out.
     ``profile`` and ``items`` are facts: who was known when, for waves; which ``channels`` an offer had, for contacts
     that name none.
@@ -213,12 +214,12 @@ answered AS (
     SELECT DISTINCT sent.event_id
     FROM sent JOIN events AS answer
       ON answer.customer_id = sent.customer_id
-     AND answer.occurred_at >= sent.as_of AND answer.occurred_at < sent.as_of + $window
+     AND answer.occurred_at > sent.as_of AND answer.occurred_at <= sent.as_of + $window
      AND (NOT $same OR answer.item = sent.offer)
     WHERE answer.kind IN (SELECT kind FROM kinds)
 )
 SELECT * FROM (
-    SELECT sent.*, answered.event_id IS NOT NULL AS label, sent.as_of <= $mature AS mature
+    SELECT sent.*, answered.event_id IS NOT NULL AS label, sent.as_of < $mature AS mature
     FROM sent LEFT JOIN answered USING (event_id)
     QUALIFY NOT mature OR row_number() OVER (PARTITION BY mature ORDER BY md5(event_id)) <= $most)
 ORDER BY as_of, event_id

@@ -17,7 +17,8 @@ class Worth:
     """What contacts with one offer brought, beside customers who got nothing. Money in cents.
 
     ``response`` and ``response_to_nothing`` are shares of the contacts; ``spend`` and ``given`` are what was spent and
-    given away (events of kind ``purchase`` and ``discount``) per contact within the window, more than without.
+    given away (events of kind ``purchase`` and ``discount``) per contact within the window, ``(contact, contact +
+    window]``, more than without.
 
     >>> shoes = Worth(offer="shoes", contacts=100, response=0.5, response_to_nothing=0.4, spend=1000, given=50)
     >>> shoes.value_cents(margin=0.3), shoes.discount_cents, round(shoes.profit(margin=0.3))
@@ -90,7 +91,7 @@ WITH money AS (
     SELECT place, sum(amount) FILTER (events.kind = 'purchase') AS spend,
            sum(amount) FILTER (events.kind = 'discount') AS given
     FROM spine JOIN events ON events.customer_id = spine.customer_id
-     AND events.occurred_at >= spine.as_of AND events.occurred_at < spine.as_of + $window
+     AND events.occurred_at > spine.as_of AND events.occurred_at <= spine.as_of + $window
     GROUP BY place
 )
 SELECT offer, count(*), avg(label::INT), avg(coalesce(spend, 0)), avg(coalesce(given, 0))

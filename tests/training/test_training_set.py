@@ -47,9 +47,9 @@ def _sent(day=10.0, **change):
 
 @pytest.mark.parametrize(
     ("day", "label"),
-    [(9.999, False), (10, True), (16.999, True), (17, False)],
+    [(9.999, False), (10, False), (10.001, True), (17, True), (17.001, False)],
 )
-def test_the_window_begins_with_the_contact_and_ends_before_its_end(day, label):
+def test_the_window_begins_after_the_contact_and_holds_its_end(day, label):
     assert _labels([_sent(), _event(2, "anna", "purchase", day)]) == ([label], 0)
 
 
@@ -67,6 +67,20 @@ def test_an_open_window_is_censored_never_a_no():
     assert _labels([_sent(), {**_sent(95), "event_id": "e2"}]) == ([False], 1)
     with pytest.raises(InputError, match="no contact is mature yet"):
         _labels([_sent(95)])
+
+
+def test_a_window_that_ends_now_is_open_as_what_happens_now_is_not_known_yet():
+    assert _labels([_sent(80), {**_sent(93), "event_id": "e2"}]) == ([False], 1)
+    assert _labels([_sent(80), {**_sent(92.999), "event_id": "e2"}]) == ([False, False], 0)
+
+
+def test_worth_counts_money_of_the_same_window_as_the_label():
+    money = [
+        _event(place, "anna", "purchase", day) | {"amount": 1} for place, day in enumerate((10, 10.001, 17, 17.001), 5)
+    ]
+    events = _events([_sent(), _event(2, "ben", "no_contact", 10), *money])
+    spine, _ = contacts(events, goal=Goal(), until=NOW)
+    assert [(each.response, each.spend) for each in worth_of_offers(events, spine, goal=Goal())] == [(1.0, 2.0)]
 
 
 def test_a_delay_makes_rows_mature_later():
@@ -165,10 +179,10 @@ def test_labels_equal_a_plain_sql_query():
     count, responded, fresh = duckdb.sql(
         """
         SELECT count(*) FILTER (NOT young), count(*) FILTER (NOT young AND yes), count(*) FILTER (young)
-        FROM (SELECT c.occurred_at > TIMESTAMPTZ '2026-04-08 00:00:00+00' AS young,
+        FROM (SELECT c.occurred_at >= TIMESTAMPTZ '2026-04-08 00:00:00+00' AS young,
                      EXISTS (SELECT 1 FROM "table" p WHERE p.kind = 'purchase' AND p.customer_id = c.customer_id
-                             AND p.occurred_at >= c.occurred_at
-                             AND p.occurred_at < c.occurred_at + INTERVAL 3 DAY) AS yes
+                             AND p.occurred_at > c.occurred_at
+                             AND p.occurred_at <= c.occurred_at + INTERVAL 3 DAY) AS yes
               FROM "table" c WHERE c.kind IN ('contact', 'no_contact'))
         """
     ).fetchone()
