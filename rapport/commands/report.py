@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from rapport.project import Project
 
 
 def report(
@@ -18,22 +21,29 @@ def report(
         str | None,
         typer.Option(metavar="RUN_ID", help="A look's MLflow run; the newest when not given.", show_default=False),
     ] = None,
+    look: Annotated[bool, typer.Option("--look", help="Take a new look now, and record it.")] = False,
     json: JsonFile = None,
 ) -> None:
-    """Write the lift report of an experiment: the newest look, or the one of a given MLflow run.
+    """Write the lift report of an experiment: the newest look in its record, or the one of a given MLflow run.
 
-    The page is made from the record alone, so any past report can be made again, to the last byte.
+    An experiment that nobody has looked at yet is looked at; --look takes a further look. Every look is a run in
+    MLflow, and any past report can be made again from its run alone, to the last byte.
 
-    Example: rapport report always-on --out report.html
+    Example: rapport report always-on --look --out report.html
     """
     with step(f"making the report of {experiment}"):
-        from experiments.record import find_look, read_report, unchanged
+        from experiments.record import find_look, read_report, recorded_experiments, unchanged
         from experiments.report import decision, headline, numbers_json, render
         from rapport.project import load_project
 
-        tracking = load_project(project).tracking
-        look = find_look(tracking, experiment, run_id=run)
-        found = read_report(tracking, look)
+        opened = load_project(project)
+        tracking = opened.tracking
+        if look or (
+            run is None and experiment in opened.experiments and experiment not in recorded_experiments(tracking)
+        ):
+            run = _take(opened, experiment)
+        run_id = find_look(tracking, experiment, run_id=run)
+        found = read_report(tracking, run_id)
         page = render(found)
         _write(out, page)
         write_json(json, numbers_json(found))
@@ -43,10 +53,25 @@ def report(
     print_table(
         "",
         ("look", f"{found.look}, data as of {found.as_of:%Y-%m-%d}"),
-        [("MLflow run", look), ("page", f"{out} ({len(page.encode()) / 1000:.0f} kB)")],
+        [("MLflow run", run_id), ("page", f"{out} ({len(page.encode()) / 1000:.0f} kB)")],
     )
-    if not unchanged(tracking, look, page=page):
+    if not unchanged(tracking, run_id, page=page):
         say("Another version of Rapport logged this look: the page may be worded differently.", style="yellow")
+
+
+def _take(project: Project, key: str) -> str:
+    """Look at the experiment now and record it; the id of the run."""
+    from datetime import UTC, datetime
+
+    from experiments.record import ExperimentRecord
+    from rapport.looks import decided_so_far, record_look, report_of, take_look, units_of
+
+    design = project.experiment(key)
+    decisions = decided_so_far(project, key)
+    look = take_look(project, design, units=units_of(decisions, design), decisions=decisions, as_of=datetime.now(UTC))
+    record = ExperimentRecord(project.tracking, design)
+    report = report_of(look, project=project, number=len(record.looks()) + 1, points=record.past_looks())
+    return record_look(project, report, outcomes=look.outcomes)
 
 
 def _write(path: Path, page: str) -> None:

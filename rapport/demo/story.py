@@ -19,8 +19,9 @@ from features.intake import ingest
 from features.matching import matched
 from features.tables import write_table
 from rapport.demo.campaign import Campaign, run_campaign
-from rapport.demo.findings import interim_report, look_after, points_of, record_looks, whole_report
+from rapport.demo.findings import look_after, reports_of
 from rapport.demo.setting import HISTORY_WEEKS, tried, write_offers, write_project
+from rapport.looks import record_look
 from rapport.project import Project
 from serving.scoring import ResponseScorer
 from training.dataset import Goal, interactions, training_set
@@ -144,22 +145,12 @@ def _in_words(name: str, meanings: Mapping[str, str], vocabulary: Mapping[str, S
 
 
 def _look(project: Project, market: Market, campaign: Campaign, *, weeks: int, drivers: tuple[Driver, ...]) -> Report:
-    design = project.experiment("personalization")
     looks = [look_after(week, project=project, campaign=campaign, final=week == weeks) for week in range(1, weeks + 1)]
-    points = [point for look in looks for point in points_of(look, design=design)]
-    last = whole_report(
-        looks[-1],
-        project=project,
-        campaign=campaign,
-        points=points,
-        drivers=drivers,
-        market=market,
-        number=weeks,
-    )
-    reports = [interim_report(look, project=project, number=place) for place, look in enumerate(looks[:-1], start=1)]
-    record_looks(project, [*reports, last], [look.outcomes for look in looks])
+    reports = reports_of(looks, project=project, campaign=campaign, drivers=drivers, market=market)
+    for look, report in zip(looks, reports, strict=True):
+        record_look(project, report, outcomes=look.outcomes)
     write_table(looks[-1].outcomes, project.root / "outcomes.parquet")
-    return last
+    return reports[-1]
 
 
 def _clear(folder: Path) -> Path:

@@ -1,0 +1,248 @@
+"""A look at an experiment of a project: from its decisions and the history to analysis, record and report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import select
+
+from experiments.analysis import Findings, analyze
+from experiments.design import Experiment
+from experiments.ladder import ladder_of_arms
+from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
+from experiments.outcomes import OutcomeCounts, count_outcomes, join_outcomes, query
+from experiments.record import ExperimentRecord, table_digest
+from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
+from experiments.results import Ladder
+from features.errors import InputError
+from features.facts import TIMESTAMP
+from rapport.project import Project
+from serving import schema
+from serving.batch import DECISIONS
+from serving.ledger import Ledger
+from serving.reasons import Reason
+
+_SILENT = (Reason.NOTHING_CHOSEN, Reason.NOTHING_LEFT, Reason.STATIC_NOT_LEFT, Reason.NO_PERMISSION_READ)
+_UNITS = """
+    SELECT customer_id, arg_min(household_id, decided_at) AS household_id, arg_min(arm, decided_at) AS arm,
+        min(decided_at) AS assigned_at
+    FROM decisions WHERE arm IN $arms GROUP BY customer_id ORDER BY customer_id
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look: what was decided and for whom, the table of outcomes, and what it says.
+
+    ``units``: one row per customer of the experiment. ``outcomes``: those whose windows have closed, with their goals.
+    """
+
+    design: Experiment
+    as_of: datetime
+    units: pa.Table
+    decisions: pa.Table
+    outcomes: pa.Table
+    findings: Findings
+    money: tuple[ArmMoney, ...]
+    counts: OutcomeCounts
+
+    @property
+    def points(self) -> tuple[LookPoint, ...]:
+        """The look's points for the chart over time."""
+        return look_points(self.findings, experiment=self.design, as_of=self.as_of)
+
+
+def decided_so_far(project: Project, key: str) -> pa.Table:
+    """The ledger's decisions of an experiment, oldest first, in the columns of ``serving.batch.DECISIONS``.
+
+    Raises
+    ------
+    InputError
+        When nothing was decided in the experiment yet.
+    """
+    columns = [schema.decisions.c[name] for name in DECISIONS.names]
+    wanted = select(*columns).where(schema.decisions.c.experiment == key).order_by(schema.decisions.c.decided_at)
+    ledger = Ledger(project.ledger)
+    with ledger.reading() as book:
+        rows = list(zip(*book.connection.execute(wanted), strict=True))
+    ledger.close()
+    if not rows:
+        raise InputError(
+            f"nothing was decided in experiment {key!r} yet",
+            got="no decision of it in the ledger",
+            do="decide with `rapport score` or `rapport serve` while it runs",
+        )
+    codes = {int(reason): reason.code for reason in Reason}
+    named = dict(zip(DECISIONS.names, rows, strict=True)) | {"reason": [codes[each] for each in rows[-1]]}
+    arrays = [
+        pa.array(named[field.name], pa.int64()).cast(TIMESTAMP)
+        if field.type == TIMESTAMP
+        else pa.array(named[field.name], field.type)
+        for field in DECISIONS
+    ]
+    return pa.table(arrays, schema=DECISIONS)
+
+
+def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
+    """One row per customer of the experiment's arms: ``customer_id, household_id, arm, assigned_at``."""
+    return query(_UNITS, values={"arms": list(design.arm_names)}, decisions=decisions)
+
+
+def take_look(
+    project: Project,
+    design: Experiment,
+    *,
+    units: pa.Table,
+    decisions: pa.Table,
+    as_of: datetime,
+    so_far: timedelta | None = None,
+    covariates: Sequence[str] = (),
+    segments: Sequence[str] = (),
+) -> Look:
+    """What is known at ``as_of`` of the customers whose windows have closed.
+
+    All count in the arm they were assigned to, whatever happened to single decisions.
+
+    Parameters
+    ----------
+    so_far: windows shortened to this, for a look in the middle of a campaign in which all began together.
+    covariates, segments: columns of ``units``.
+    """
+    measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.measures]
+    events = project.history.events(until=as_of, since=design.start)
+    held = decisions.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
+    money = unit_money(
+        units,
+        events,
+        held,
+        as_of=as_of,
+        margin_bp=round(10_000 * project.settings.project.margin),
+        since=design.start,
+        window=max(each.window for each in measures),
+        unit=f"{design.unit}_id",
+    )
+    outcomes = join_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
+    for goal in (each for each in design.goals if each.kind == "given"):
+        outcomes = with_profit(outcomes, money, name=goal.name)
+    mature = outcomes.filter(outcomes["mature"])
+    if mature.num_rows == 0:
+        first = pc.min(units["assigned_at"]).as_py() + max(each.maturity for each in measures)
+        raise InputError(
+            f"no window of {design.key!r} has closed yet",
+            got=f"{units.num_rows:,} customers, the first of them counts from {first:%d %B %Y}",
+            do="look again then",
+        )
+    findings = analyze(
+        mature,
+        arm="arm",
+        control=design.control,
+        metrics=[each.name for each in design.measures],
+        covariates=covariates,
+        cluster="household_id" if design.unit == "household" else None,
+        segments=segments,
+        planned=design.shares,
+        lower_is_better=[each.name for each in design.guardrails],
+        worth=design.goals[0].worth,
+        final=_is_final(design, as_of=as_of),
+        alpha=design.alpha,
+    )
+    counts = count_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
+    return Look(
+        design=design,
+        as_of=as_of,
+        units=units,
+        decisions=held,
+        outcomes=mature,
+        findings=findings,
+        money=money_by_arm(money),
+        counts=counts,
+    )
+
+
+def report_of(look: Look, *, project: Project, number: int, points: Sequence[LookPoint] = ()) -> Report:
+    """The report of a look; ``points`` are those of the looks before it."""
+    decisions = look.decisions
+    return Report(
+        experiment=look.design,
+        analysis=look.findings,
+        as_of=look.as_of,
+        look=number,
+        currency=project.settings.project.currency,
+        company=project.settings.project.name,
+        health=health_checks(
+            counts=look.counts,
+            degraded=pc.sum(decisions["degraded"]).as_py() or 0,
+            decisions=decisions.num_rows,
+            contacts_to_opted_out=contacts_after_opt_out(project, decisions),
+        ),
+        looks=(*points, *look.points),
+        allocation=_allocation(decisions, design=look.design),
+        money=look.money,
+        ladder=_ladder(look),
+        ladder_in_cents=look.design.goals[0].money,
+        decisions=decisions.num_rows,
+        refusals=_refusals(decisions),
+    )
+
+
+def record_look(project: Project, report: Report, *, outcomes: pa.Table) -> str:
+    """Log a look as a run of the experiment's MLflow record; the id of the run."""
+    record = ExperimentRecord(project.tracking, report.experiment)
+    return record.log_look(report, digests={"data": table_digest(outcomes)})
+
+
+def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
+    """Contacts to customers who had said no to their channel before, counted from the facts, not from the ledger."""
+    history = project.history.events()
+    said = history.filter(pc.is_in(history["kind"], pa.array(["opt_out", "opt_in"])))
+    counted = query(
+        "SELECT count(*) AS n FROM decisions WHERE action <> 'nothing' AND (SELECT arg_max(kind, said.occurred_at) "
+        "FROM said WHERE said.customer_id = decisions.customer_id AND said.occurred_at < decisions.decided_at "
+        "AND (said.channel IS NULL OR said.channel IN ('all', decisions.channel))) = 'opt_out'",
+        values={},
+        decisions=decisions,
+        said=said,
+    )
+    return int(counted["n"][0].as_py())
+
+
+def _is_final(design: Experiment, *, as_of: datetime) -> bool:
+    """Whether this is the one look that a campaign with an end was planned for."""
+    if design.stop_rule != "fixed" or design.end is None:
+        return False
+    return as_of >= design.end + timedelta(days=max(each.delay_days for each in design.measures))
+
+
+def _ladder(look: Look) -> Ladder | None:
+    """The ladder of the arms that are rungs; None where fewer than two are."""
+    rungs = {arm.name: arm.rung for arm in look.design.arms if arm.rung is not None}
+    if len(rungs) < 2:
+        return None
+    return ladder_of_arms(look.outcomes, arm="arm", outcome=look.design.goals[0].name, rungs=rungs)
+
+
+def _allocation(decisions: pa.Table, *, design: Experiment) -> tuple[AllocationPoint, ...]:
+    """The share of its customers that a bandit gave to each offer, by day of decision; nothing without a bandit."""
+    bandits = [arm.name for arm in design.arms if arm.policy == "bandit"]
+    own = decisions.filter(pc.is_in(decisions["arm"], pa.array(bandits, pa.string())))
+    days = pc.floor_temporal(own["decided_at"], unit="day")
+    offers = pc.coalesce(own["offer_id"], pa.scalar("nothing"))
+    points = []
+    for day in pc.unique(days).to_pylist():
+        chosen = offers.filter(pc.equal(days, pa.scalar(day, days.type)))
+        counted = {each["values"]: each["counts"] for each in pc.value_counts(chosen).to_pylist()}
+        points.append(AllocationPoint(at=day, shares={name: n / len(chosen) for name, n in sorted(counted.items())}))
+    return tuple(points) if len(points) > 1 else ()
+
+
+def _refusals(decisions: pa.Table) -> tuple[ReasonCount, ...]:
+    counted = {each["values"]: each["counts"] for each in pc.value_counts(decisions["reason"]).to_pylist()}
+    return tuple(
+        ReasonCount(code=reason.code, sentence=reason.sentence, count=counted[reason.code])
+        for reason in _SILENT
+        if counted.get(reason.code)
+    )
