@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from experiments.design import Experiment
-from experiments.policies import OneToOne
 from features import FeatureSet, History
 from features.errors import InputError, unknown
 from serving.catalogue import Catalogue
@@ -20,7 +20,7 @@ from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenarios
 from serving.scoring import ResponseScorer, Scorer, items_of
 from serving.service import Engine, Service
-from serving.trial import Trial, policies_of
+from serving.trial import STANDING, Trial, policies_of
 from serving.web import Site
 from training.models import ResponseModel
 from training.models.bundle import MANIFEST, Bundle, read_bundle
@@ -87,7 +87,7 @@ def rules_of(project: Project) -> Rules:
 
 
 def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None = None) -> Trial:
-    """The trial of the experiment ``key``, or of the only one that runs at ``at``; without any, one-to-one for all.
+    """The trial of the experiment ``key``, or of the only one that runs at ``at``; without any, the standing one.
 
     Raises
     ------
@@ -104,11 +104,10 @@ def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None 
             got=", ".join(design.key for design in running),
             do="name the one that decides with --experiment",
         )
-    if not running:
-        return Trial.of_policy(OneToOne(), arm="one_to_one")
+    names = [arm.policy for arm in running[0].arms] if running else list(STANDING)
     with ledger.reading() as book:
-        names = [arm.policy for arm in running[0].arms]
-        return Trial.of_experiment(running[0], policies=policies_of(names, catalogue=project.catalogue, book=book))
+        policies = policies_of(names, catalogue=project.catalogue, book=book)
+    return Trial.of_experiment(running[0], policies=policies) if running else Trial.standing(policies)
 
 
 def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -> Scorer:
@@ -119,6 +118,32 @@ def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -
         version=bundle.model_hash,
         items=items_of(project.history.items(at)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incumbent:
+    """The response model that serves.
+
+    ``bundle`` is None when none may serve. ``note`` says what a person should know: why there is none, or why this one
+    is not simply the champion. ``trouble`` is what stood in the way of the one that should serve.
+
+    >>> Incumbent(note="none was trained yet").bundle is None
+    True
+    """
+
+    bundle: Bundle | None = None
+    note: str = ""
+    trouble: InputError | None = None
+
+
+def scoring(found: Incumbent, *, project: Project, rules: Rules, at: datetime) -> tuple[Scorer | None, str]:
+    """The incumbent's scorer, None without one, and what a person should know about it."""
+    if found.bundle is None:
+        return None, found.note
+    try:
+        return scorer_of(found.bundle, project=project, rules=rules, at=at), found.note
+    except InputError as error:
+        return None, str(error)
 
 
 def bundle_of(project: Project) -> Bundle | None:
@@ -138,38 +163,41 @@ def open_site(
     project: Project,
     *,
     at: datetime,
-    bundle: Callable[[Project], Bundle | None] = bundle_of,
+    incumbent: Callable[[], Incumbent],
     experiment: str | None = None,
     clock: Clock = now,
 ) -> Site:
-    """The site of a project; when its model can't be read, it starts without one and says so.
+    """The site of a project; when its model can't be read, it starts with what stands in for it and says so.
 
-    ``bundle`` finds the model in force; it is called once here and again at each reload.
+    ``incumbent`` finds the model in force; it is called once here and again at each reload, which is refused when the
+    model that should serve can't: the one in force serves on.
     """
     ledger = Ledger(project.ledger)
 
-    def engine(found: Bundle | None) -> Engine:
-        rules = rules_of(project)
+    def engine(rules: Rules, scorer: Scorer | None, note: str) -> Engine:
         trial = trial_of(project, ledger, at=at, key=experiment)
-        scorer = None if found is None else scorer_of(found, project=project, rules=rules, at=clock())
         desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
-        return Engine(desk=desk, scorer=scorer)
+        return Engine(desk=desk, scorer=scorer, note=note)
 
     def reload() -> Engine:
-        return engine(bundle(project))
+        rules, found = rules_of(project), incumbent()
+        if found.trouble is not None:
+            raise found.trouble
+        scorer = scorer_of(found.bundle, project=project, rules=rules, at=clock()) if found.bundle else None
+        return engine(rules, scorer, found.note)
 
-    try:
-        opening, trouble = reload(), None
-    except InputError as error:
-        opening, trouble = engine(None), error
+    rules = rules_of(project)
+    scorer, note = scoring(incumbent(), project=project, rules=rules, at=clock())
     service = Service(
-        engine=opening, customers=RecentCustomers(project.history), features=project.features, clock=clock
+        engine=engine(rules, scorer, note),
+        customers=RecentCustomers(project.history),
+        features=project.features,
+        clock=clock,
     )
     return Site(
         service=service,
         ledger=ledger,
         reload=reload,
-        trouble=trouble,
         links=tuple(f"rapport report {key}" for key in project.experiments),
     )
 

@@ -48,7 +48,7 @@ async def get_console(site: Site, request: Request) -> Response:
         title="Decisions",
         trial=engine.desk.trial,
         model=engine.desk.model,
-        trouble=site.trouble,
+        note=site.service.engine.note,
         links=site.links,
         **found,
     )

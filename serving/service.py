@@ -45,10 +45,14 @@ class Customers(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What a decision needs beside the request; replaced as a whole, so that no request sees half of a change."""
+    """What a decision needs beside the request; replaced as a whole, so that no request sees half of a change.
+
+    ``note`` says what a person should know about the model, or why there is none.
+    """
 
     desk: Desk
     scorer: Scorer | None
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

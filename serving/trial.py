@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 from experiments.assignment import assign_all, uniform_all
@@ -19,12 +20,17 @@ from serving.decision import Ask, Assignment
 HOLDOUT = "holdout"
 """The arm of customers from whom all marketing is withheld; service contacts reach them as before."""
 
+STANDING: Mapping[str, float] = MappingProxyType({"static": 0.1, "one_to_one": 0.9})
+"""The arms, named like their policies, and shares of the trial that stands while no experiment runs."""
+
 _FLOOR = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """Arms with their shares and policies; what a whole experiment needs to be decided.
+
+    ``stands`` marks the one that runs because no designed experiment does.
 
     >>> from datetime import UTC, datetime
     >>> trial = Trial.of_policy(Nothing(), arm="quiet")
@@ -38,12 +44,23 @@ class Trial:
     unit: Literal["customer", "household"] = "customer"
     holdout_share: float = 0.0
     control: str = ""
+    stands: bool = False
 
     @classmethod
     def of_policy(cls, policy: AnyPolicy, *, arm: str, key: str = "none") -> Trial:
         """Everybody in one arm."""
         assignment = Assignment(experiment=key, arm=arm, policy=policy, version=policy_version(policy))
         return cls(key=key, shares={arm: 1.0}, assignments={arm: assignment})
+
+    @classmethod
+    def standing(cls, policies: Mapping[str, AnyPolicy]) -> Trial:
+        """The trial while no experiment runs: a tenth gets the static contact, so that lift can always be measured."""
+        key = "standing"
+        assignments = {
+            name: Assignment(experiment=key, arm=name, policy=policies[name], version=policy_version(policies[name]))
+            for name in STANDING
+        }
+        return cls(key=key, shares=STANDING, assignments=assignments, control="static", stands=True)
 
     @classmethod
     def of_experiment(cls, design: Experiment, *, policies: Mapping[str, AnyPolicy]) -> Trial:
@@ -75,6 +92,15 @@ class Trial:
     def splits(self) -> bool:
         """Whether there is more than one arm to be in; only then is a unit's arm worth keeping."""
         return len(self.shares) > 1 or self.holdout_share > 0
+
+    @property
+    def sentence(self) -> str:
+        """Which experiment it is and how it splits, for people."""
+        arms = ", ".join(f"{arm} {share:.0%}" for arm, share in self.shares.items())
+        held = f"; {self.holdout_share:.0%} held out of all marketing" if self.holdout_share else ""
+        if self.stands:
+            return f"No designed experiment runs, so the standing one does: {arms}."
+        return f"Experiment {self.key}: {arms}{held}."
 
     def unit_of(self, ask: Ask) -> str:
         """What is assigned: the customer, or their household where that is known."""

@@ -57,7 +57,7 @@ class Metrics:
 class Site:
     """What the routes share: the service, its ledger, the valid keys and how to load the model anew.
 
-    ``trouble``: why no model could be loaded at the start. ``links``: commands that the console names.
+    ``links``: commands that the console names.
     """
 
     service: Service
@@ -67,7 +67,6 @@ class Site:
     ring_read_at: float = float("-inf")
     metrics: Metrics = field(default_factory=Metrics)
     routes: tuple[Route, ...] = ()
-    trouble: InputError | None = None
     links: tuple[str, ...] = ()
 
     async def write(self, work: Callable[[Book], T]) -> T:

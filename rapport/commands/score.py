@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rapport.project import Project
-    from training.models.bundle import Bundle
+    from serving.scoring import Scorer
+    from serving.trial import Trial
 
 
 class Engine(StrEnum):
@@ -41,6 +41,9 @@ def score(
         int | None,
         typer.Option(min=1, metavar="N", help="Rank the N best treatments of each customer; nothing is recorded."),
     ] = None,
+    unpromoted: Annotated[
+        bool, typer.Option("--unpromoted", help="Without a champion, let the newest model serve, though not promoted.")
+    ] = False,
     seed: Annotated[str | None, typer.Option(help="Name of the run: the same again gives the same decisions.")] = None,
     engine: Annotated[Engine, typer.Option(help="What computes the features.")] = Engine.duckdb,
     model: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Score --data with this model alone.")] = None,
@@ -67,31 +70,37 @@ def score(
     if top is not None:
         if experiment is not None or seed is not None:
             raise InputError("--top ranks, and decides nothing", got="--experiment or --seed", do="leave them out")
-        _rank(load_project(project), customers=customers, at=_moment(at), top=top, out=out, json=json)
+        found = load_project(project)
+        _rank(found, customers=customers, at=_moment(at), top=top, unpromoted=unpromoted, out=out, json=json)
         return
     _decide(
-        load_project(project), customers=customers, at=_moment(at), experiment=experiment, seed=seed, out=out, json=json
+        load_project(project),
+        customers=customers,
+        at=_moment(at),
+        experiment=experiment,
+        unpromoted=unpromoted,
+        seed=seed,
+        out=out,
+        json=json,
     )
 
 
-def champion(project: Project) -> Bundle | None:
-    """The response model in force: MLflow's champion, else the bundle in the project's ``models/response``.
+def say_model(scorer: Scorer | None, note: str) -> None:
+    """Print what a person should know about the model: that there is none, or that it is not simply the champion."""
+    if scorer is None:
+        say(f"No model serves: {note}. Ranking arms fall back on the static contact, flagged degraded.", style="yellow")
+    else:
+        _warn(note)
 
-    Raises
-    ------
-    InputError
-        When there is one that can't be used: broken, or trained on other features.
-    """
-    from features.errors import InputError
-    from serving.assembly import RESPONSE, bundle_of
 
-    if (project.root / "mlruns" / "mlflow.db").is_file():
-        from training.registry import load_champion
+def say_trial(trial: Trial) -> None:
+    """Print which experiment decides and its arms; in yellow when nobody designed it."""
+    say(trial.sentence, style="yellow" if trial.stands else "")
 
-        # Without a champion, or with MLflow out of reach, what lies in the folder serves.
-        with contextlib.suppress(InputError):
-            return load_champion(project.tracking, RESPONSE, features=project.features)
-    return bundle_of(project)
+
+def _warn(note: str) -> None:
+    if note:
+        say(f"{note[0].upper()}{note[1:]}.", style="yellow")
 
 
 def _plain(model: Path, data: Path, *, out: Path, json: Path | None) -> None:
@@ -111,18 +120,29 @@ def _plain(model: Path, data: Path, *, out: Path, json: Path | None) -> None:
     say(f"{table.num_rows:,} rows scored, {chance.mean():.2%} expected to respond; column {column!r} in {out}.")
 
 
-def _rank(project: Project, *, customers: Path | None, at: datetime, top: int, out: Path, json: Path | None) -> None:
+def _rank(
+    project: Project,
+    *,
+    customers: Path | None,
+    at: datetime,
+    top: int,
+    unpromoted: bool,
+    out: Path,
+    json: Path | None,
+) -> None:
     from features.errors import InputError
     from features.tables import write_table
+    from rapport.incumbent import incumbent
     from rapport.ranking import first_choices, ranked_offers
 
-    bundle = champion(project)
-    if bundle is None:
-        raise InputError("there is no response model to rank by", got="none yet", do="run rapport train response")
+    in_force = incumbent(project, unpromoted=unpromoted)
+    if in_force.bundle is None:
+        raise InputError("there is no response model to rank by", got=in_force.note, do="run rapport train response")
+    _warn(in_force.note)
     with step("features of every customer"):
         table = project.features.offline(project.history, _spine(project, customers, at))
     with step("expected incremental profit of every treatment"):
-        ranked = ranked_offers(project, bundle, table, at=at, top=top)
+        ranked = ranked_offers(project, in_force.bundle, table, at=at, top=top)
         write_table(ranked, out)
     firsts = first_choices(ranked)
     titles = {offer.offer_id: offer.title for offer in project.catalogue.offers}
@@ -163,13 +183,14 @@ def _decide(
     customers: Path | None,
     at: datetime,
     experiment: str | None,
+    unpromoted: bool,
     seed: str | None,
     out: Path,
     json: Path | None,
 ) -> None:
-    from features.errors import InputError
     from features.tables import write_table
-    from serving.assembly import rules_of, scorer_of, trial_of
+    from rapport.incumbent import incumbent
+    from serving.assembly import rules_of, scoring, trial_of
     from serving.batch import decide_all
     from serving.desk import Desk
     from serving.ledger import Ledger
@@ -180,14 +201,11 @@ def _decide(
     with step("features of every customer"):
         table = project.features.offline(project.history, _spine(project, customers, at))
     with step("expected incremental profit of every treatment"):
-        try:
-            bundle, trouble = champion(project), "none was trained yet"
-            scorer = scorer_of(bundle, project=project, rules=rules, at=at) if bundle else None
-        except InputError as error:
-            scorer, trouble = None, str(error)
+        in_force = incumbent(project, unpromoted=unpromoted)
+        scorer, note = scoring(in_force, project=project, rules=rules, at=at)
         values = scorer.values_of(table) if scorer else None
-    if scorer is None:
-        say(f"No model ({trouble}); ranking arms fall back on the static contact.", style="yellow")
+    say_model(scorer, note)
+    say_trial(trial)
     desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
     with step(f"{table.num_rows:,} decisions into the ledger"):
         decided = decide_all(table, desk=desk, at=at, seed=seed or f"score {at:%Y-%m-%dT%H:%M}", values=values)
@@ -197,15 +215,13 @@ def _decide(
 
 def _spine(project: Project, customers: Path | None, at: datetime) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from features.errors import InputError
     from features.facts import TIMESTAMP
     from features.tables import read_table, require_column
 
     if customers is None:
-        known = pc.unique(project.history.events(until=at)["customer_id"])
-        table = pa.table({"customer_id": known}).sort_by("customer_id")
+        table = _known(project, at)
         if not table.num_rows:
             raise InputError("the history holds no customer at that moment", got=f"{at}", do="run rapport ingest first")
     else:
@@ -214,6 +230,19 @@ def _spine(project: Project, customers: Path | None, at: datetime) -> pa.Table:
         require_column(given, "customer_id")
         table = pa.table({name: given[name].cast(pa.string()) for name in wanted if name in given.column_names})
     return table.append_column("as_of", pa.repeat(pa.scalar(at, TIMESTAMP), table.num_rows))
+
+
+def _known(project: Project, at: datetime) -> pa.Table:
+    """Everybody of whom the history knew an event or a fact at ``at``; of the parts only three columns are read."""
+    import duckdb
+
+    known = " UNION ".join(
+        f"SELECT customer_id FROM {project.history.scan(name)} WHERE occurred_at < $at AND recorded_at < $at"
+        for name in ("events", "profile")
+    )
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(f"{known} ORDER BY customer_id", {"at": at}).to_arrow_table()
 
 
 def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, experiment: str, at: datetime) -> None:
@@ -226,6 +255,8 @@ def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, exp
         ("action", "customers", "share", f"contact cost ({currency})"),
         [(name, f"{n:,}", f"{n / decided.num_rows:.1%}", f"{cost / 100:,.2f}") for name, n, cost in actions],
     )
+    arms = _counts(decided, "arm")
+    say("Customers by arm: " + ", ".join(f"{name} {n:,}" for name, n, _ in arms))
     sentences = {reason.code: reason.sentence for reason in Reason}
     for code, n, _ in reasons:
         say(f"{n:,} x {sentences[code]}", style="dim")
@@ -237,6 +268,7 @@ def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, exp
             "at": at.isoformat(),
             "experiment": experiment,
             "actions": [{"action": name, "n": n, "contact_cost_cents": cost} for name, n, cost in actions],
+            "arms": [{"arm": name, "n": n} for name, n, _ in arms],
             "reasons": [{"code": code, "n": n} for code, n, _ in reasons],
             "out": str(out),
         },

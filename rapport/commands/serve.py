@@ -18,6 +18,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     experiment: Annotated[str | None, typer.Option(metavar="KEY", help="The experiment that decides.")] = None,
+    unpromoted: Annotated[
+        bool, typer.Option("--unpromoted", help="Without a champion, let the newest model serve, though not promoted.")
+    ] = False,
     new_key: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +61,7 @@ def serve(
         keys = len(key_ring(book))
     ledger.close()
     _require_key(host, keys)
-    _run(project, host=host, port=port, experiment=experiment, keys=keys)
+    _run(project, host=host, port=port, experiment=experiment, unpromoted=unpromoted, keys=keys)
 
 
 def _require_key(host: str, keys: int) -> None:
@@ -72,22 +75,25 @@ def _require_key(host: str, keys: int) -> None:
         )
 
 
-def _run(project: Path, *, host: str, port: int, experiment: str | None, keys: int) -> None:
+def _run(project: Path, *, host: str, port: int, experiment: str | None, unpromoted: bool, keys: int) -> None:
     import gc
+    from functools import partial
 
     import uvicorn
 
-    from rapport.commands.score import champion
+    from rapport.commands.score import say_model, say_trial
+    from rapport.incumbent import incumbent
     from rapport.project import load_project
     from serving.app import create_app
     from serving.assembly import open_site
     from serving.contact_policy import now
 
     found = load_project(project)
-    site = open_site(found, at=now(), bundle=lambda _: champion(found), experiment=experiment)
-    if site.service.engine.scorer is None:
-        trouble = site.trouble or "none was trained yet"
-        say(f"No model serves ({trouble}); ranking arms fall back on the static contact.", style="yellow")
+    in_force = partial(incumbent, found, unpromoted=unpromoted)
+    site = open_site(found, at=now(), incumbent=in_force, experiment=experiment)
+    engine = site.service.engine
+    say_model(engine.scorer, engine.note)
+    say_trial(engine.desk.trial)
     if keys == 0:
         say("There is no key yet, so only /health and /ready answer; make one with --new-key.", style="yellow")
     say(f"Rapport serves on http://{host}:{port}, the console is at /console (the key as password). Ctrl-C ends it.")

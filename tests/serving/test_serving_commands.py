@@ -69,7 +69,7 @@ def test_scoring_explaining_and_replaying(project, rapport_cli, tmp_path):
     out, told = tmp_path / "decisions.parquet", tmp_path / "told.json"
     ran = rapport_cli("score", "--project", project.root, "--at", NOON.isoformat(), "--out", out, "--json", told)
     assert ran.exit_code == 0, ran.stderr
-    assert "No model (none was trained yet)" in ran.stdout
+    assert "No model serves: none was trained yet." in ran.stdout
     train(project)
     again = ("score", "--project", project.root, "--at", (NOON + timedelta(days=30)).isoformat(), "--out", out)
     ran = rapport_cli(*again, "--json", told, "--experiment", "always-on")
