@@ -76,13 +76,29 @@ def fail(error: InputError) -> None:
 def run(app: typer.Typer) -> None:
     """Run the command line; bad input ends with exit code 2 and a message in three parts."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as error:
+        _misused(error)
+        sys.exit(2)
     except InputError as error:
         fail(error)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("stopped")
         sys.exit(130)
+
+
+def _misused(error: typer.TyperException) -> None:
+    """Tell of a wrong option or command in three parts; a bare ``rapport`` gets the help that the error holds."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if "\n" in message:
+        typer.echo(message, err=True)
+        return
+    command = context.command_path if context else "rapport"
+    given = " ".join(["rapport", *sys.argv[1:]])
+    fail(InputError(message.rstrip("."), got=given, do=f"see `{command} --help`"))
 
 
 def _finite(value: Any) -> Any:

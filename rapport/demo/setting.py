@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,21 @@ DELAY_DAYS = 12
 CLUSTERS = 5
 _TEMPLATE = "rapport/demo/template"
 
-# What each contact of the history was followed by within a week; the action of a logged decision of nothing is nothing.
+# What each mature contact of the history was followed by within a week, as known when the experiment starts; the action
+# of a logged decision of nothing is nothing.
 _EARNED = """
-    WITH decided AS (
+    WITH known AS (SELECT * FROM {events} WHERE occurred_at < $start AND recorded_at < $start),
+    decided AS (
         SELECT event_id, customer_id, occurred_at, item, coalesce(item || '@' || channel, 'nothing') AS action
-        FROM {events} WHERE kind IN ('contact', 'no_contact')),
+        FROM known WHERE kind IN ('contact', 'no_contact') AND occurred_at <= $start - INTERVAL 7 DAY - $delay),
     earned AS (
         SELECT decided.event_id, any_value(action) AS action,
             sum(CASE event.kind WHEN 'purchase' THEN $margin * amount WHEN 'return' THEN -$margin * amount
                 WHEN 'discount' THEN -amount ELSE 0 END) AS profit,
             sum(CASE WHEN event.kind = 'discount' AND event.item = decided.item THEN amount END) AS discount
-        FROM decided LEFT JOIN {events} AS event ON event.customer_id = decided.customer_id
+        FROM decided LEFT JOIN known AS event ON event.customer_id = decided.customer_id
             AND event.kind IN ('purchase', 'return', 'discount')
-            AND event.occurred_at > decided.occurred_at AND event.occurred_at < decided.occurred_at + INTERVAL 7 DAY
+            AND event.occurred_at > decided.occurred_at AND event.occurred_at <= decided.occurred_at + INTERVAL 7 DAY
         GROUP BY decided.event_id)
     SELECT action, count(*), avg(profit), stddev(profit), count(discount), coalesce(avg(discount), 0)
     FROM earned GROUP BY action
@@ -77,7 +79,8 @@ def tried(project: Project, market: Market) -> dict[str, Tried]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         sql = _EARNED.format(events=project.history.scan("events"))
-        rows = connection.execute(sql, {"margin": market.spec.margin_rate}).fetchall()
+        moments = {"start": market.begin(HISTORY_WEEKS), "delay": timedelta(days=DELAY_DAYS)}
+        rows = connection.execute(sql, {"margin": market.spec.margin_rate, **moments}).fetchall()
     return {
         action: Tried(n=n, mean=mean, sd=sd, redeemed=redeemed, discount=float(discount))
         for action, n, mean, sd, redeemed, discount in rows

@@ -1,0 +1,45 @@
+"""The command line as a whole: help with an example for every command, and misuse told in three parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rapport.cli import app
+
+COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback is not None)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "train response", "train offers", "train uplift"])
+def test_every_command_explains_itself_with_an_example(command: str, rapport_cli: Callable[..., Any]) -> None:
+    ran = rapport_cli(*command.split(), "--help")
+    assert ran.exit_code == 0
+    assert f"Example: rapport {command.split()[0]}" in " ".join(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["analyze", "t.csv"], "Missing option"),
+        (["plan", "--nonsense"], "No such option"),
+        (["plan", "--baseline", "much"], "Invalid value for '--baseline'"),
+    ],
+)
+def test_misuse_is_told_in_three_parts(arguments: list[str], wrong: str, rapport_cli: Callable[..., Any]) -> None:
+    ran = rapport_cli(*arguments)
+    assert ran.exit_code == 2
+    assert ran.stderr.startswith("wrong")
+    assert wrong in " ".join(ran.stderr.split())
+    assert "got " in ran.stderr
+    assert "do " in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]])
+def test_without_a_command_help_is_shown(arguments: list[str], rapport_cli: Callable[..., Any]) -> None:
+    ran = rapport_cli(*arguments)
+    assert ran.exit_code == 2
+    assert "Usage: rapport" in ran.stdout + ran.stderr
