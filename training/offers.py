@@ -7,6 +7,7 @@ import pandas as pd
 
 from features.errors import InputError
 from training.card import Card, Figure, Part
+from training.challenge import OffersChallenge
 from training.columns import digest
 from training.evaluation import rank, rank_scores
 from training.models import OfferRecommender
@@ -84,7 +85,8 @@ def train_offers(
         model_hash=model.bundle(features=features).model_hash,
         test_digest=digest(held[["customer_id", "item_id"]], np.zeros(len(held))),
     )
-    return Trained(model=model, card=card, features=features)
+    challenge = OffersChallenge(who=who, target=target, listed=listed, model=model, features=customers)
+    return Trained(model=model, card=card, challenge=challenge, features=features)
 
 
 def _popular(model: OfferRecommender, who: np.ndarray, k: int) -> np.ndarray:

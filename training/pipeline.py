@@ -10,6 +10,7 @@ import pandas as pd
 
 from features.errors import InputError
 from training.card import Card, Figure, Part, drift_sentence
+from training.challenge import ResponseChallenge, seen_by
 from training.columns import digest, usable
 from training.curves import curves
 from training.evaluation import ECE, SLOPE, LogisticBaseline, Scores, auc_difference, score
@@ -18,7 +19,7 @@ from training.models.bundle import Features
 from training.models.response import binary_label
 from training.offers import train_offers
 from training.splits import Split, folds_of, order_split, time_split
-from training.trained import Plan, Rows, Trained
+from training.trained import Plan, Trained
 from training.tuning import tune
 from training.uplift import train_uplift
 
@@ -111,14 +112,18 @@ def train_response(
         card=card,
         features=features,
         scores=scores,
-        test=Rows(table=frame.iloc[tested.rows], label=tested.label),
+        challenge=ResponseChallenge(table=frame.iloc[tested.rows], label=tested.label, probability=tested.probability),
+        seen=seen_by(model.encoder_, table.frame.iloc[tested.learned]),
         curves=curves(tested.label, predictions),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Tested:
-    """Test rows of all folds together, in the order of the table, with what each model said of them."""
+    """Test rows of all folds together, in the order of the table, with what each model said of them.
+
+    ``learned``: the rows that the model which is kept learns from.
+    """
 
     rows: np.ndarray
     label: np.ndarray
@@ -128,7 +133,7 @@ class _Tested:
     train_rows: int
     train_rate: float
     model: ResponseModel | None
-    fold_auc: tuple[float, ...]
+    learned: np.ndarray
     notes: tuple[str, ...]
 
 
@@ -189,7 +194,7 @@ def _evaluate(
         train_rows=len(splits[0].train),
         train_rate=float(target[splits[0].train].mean()),
         model=model if once else None,
-        fold_auc=tuple(fold_auc),
+        learned=splits[0].train if once else rows,
         notes=notes,
     )
 

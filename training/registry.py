@@ -14,10 +14,9 @@ import numpy as np
 
 from features.errors import InputError, unknown
 from features.tracking import TrackingStore
-from training.card import Card
-from training.evaluation import score
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.models.bundle import Bundle, Features, read_bundle, to_json
+from training.promotion import Promotion, promotion_of
 from training.trained import Model, Trained
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -27,14 +26,6 @@ _LOADERS: Mapping[str, Any] = {
     "uplift": UpliftModel.from_bundle,
     "offers": OfferRecommender.from_bundle,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """Whether a model becomes the champion, and why (promises F3 and F5)."""
-
-    promoted: bool
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +64,6 @@ def register(
         return Registration(name=name, promotion=promotion, folder=kept, warning=warning)
 
 
-def promotion_of(trained: Trained, *, champion: Bundle | None, tolerance: float) -> Promotion:
-    """Whether ``trained`` may take the place of ``champion``: honest, better than the baselines, no worse than it."""
-    card = trained.card
-    if card.objections:
-        return Promotion(promoted=False, reason="; ".join(card.objections))
-    if champion is None:
-        return Promotion(
-            promoted=True, reason="calibrated or not a probability, no worse than baselines, no champion yet"
-        )
-    mine = card.metrics[card.compared]
-    theirs = _champion_figure(trained, champion)
-    if theirs is None:
-        return Promotion(promoted=True, reason=f"{_fit(card)}; the champion can't be asked about these test rows")
-    said = f"{card.compared} {mine:.4f} against the champion's {theirs:.4f} on the same test rows"
-    if mine < theirs - tolerance:
-        return Promotion(promoted=False, reason=f"worse than the champion by more than {tolerance}: {said}")
-    return Promotion(promoted=True, reason=f"{_fit(card)}, and no worse than the champion: {said}")
-
-
 def load_champion(
     tracking: TrackingStore, name: str, *, alias: str = CHAMPION, features: Features | None = None
 ) -> Bundle:
@@ -111,11 +83,6 @@ def load_model(bundle: Bundle) -> Model:
         raise unknown("kind of model", bundle.kind, _LOADERS)
     model: Model = _LOADERS[bundle.kind](bundle)
     return model
-
-
-def _fit(card: Card) -> str:
-    honest = "calibrated, " if card.calibration == "calibrated" else ""
-    return f"{honest}no worse than the baselines"
 
 
 def slug(name: str) -> str:
@@ -166,23 +133,6 @@ def _champion(tracking: TrackingStore, name: str) -> Bundle | None:
     if not found or CHAMPION not in found[0].aliases:
         return None
     return load_champion(tracking, name)
-
-
-def _champion_figure(trained: Trained, champion: Bundle) -> float | None:
-    """The champion's figure on the same test rows: as it was recorded where they are the same, else asked anew."""
-    card = trained.card
-    if champion.card.get("test_digest") == card.test_digest:
-        return next(
-            (float(each["value"]) for each in champion.card.get("figures", ()) if each["name"] == card.compared), None
-        )
-    if trained.test is None or champion.kind != "response":
-        return None
-    try:
-        probability = ResponseModel.from_bundle(champion).predict_proba(trained.test.table)[:, 1]
-    except InputError as error:
-        _log.warning("the champion can't be asked: %s", error)
-        return None
-    return score(trained.test.label, probability).auc
 
 
 def _local(source: str) -> Path:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from training.card import Card
+from training.challenge import SEEN, Challenge
 from training.evaluation import Scores
-from training.models.bundle import Bundle, Features
+from training.models.bundle import Bundle, Features, to_npz
 
 
 class Model(Protocol):
@@ -42,7 +42,7 @@ class Plan:
     trials: Optuna trials; 0 keeps the default settings, which are chosen to hold under drift.
     seed: of every draw.
     test_share: share of rows that test, where they are set apart once.
-    tolerance: how much less than a baseline or the champion a model may score and still be promoted.
+    tolerance: how much less AUC than a baseline or the champion a model may have and still be promoted.
     threads: of training, 0 for what suits the table.
     """
 
@@ -54,28 +54,25 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The test rows with their labels: what a champion of before is asked too; ``table`` as it was given."""
-
-    table: pd.DataFrame
-    label: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A model, its card, and what goes beside it into MLflow.
 
-    ``curves``: SVG by file name. ``scores``: of a response model on the test rows. ``test``: those rows.
+    ``challenge``: its test rows, on which a champion is asked too. ``seen``: fingerprints of the rows that the model
+    learned from (``training.challenge``), where those say what it has seen. ``curves``: SVG by file name. ``scores``:
+    of a response model on the test rows.
     """
 
     model: Model
     card: Card
+    challenge: Challenge
+    seen: np.ndarray | None = None
     features: Features | None = None
     scores: Scores | None = None
-    test: Rows | None = None
     curves: Mapping[str, str] = field(default_factory=dict)
 
     def bundle(self) -> Bundle:
-        """The bundle with the card in it."""
+        """The bundle with the card in it, and beside it what a later challenger must know: which rows it has seen."""
         about = {"card.md": self.card.to_markdown().encode()}
+        if self.seen is not None:
+            about[SEEN] = to_npz({"rows": self.seen})
         return self.model.bundle(features=self.features, card=self.card.to_json(), about=about)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from features.errors import InputError
 from training.card import Card, Figure, Part
+from training.challenge import UpliftChallenge, saved, seen_by
 from training.columns import digest, usable
 from training.evaluation import autoc
 from training.models import UpliftModel
@@ -86,7 +87,16 @@ def train_uplift(
         model_hash=model.bundle(features=features).model_hash,
         test_digest=digest(held, values[test]),
     )
-    return Trained(model=model, card=card, features=features)
+    challenge = UpliftChallenge(
+        table=frame.iloc[test],
+        pseudo=pseudo,
+        effect=predicted,
+        constant=model.average_["effect"].to_numpy(),
+        treatments=model.treatments_,
+        control=control,
+    )
+    seen = seen_by(model.encoder_, table.frame.iloc[train])
+    return Trained(model=model, card=card, challenge=challenge, seen=seen, features=features)
 
 
 def _figures(model: UpliftModel, predicted: np.ndarray, pseudo: np.ndarray) -> tuple[Figure, ...]:
@@ -94,8 +104,8 @@ def _figures(model: UpliftModel, predicted: np.ndarray, pseudo: np.ndarray) -> t
     average = model.average_
     constant = average["effect"].to_numpy()
     # Squared error of the effects against doubly robust ones: what the average loses and the model does not.
-    saved = ((pseudo - constant) ** 2 - (pseudo - predicted) ** 2).mean(axis=1)
-    mean, half = float(saved.mean()), 1.96 * float(saved.std(ddof=1)) / float(np.sqrt(len(saved)))
+    less = saved(pseudo, effect=predicted, constant=constant)
+    mean, half = float(less.mean()), 1.96 * float(less.std(ddof=1)) / float(np.sqrt(len(less)))
     figures.append(Figure(name="loss_saved", value=mean, low=mean - half, high=mean + half))
     for place, treatment in enumerate(model.treatments_):
         effect = pseudo[:, place]

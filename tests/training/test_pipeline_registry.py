@@ -15,7 +15,8 @@ from training.curves import curves
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.models.bundle import read_bundle
 from training.pipeline import Plan, train_offers, train_response, train_uplift
-from training.registry import load_champion, load_model, promotion_of, register
+from training.promotion import promotion_of
+from training.registry import load_champion, load_model, register
 from training.tuning import tune
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 warns of.
@@ -167,9 +168,7 @@ def test_a_champion_of_other_rows_is_asked_anew():
     champion = train_response(frame, label).bundle()
     later, answer = _table(seed=2)
     weak = train_response(later[["noise", "kind"]], answer)
-    weak = replace(
-        weak, card=replace(weak.card, objections=()), test=replace(weak.test, table=later.iloc[: len(weak.test.label)])
-    )
+    weak = replace(weak, card=replace(weak.card, objections=()), challenge=replace(weak.challenge, table=later))
     found = promotion_of(weak, champion=champion, tolerance=0.005)
     assert not found.promoted
     assert "worse than the champion" in found.reason

@@ -47,7 +47,7 @@ class Bundle:
     fingerprint: sha256 of the declarations of the features.
     files: content of each file, by name; small lower-case names with an ending.
     card: the model card.
-    about: texts for people beside the model (the card as Markdown); hashed, but no part of the model.
+    about: what goes beside the model (the card as Markdown, hashes of what it has seen); hashed, but no part of it.
 
     >>> import tempfile
     >>> bundle = Bundle(kind="response", features=("visits",), fingerprint="f0", files={"trees.txt": b"tree"})
@@ -119,9 +119,10 @@ class Bundle:
             raise _broken(name, str(error)) from error
 
     def _file(self, name: str) -> bytes:
-        if name not in self.files:
+        held = {**self.about, **self.files}
+        if name not in held:
             raise _broken(name, "no such file in the manifest")
-        return self.files[name]
+        return held[name]
 
     def contents(self) -> dict[str, bytes]:
         """Every file that ``write`` writes, by name: those of the model, the card and the manifest."""

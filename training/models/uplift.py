@@ -19,6 +19,8 @@ from training.models.encoding import TableEncoder, as_frame
 
 Probabilities = Mapping[str, float] | pd.DataFrame | None
 _FEWEST = 50
+# Standard errors by which differences must help on held-out rows; with one, a tenth of null worlds' boosters were kept.
+_SURE = 2.0
 
 
 class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -26,8 +28,10 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     Outcome models of each arm, and assignment probabilities where they are not given, are fitted on other rows than
     those they are used on (cross-fitting). They make a doubly robust effect of each row, whose mean is the average
-    effect; a last booster learns how it differs between customers. Where the held-out rows show no difference beyond
-    one standard error, the effect of everybody is the average: no heterogeneity is invented.
+    effect; a last booster learns how it differs between customers, and is kept only where it predicts held-out rows
+    better than the average does by more than two standard errors; else everybody's effect is the average. Where there
+    is no heterogeneity that invents some rarely, not never: in 40 such worlds of 6,000 rows none of 80 boosters was
+    kept (7 would be by one standard error).
 
     Parameters
     ----------
@@ -271,7 +275,7 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             categorical=categorical,
         )
         saved = difference**2 - (difference - folded.held_out(rows)) ** 2
-        if saved.mean() <= saved.std(ddof=1) / np.sqrt(len(saved)):
+        if saved.mean() <= _SURE * saved.std(ddof=1) / np.sqrt(len(saved)):
             return None
         grown = boosting.trees(rows, difference, params=params, rounds=folded.rounds, categorical=categorical)
         return boosting.from_text(boosting.as_text(grown), features=rows.shape[1])
