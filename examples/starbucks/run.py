@@ -39,11 +39,11 @@ KNOWN = (*BEFORE, "seconds_since_purchase", "contacts_7d", "gender", "joined")
 def main(data: Path, folder: Path) -> Report:
     """Ingest, train, measure what offers are worth, rank them for everybody, report."""
     ingest(project=folder, data=data)
-    response(project=folder, out=folder / "models" / "response", json=folder / "response.json")
+    response(project=folder, json=folder / "response.json")
     project = load_project(folder)
     waves = table_of_waves(project)
     show_worth(project, record_worth(project))
-    score(project=folder, at="2018-08-26T09:00:00Z", top=10, out=folder / "next-best.parquet")
+    score(project=folder, at="2018-08-26T09:00:00Z", top=10, unpromoted=True, out=folder / "next-best.parquet")
     balance = check_of_balance(waves)
     say(balance.sentence, style="" if balance.status == "green" else "bold yellow")
     return report(load_project(folder), waves, balance=balance, out=folder / "lift.html")
@@ -73,7 +73,7 @@ WITH money AS (
     SELECT waves.customer_id, as_of, sum(amount) FILTER (kind = 'purchase') AS spend,
            sum(amount) FILTER (kind = 'discount') AS rewards
     FROM waves JOIN events ON events.customer_id = waves.customer_id
-     AND occurred_at >= as_of AND occurred_at < as_of + $window
+     AND occurred_at > as_of AND occurred_at <= as_of + $window
     GROUP BY ALL
 )
 SELECT waves.*, arm, CASE offer WHEN 'nothing' THEN 'nothing' ELSE 'an offer' END AS contacted, label::INT AS bought,
