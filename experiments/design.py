@@ -129,7 +129,8 @@ class Experiment:
     control: the arm that the others are compared with, static or nothing.
     personalized: the arm of the headline; the one-to-one arm, else the last, when empty.
     goals: the first is the one that decides.
-    stop_rule: ``fixed``: judged once, at ``end``; ``anytime``: may be looked at and ended whenever.
+    stop_rule: ``fixed``: judged once, at ``end``, when its usual delays have passed; ``anytime``: may be looked at and
+        ended whenever.
     holdout_share: customers withheld from all marketing, outside the arms.
 
     Raises
@@ -226,6 +227,22 @@ class Experiment:
         """The arm that the headline compares with the control."""
         one_to_one = [arm.name for arm in self.arms if arm.rung == "one_to_one"]
         return self.personalized or (one_to_one or [self.arms[-1].name])[0]
+
+    @property
+    def judged_at(self) -> datetime | None:
+        """When the one planned look may be taken: at the end and its usual delays; None where any look may decide."""
+        if self.stop_rule == "anytime" or self.end is None:
+            return None
+        return self.end + timedelta(days=max(measure.delay_days for measure in self.measures))
+
+    def is_planned_look(self, as_of: datetime) -> bool:
+        """Whether a look at that moment is the one that the design was planned for."""
+        return self.judged_at is not None and as_of >= self.judged_at
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The largest allowed rise of each guardrail, as ``experiments.analysis.analyze`` takes them."""
+        return {guard.name: guard.limit for guard in self.guardrails}
 
     @property
     def measures(self) -> tuple[Goal | Guardrail, ...]:

@@ -17,6 +17,7 @@ _DECISION = ("decision_id", "customer_id", "decided_at", "contact_cost")
 _SUMS = ("revenue", "returned", "margin", "discount", "contact_cost")
 
 # The margin is rounded once per event, half up, so that every sum over units or arms is a sum of the same whole cents.
+# A return is rounded as its purchase was, then taken away: a purchase that was returned whole leaves nothing.
 _ENTRIES = """
     known AS (
         SELECT * FROM events WHERE recorded_at < $as_of AND occurred_at < $as_of AND occurred_at >= $since
@@ -30,7 +31,8 @@ _ENTRIES = """
         SELECT customer_id, occurred_at AS moment, false AS contact,
             CASE WHEN kind = 'purchase' THEN amount ELSE 0 END AS revenue,
             CASE WHEN kind = 'return' THEN amount ELSE 0 END AS returned,
-            floor(((revenue - returned) * $margin_bp + 5000) / 10000)::BIGINT AS margin,
+            ((revenue::HUGEINT * $margin_bp + 5000) // 10000 - (returned::HUGEINT * $margin_bp + 5000) // 10000)::BIGINT
+                AS margin,
             CASE WHEN kind = 'discount' THEN amount ELSE 0 END AS discount,
             0 AS contact_cost
         FROM known WHERE amount NOT NULL

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from experiments.design import Experiment
-from experiments.report import LookPoint, Report, look_points, numbers_csv, numbers_json, render
+from experiments.report import LookPoint, Report, decision, look_points, numbers_csv, numbers_json, render
 from experiments.report.words import day
 from features.errors import InputError, unknown
 from features.tracking import TrackingStore
@@ -66,7 +66,7 @@ class ExperimentRecord:
             name=run,
             params=_params(whole) | {f"sha256_{name}": digest for name, digest in made_from.items()},
             metrics=dict(_metrics(whole)),
-            tags={_KIND: "look", _DIGEST: _sha256(page.encode()), "rapport.verdict": whole.analysis.verdict.code},
+            tags={_KIND: "look", _DIGEST: _sha256(page.encode()), "rapport.verdict": decision(whole).code},
             artifacts={
                 "report.html": page,
                 "report.json": _encode(whole),
@@ -184,7 +184,7 @@ def _params(report: Report) -> dict[str, Any]:
         "stop_rule": design.stop_rule,
         "alpha": design.alpha,
         "unit": design.unit,
-        "verdict": report.analysis.verdict.code,
+        "verdict": decision(report).code,
         "simulated": report.simulated,
         "rapport_version": _version(),
     }

@@ -65,6 +65,7 @@ def analyze(
     final: bool = False,
     worth: float = 0.0,
     lower_is_better: Collection[str] = (),
+    limits: Mapping[str, float] | None = None,
 ) -> Findings:
     """The analysis of a table with one row per unit, by the arm that each unit was assigned to.
 
@@ -80,7 +81,8 @@ def analyze(
     time: the column of when a unit entered, for the estimates as they grew from day to day.
     alpha: 1 minus the confidence of the intervals.
     expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
-    final, worth, lower_is_better: see ``experiments.analysis.verdict.Rule``.
+    final, worth, lower_is_better, limits: see ``experiments.analysis.verdict.Rule``; of a metric with a limit, less is
+        better.
 
     Raises
     ------
@@ -104,12 +106,15 @@ def analyze(
     rows = adjust_p_values(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
+    names = [goal.name for goal in goals]
+    kept = _limits(limits or {}, names)
     rule = Rule(
         alpha=alpha,
         final=final,
         worth=worth,
-        lower_is_better=tuple(named("metric", each, [goal.name for goal in goals]) for each in lower_is_better),
+        lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *kept])),
         rates=tuple(reader.rates()),
+        limits=kept,
     )
     when = periods(units, time) if time else None
     spread = reader.spread(split)
@@ -135,6 +140,19 @@ def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float)
         raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
     if not 0 <= worth < math.inf:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
+
+
+def _limits(given: Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:
+    """The limits by metric, each known; the first metric, which decides, has none."""
+    kept = {named("metric", each, metrics): limit for each, limit in given.items()}
+    for name, limit in kept.items():
+        if not math.isfinite(limit):
+            raise InputError(f"the limit of {name!r} is no number", got=str(limit), do="pass the largest allowed rise")
+        if name == metrics[0]:
+            raise InputError(
+                "the metric that decides has a limit", got=f"{name}={limit:g}", do="pass it as a further metric"
+            )
+    return kept
 
 
 def _balance(

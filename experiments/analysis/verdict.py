@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from experiments.analysis.limits import Standing, standing
 from experiments.results import ArmCount, MetricRow, SampleRatio, Verdict
 
 
@@ -21,6 +22,7 @@ class Rule:
     worth: the smallest difference of the first metric that is worth having, in its unit, 0 or more.
     lower_is_better: metrics of which less is good.
     rates: metrics that are shares of units, told in percent.
+    limits: metric to the largest rise over the control that is allowed, in its unit: its guardrail.
 
     >>> row = MetricRow(metric="spend", arm="mail", control="none", arm_mean=1.42262, control_mean=0.65279,
     ...     difference=0.76983, ci_low=0.4851, ci_high=1.0545, relative=None, relative_ci_low=None,
@@ -35,6 +37,7 @@ class Rule:
     worth: float = 0.0
     lower_is_better: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def sign(self, metric: str) -> int:
         """+1 where more is good, -1 where less is."""
@@ -47,6 +50,15 @@ class Rule:
     def best_case(self, row: MetricRow) -> float:
         """The good end of the interval that decides, counted so that more is better."""
         return max(self.sign(row.metric) * limit for limit in self.interval(row))
+
+    def worst_case(self, row: MetricRow) -> float:
+        """The bad end of the interval that decides, counted so that more is better."""
+        return min(self.sign(row.metric) * limit for limit in self.interval(row))
+
+    def standing(self, row: MetricRow) -> Standing | None:
+        """Where a metric with a limit stands against it; None for one without."""
+        limit = self.limits.get(row.metric)
+        return None if limit is None else standing(row, interval=self.interval(row), limit=limit)
 
     @property
     def confidence(self) -> str:
@@ -91,12 +103,14 @@ def verdict(
 
     - ``do_not_trust``: the split is red; no number is worth reading before the cause is found.
     - ``stop``: no arm can still be worth it: each one's interval ends below ``rule.worth``.
-    - ``roll_out``: an arm is better after correction for all metrics and arms, the split is green, and no other metric
-      of that arm is significantly worse. Of several, the one with the largest difference.
+    - ``roll_out``: an arm is better after correction for all metrics and arms, its interval lies at or above
+      ``rule.worth``, the split is green, and no other metric of that arm stands in the way. Of several, the one with
+      the largest difference.
     - ``keep_running``: anything else, with what stands in the way.
 
     Better means an adjusted p-value below alpha and, unless the look is final, an anytime-valid p-value below alpha
-    divided by the number of arms.
+    divided by the number of arms. A metric with a limit stands in the way until its whole interval lies within the
+    limit: what may still be broken is not known to be kept. One without stands in the way when significantly worse.
     """
     rule = rule or Rule()
     if srm.status == "red":
@@ -108,24 +122,33 @@ def verdict(
         text = f"Keep running: {rows[0].metric} can't be compared yet, as there are too few units or none differs."
         return Verdict(code="keep_running", sentence=text)
     hopeless = len(known) == len(primary) and all(rule.best_case(row) < rule.worth for row in known)
-    winners = [] if hopeless else [row for row in known if _better(row, len(primary), rule)]
+    ahead = [] if hopeless else [row for row in known if _better(row, len(primary), rule)]
     if srm.status == "yellow":
         return Verdict(code="keep_running", sentence=_held(known[0], srm, rule))
     if hopeless:
         return Verdict(code="stop", sentence=_stop(known, rule))
-    harmed = {row.arm: row for row in rows if row.metric != rows[0].metric and _worse(row, rule)}
-    clean = [row for row in winners if row.arm not in harmed]
+    harms = _harms((row for row in rows if row.metric != rows[0].metric), rule)
+    clean = [row for row in ahead if row.arm not in harms and rule.worst_case(row) >= rule.worth]
     if clean:
         return Verdict(code="roll_out", sentence=_roll_out(clean[0], known, rule))
-    return Verdict(code="keep_running", sentence=_undecided(known[0], winners, harmed, rule))
+    return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule))
 
 
 def _better(row: MetricRow, arms: int, rule: Rule) -> bool:
     sure = row.adjusted_p_value < rule.alpha and (rule.final or row.anytime_p_value < rule.alpha / arms)
-    return sure and rule.sign(row.metric) * row.difference > 0 and rule.best_case(row) >= rule.worth
+    return sure and rule.sign(row.metric) * row.difference > 0
 
 
-def _worse(row: MetricRow, rule: Rule) -> bool:
+def _harms(rows: Iterable[MetricRow], rule: Rule) -> dict[str, MetricRow]:
+    """Of each arm that something stands in the way of, the metric that does: one over its limit before any other."""
+    found = [row for row in rows if _harmful(row, rule)]
+    return {row.arm: row for row in sorted(found, key=lambda row: rule.standing(row) == "over")}
+
+
+def _harmful(row: MetricRow, rule: Rule) -> bool:
+    against = rule.standing(row)
+    if against is not None:
+        return against != "within"
     return row.adjusted_p_value < rule.alpha and rule.sign(row.metric) * row.difference < 0
 
 
@@ -159,9 +182,12 @@ def _roll_out(chosen: MetricRow, known: Sequence[MetricRow], rule: Rule) -> str:
 
 def _stop(known: Sequence[MetricRow], rule: Rule) -> str:
     best = known[0]
-    worth = f"{rule.amount(best, rule.sign(best.metric) * rule.worth)}{rule.unit(best.metric)}"
-    bar = f"can still bring the {worth} that would be worth it" if rule.worth else f"can still beat {best.control!r}"
-    return f"Stop: no arm {bar}. At best, {_sides(best, rule)}.{_others(best, known, rule)}"
+    bar = f"bring the {_worth(best, rule)} that would be worth it" if rule.worth else f"beat {best.control!r}"
+    return f"Stop: no arm can still {bar}. At best, {_sides(best, rule)}.{_others(best, known, rule)}"
+
+
+def _worth(row: MetricRow, rule: Rule) -> str:
+    return f"{rule.amount(row, rule.sign(row.metric) * rule.worth)}{rule.unit(row.metric)}"
 
 
 def _held(best: MetricRow, srm: SampleRatio, rule: Rule) -> str:
@@ -171,14 +197,25 @@ def _held(best: MetricRow, srm: SampleRatio, rule: Rule) -> str:
     )
 
 
-def _undecided(best: MetricRow, winners: Sequence[MetricRow], harmed: dict[str, MetricRow], rule: Rule) -> str:
-    if winners:
-        worse = harmed[winners[0].arm]
-        return (
-            f"Keep running: {_sides(winners[0], rule)}, but {worse.metric} is worse, {_told(worse, rule)}. "
-            "Weigh the two before you roll out."
-        )
-    return f"Keep running: {_sides(best, rule)}. That is not enough to tell."
+def _undecided(best: MetricRow, ahead: Sequence[MetricRow], harms: Mapping[str, MetricRow], rule: Rule) -> str:
+    if not ahead:
+        return f"Keep running: {_sides(best, rule)}. That is not enough to tell."
+    first = ahead[0]
+    told = f"Keep running: {_sides(first, rule)}"
+    if first.arm in harms:
+        return f"{told}, but {_harm(harms[first.arm], rule)}"
+    return f"{told}. That is a gain, but it may still be less than the {_worth(first, rule)} that would be worth it."
+
+
+def _harm(row: MetricRow, rule: Rule) -> str:
+    against = rule.standing(row)
+    if against is None:
+        return f"{row.metric} is worse, {_told(row, rule)}. Weigh the two before you roll out."
+    limit = f"{rule.amount(row, rule.limits[row.metric])}{rule.unit(row.metric)}"
+    change = f"{rule.difference(row)}{rule.unit(row.metric)}"
+    if against == "over":
+        return f"{row.metric} rose by more than the {limit} that is allowed: {change}."
+    return f"{row.metric} may have risen by more than the {limit} that is allowed: {change}."
 
 
 def _distrust(arms: Sequence[ArmCount], srm: SampleRatio) -> str:

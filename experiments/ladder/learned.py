@@ -161,7 +161,10 @@ def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson
 
 
 def _notes(valued: Valued, units: Units, fits: int) -> list[str]:
-    notes = ["random: each arm but the control with the same chance; higher rungs may also choose the control."]
+    notes = [
+        "random: each arm but the control with the same chance; higher rungs may also choose the control.",
+        "few: groups of alike customers, learned as the leaves of a shallow tree over the effects that models expect.",
+    ]
     if valued.segments:
         by, times = Counter(valued.segments).most_common(1)[0]
         notes.append(f"segment: by {by!r}, chosen in {times} of {fits} fits.")

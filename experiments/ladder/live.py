@@ -18,6 +18,9 @@ from experiments.results import Ladder, RungName
 from features.errors import InputError, listed, unknown
 from features.tables import require_column
 
+# The policy that `experiments.policies` fits; one made elsewhere says so where it is made.
+_FEW = "few: groups of alike customers, learned as clusters (k-means) of what is known about them."
+
 
 def ladder_of_arms(
     table: pa.Table,
@@ -73,6 +76,8 @@ def ladder_of_arms(
     recommended, sentence = recommend(
         found, influence, cluster=groups, alpha=alpha, wording=Wording.of(found, unit=words, scale=factor)
     )
+    if "few" in rungs.values():
+        notes = [*notes, _FEW]
     return Ladder(rungs=found, recommended=recommended, sentence=sentence, notes=tuple(notes), unit=words, scale=factor)
 
 

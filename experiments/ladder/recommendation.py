@@ -15,7 +15,7 @@ _SAID: dict[RungName, str] = {
     "random": "random contacts",
     "static": "the same for everybody",
     "segment": "one contact per segment",
-    "few": "one contact per group, in a few groups",
+    "few": "one contact per group, in a few groups of alike customers",
     "one_to_one": "one-to-one",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from experiments.analysis.limits import standing
 from experiments.report import charts
 from experiments.report.panels import (
     Cell,
@@ -29,6 +30,11 @@ from experiments.report.words import (
 
 _SEES, _WAY = "What its customers see", "Which way"
 _MOST_SEGMENTS = 14
+_STANDINGS = {
+    "within": Cell(text="within the limit", tone="good"),
+    "over": Cell(text="above the limit", tone="bad"),
+    "open": Cell(text="not clear yet", tone="open"),
+}
 _TRUTH = ("Arm", "Estimated range", "Truth", "Truth lies")
 
 
@@ -64,18 +70,13 @@ def guardrails(report: Report) -> Panel | None:
             continue
         low, high = report.interval(row)
         scale = difference_scale(guard, currency=report.currency)
-        verdict = (
-            Cell(text="within the limit", tone="good") if high <= guard.limit
-            else Cell(text="above the limit", tone="bad") if low > guard.limit
-            else Cell(text="not clear yet", tone="open")
-        )  # fmt: skip
         rows.append(
             (
                 Cell(text=guard.words, note=f"at most {scale.exact(guard.limit, signed=True)}"),
                 level_cell(report, measure=guard, mean=row.control_mean, n=row.n_control),
                 level_cell(report, measure=guard, mean=row.arm_mean, n=row.n_arm),
                 Cell(text=scale.span(low, high, signed=True)),
-                verdict,
+                _STANDINGS[standing(row, interval=(low, high), limit=guard.limit)],
             )
         )
     arms = (arm_words(report.experiment.control), arm_words(report.experiment.headline_arm))
@@ -136,7 +137,7 @@ def over_time(report: Report) -> Panel | None:
     if len(points) < 2:
         return None
     scale = difference_scale(goal, currency=report.currency)
-    anytime = report.experiment.stop_rule == "anytime"
+    anytime = not report.planned_look
     factor = scale.factor
     bands = [anytime or point is points[-1] for point in points]
     title = f"{goal.words}: {arm_words(arm)} against {arm_words(report.experiment.control)}, {len(points)} looks"
@@ -211,7 +212,5 @@ def truths(report: Report) -> Panel | None:
         key="truths",
         title="Held against the truth (simulated)",
         intro=f"These customers are simulated, so the truth is known: {held} of {len(rows)} ranges hold it.",
-        table=table_of(
-            "Estimates beside the simulator's truth", ("Arm", "Estimated range", "Truth", "Truth lies"), rows
-        ),
+        table=table_of("Estimates beside the simulator's truth", _TRUTH, rows),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from experiments.report.parts import Report
+from experiments.report.sentences import decision
 from experiments.report.words import tidy
 from experiments.results import MetricRow, SegmentRow
 
@@ -37,7 +38,9 @@ def numbers_json(report: Report) -> dict[str, Any]:
     parts = ("look", "as_of", "currency", "analysis", "looks", "allocation", "ladder", "channels", "refusals", "truths")
     money = [{**each, "profit": row.profit} for each, row in zip(plain["money"], report.money, strict=True)]
     checks = msgspec.to_builtins(report.checks)
+    told = decision(report)
     whole = {"experiment": report.experiment.key, "people": report.people, "health": checks, "money": money}
+    whole["decision"] = {"code": told.code, "sentence": told.sentence}
     finite: dict[str, Any] = _finite(whole | {part: plain[part] for part in parts})
     return finite
 

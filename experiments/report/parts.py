@@ -30,8 +30,8 @@ class HealthCheck:
 class LookPoint:
     """The result of one metric and arm against the control, at one look.
 
-    ``ci_low`` and ``ci_high`` are of the kind that the design asks for: valid at every look (``anytime``), or at the
-    planned end only (``fixed``).
+    ``ci_low`` and ``ci_high`` hold at every look, but those of the one planned look of a ``fixed`` design: they hold
+    there only.
     """
 
     as_of: datetime
@@ -130,7 +130,8 @@ class Report:
     look: the number of this look, from 1.
     currency: ISO code of all money.
     company: whose report it is.
-    audience: how many customers the money of the headline is counted for; all that the analysis counts, when None.
+    audience: how many customers would get the contact: the money of the headline is what it would bring if they all
+        did; all that the analysis counts, when None.
     simulated: whether the customers are simulated; the page says so at its top.
     health: further checks beside the balance of the arms, as :func:`health_checks` makes them; a red one replaces the
         headline.
@@ -202,7 +203,7 @@ class Report:
 
     @property
     def people(self) -> int:
-        """How many customers the money of the headline is counted for."""
+        """How many customers the money of the headline is for, if they all got what the arm gives."""
         return self.audience if self.audience is not None else sum(arm.n for arm in self.analysis.arms)
 
     @property
@@ -220,11 +221,21 @@ class Report:
         wanted = (metric, arm, self.experiment.control)
         return next((row for row in self.analysis.metrics if (row.metric, row.arm, row.control) == wanted), None)
 
+    @property
+    def planned_look(self) -> bool:
+        """Whether this is the one look that a design with an end was planned for."""
+        return self.experiment.is_planned_look(self.as_of)
+
+    @property
+    def early(self) -> bool:
+        """Whether the one planned look is still to come, so that this one decides nothing."""
+        return self.experiment.judged_at is not None and not self.planned_look
+
     def interval(self, row: MetricRow) -> tuple[float, float]:
-        """The one interval that the page shows for a row: the kind that fits the stop rule."""
-        if self.experiment.stop_rule == "anytime":
-            return row.anytime_ci_low, row.anytime_ci_high
-        return row.ci_low, row.ci_high
+        """The one interval that the page shows for a row: valid at every look, but at the one planned look."""
+        if self.planned_look:
+            return row.ci_low, row.ci_high
+        return row.anytime_ci_low, row.anytime_ci_high
 
     def sure(self, row: MetricRow) -> bool:
         """Whether a difference is beyond chance: after correction for many comparisons, and by the interval shown."""
@@ -233,16 +244,16 @@ class Report:
 
 
 def look_points(analysis: Analysis, *, experiment: Experiment, as_of: datetime) -> tuple[LookPoint, ...]:
-    """The points of one look for the chart over time, with the interval that fits the stop rule."""
-    anytime = experiment.stop_rule == "anytime"
+    """The points of one look for the chart over time, with the interval that fits the look."""
+    planned = experiment.is_planned_look(as_of)
     return tuple(
         LookPoint(
             as_of=as_of,
             metric=row.metric,
             arm=row.arm,
             difference=row.difference,
-            ci_low=row.anytime_ci_low if anytime else row.ci_low,
-            ci_high=row.anytime_ci_high if anytime else row.ci_high,
+            ci_low=row.ci_low if planned else row.anytime_ci_low,
+            ci_high=row.ci_high if planned else row.anytime_ci_high,
             n_arm=row.n_arm,
             n_control=row.n_control,
         )

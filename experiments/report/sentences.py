@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.design import Goal, Measure
+from experiments.analysis.limits import standing
+from experiments.design import Goal, Guardrail, Measure
 from experiments.report.parts import Report
 from experiments.report.words import (
     Scale,
@@ -60,20 +61,22 @@ def headline(report: Report) -> Headline:
     low, high = report.interval(row)
     arm, control = arm_words(row.arm), arm_words(row.control)
     name = arm[:1].upper() + arm[1:]
+    brought, whole = ("would bring", f", if {_everybody(report)} got it") if goal.money else ("brought", "")
     if low > 0:
-        text, tone = f"{name} brought {_gain(report, goal, low, high)} than {control}", "good"
+        text, tone = f"{name} {brought} {_gain(report, goal, low, high)} than {control}{whole}", "good"
     elif high < 0:
-        text, tone = f"{name} brought {_gain(report, goal, -high, -low, less=True)} than {control}", "bad"
+        text, tone = f"{name} {brought} {_gain(report, goal, -high, -low, less=True)} than {control}{whole}", "bad"
     elif low <= high:
-        text, tone = f"Not clear yet: {_either_way(report, goal, low, high)} with {arm} than with {control}", "open"
+        between = _either_way(report, goal, low, high)
+        text, tone = f"Not clear yet: {between} with {arm} than with {control}{whole}", "open"
     else:
         text, tone = f"Too few customers yet to compare {arm} with {control}", "open"
     return Headline(text=text, below=_below(report), tone=tone)
 
 
 def decision(report: Report) -> Decision:
-    """The decision box: the verdict of the analysis, told in this page's units."""
-    code = "do_not_trust" if not report.trusted else report.analysis.verdict.code
+    """The decision box: the verdict of the analysis, told in this page's units; before the planned look, to wait."""
+    code = "do_not_trust" if not report.trusted else "keep_running" if report.early else report.analysis.verdict.code
     tell = {"roll_out": _roll_out, "stop": _stop, "keep_running": _keep_running, "do_not_trust": _distrust}
     return Decision(code=code, word=_DECISIONS[code], sentence=tell[code](report), criteria=_criteria(report))
 
@@ -81,20 +84,23 @@ def decision(report: Report) -> Decision:
 def interval_words(report: Report) -> str:
     """The one kind of interval on the page, and what it is valid for."""
     sure = f"{100 * (1 - report.experiment.alpha):g}%"
-    if report.experiment.stop_rule == "anytime":
-        return f"Ranges are {sure} sure, and stay so however often this page is looked at."
-    end = report.experiment.end or report.as_of
-    early = report.as_of < end
-    return f"Ranges are {sure} sure for one look at the planned end, {day(end)}" + (
-        "; this is an earlier look, so take them as a preview." if early else "."
-    )
+    if report.planned_look:
+        return f"Ranges are {sure} sure for this one look, planned before the start."
+    always = f"Ranges are {sure} sure, and stay so however often this page is looked at."
+    if report.early:
+        return f"{always} They are a preview: the one look that decides is planned for {_planned_day(report)}."
+    return always
 
 
-def best_arm(report: Report) -> MetricRow | None:
-    """The row of the arm that raised the deciding goal most, beyond chance after correction for many looks."""
+def best_arm(report: Report, *, harmless: bool = False) -> MetricRow | None:
+    """The row of the arm that raised the deciding goal most, beyond chance after correction for many looks.
+
+    ``harmless``: only among the arms that nothing else speaks against.
+    """
     rows = [row for row in report.analysis.metrics if row.metric == report.goal.name]
     sure = [row for row in rows if report.sure(row) and row.difference > 0]
-    return max(sure, key=lambda row: row.difference, default=None)
+    kept = [row for row in sure if not (harmless and _harms(report, row.arm))]
+    return max(kept, key=lambda row: row.difference, default=None)
 
 
 def span(report: Report, goal: Goal, row: MetricRow) -> str:
@@ -133,23 +139,34 @@ def _below(report: Report) -> str:
     if goal.money:
         each = span(report, goal, row)
         within = plural(goal.window_days, "day")
-        texts.append(f"In {goal.words}, counted for {_audience(report)}: per customer, {each} within {within}.")
+        texts.append(f"In {goal.words}: per customer, {each} within {within}.{_own(report, row)}")
     elif found is not None:
         money, other = found
         low, high = report.interval(other)
         total = money_scale(report.currency).span(low * report.people, high * report.people, signed=True)
-        texts.append(f"In money, counted for {_audience(report)}: {total} of {money.words}.")
+        texts.append(f"In money, if {_everybody(report)} got it: {total} of {money.words}.")
     return " ".join([*texts, interval_words(report)])
 
 
-def _audience(report: Report) -> str:
-    if report.audience is not None:
-        return f"{count(report.people)} customers"
-    return f"all {count(report.people)} customers of the experiment"
+def _own(report: Report, row: MetricRow) -> str:
+    """What the arm did bring, among its own customers: the headline is about all."""
+    low, high = (limit * row.n_arm for limit in report.interval(row))
+    if not low <= high:
+        return ""
+    total = money_scale(report.currency).span(low, high, signed=True)
+    return f" Among the {count(row.n_arm)} customers who did get it, it brought {total}."
+
+
+def _everybody(report: Report) -> str:
+    return f"all {count(report.people)} customers"
+
+
+def _planned_day(report: Report) -> str:
+    return day(report.experiment.judged_at or report.as_of)
 
 
 def _roll_out(report: Report) -> str:
-    best = best_arm(report)
+    best = best_arm(report, harmless=True) or best_arm(report)
     if best is None:
         return sentence(report.analysis.verdict.sentence)
     arm, control = arm_words(best.arm), arm_words(best.control)
@@ -175,27 +192,41 @@ def _keep_running(report: Report) -> str:
     watch = [check for check in report.checks if check.status == "yellow" and check.name == "Balance of arms"]
     if watch:
         return sentence(watch[0].sentence)
-    best = best_arm(report)
-    guards = {guard.name for guard in report.experiment.guardrails}
-    harmed = [
-        row.metric.replace("_", " ")
-        for row in report.analysis.metrics
-        if best is not None
-        and row.arm == best.arm
-        and report.sure(row)
-        and (row.difference > 0) == (row.metric in guards)
-    ]
-    if best is not None and harmed:
-        return f"{sentence(arm_words(best.arm))[:-1]} is ahead, but got worse in {', '.join(harmed)}."
-    row = report.main
+    best, row = best_arm(report), report.main
     if row is None:
         return sentence(report.analysis.verdict.sentence)
     between = f"{span(report, report.goal, row)} per customer"
+    if report.early:
+        return (
+            f"One look was planned, for {_planned_day(report)}; this earlier one decides nothing. So far, "
+            f"{arm_words(row.arm)} against {arm_words(row.control)} lies at {between}."
+        )
+    if best is not None and (harms := _harms(report, best.arm)):
+        return f"{sentence(arm_words(best.arm))[:-1]} is ahead, but {', and '.join(harms)}."
     if report.interval(row)[0] > 0:
+        ahead = f"{sentence(arm_words(row.arm))[:-1]} is ahead ({between}), but"
+        if report.interval(row)[0] < report.goal.worth:
+            worth = _limit(report, report.goal, report.goal.worth)
+            return f"{ahead} it may still bring less than the {worth} that would be worth acting on."
         others = len({each.arm for each in report.analysis.metrics})
-        ahead = sentence(arm_words(row.arm))[:-1]
-        return f"{ahead} is ahead ({between}), but with {others} arms to choose from that is not yet sure enough."
+        return f"{ahead} with {others} arms to choose from that is not yet sure enough."
     return f"The range of {report.goal.words} still holds both loss and gain ({between}).{_more_days(report, row)}"
+
+
+def _harms(report: Report, arm: str) -> list[str]:
+    """What speaks against an arm: a goal that got worse, a guardrail that isn't known to be kept; in words."""
+    told = []
+    for measure in report.experiment.measures:
+        row = report.row(measure.name, arm=arm)
+        if row is None or measure is report.goal:
+            continue
+        if isinstance(measure, Guardrail):
+            against = standing(row, interval=report.interval(row), limit=measure.limit)
+            words = {"over": f"{measure.words} rose above the limit", "open": f"{measure.words} may be above the limit"}
+            told += [words[against]] if against in words else []
+        elif report.sure(row) and row.difference < 0:
+            told.append(f"{measure.words} got worse")
+    return told
 
 
 def _more_days(report: Report, row: MetricRow) -> str:

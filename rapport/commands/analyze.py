@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapport.commands.pairs import pairs
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def analyze(
     lower_is_better: Annotated[
         list[str] | None, typer.Option(metavar="METRIC", help="Metric of which less is good.")
     ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC=AMOUNT", help="Largest rise of a metric that is allowed.")
+    ] = None,
     expected: Annotated[int, typer.Option(help="Units at which the interval for any look is narrowest.")] = 5000,
     json: JsonFile = None,
 ) -> None:
@@ -68,36 +72,17 @@ def analyze(
             covariates=covariate or (),
             cluster=cluster,
             segments=segment or (),
-            planned=_shares(split or []),
+            planned=pairs(split, option="--split ARM=SHARE", example="Mens E-Mail=0.5"),
             time=time,
             alpha=alpha,
             final=final,
             worth=worth,
             lower_is_better=lower_is_better or (),
+            limits=pairs(limit, option="--limit METRIC=AMOUNT", example="opt_outs=0.002"),
             expected=expected,
         )
     write_json(json, found.to_json())
     _show(found)
-
-
-def _shares(given: Sequence[str]) -> dict[str, float]:
-    from features.errors import InputError
-
-    shares: dict[str, float] = {}
-    for each in given:
-        name, _, share = each.rpartition("=")
-        try:
-            number = float(share)
-        except ValueError:
-            name = ""
-        if not name or name in shares:
-            raise InputError(
-                "a planned share can't be read",
-                got=repr(each),
-                do='pass --split ARM=SHARE once per arm, as "Mens E-Mail=0.5"',
-            )
-        shares[name] = number
-    return shares
 
 
 def _show(found: Findings) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapport.commands.pairs import pairs
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -49,30 +50,13 @@ def ladder(
             features=feature or None,
             segments=segment or (),
             cluster=cluster,
-            costs=_costs(cost or []),
+            costs=pairs(cost, option="--cost ARM=AMOUNT", example="Mens E-Mail=0.1"),
             exclude=exclude or (),
             seed=seed,
             alpha=alpha,
         )
     write_json(json, result.to_json())
     _show(result, alpha=alpha)
-
-
-def _costs(given: list[str]) -> dict[str, float]:
-    from features.errors import InputError
-
-    costs: dict[str, float] = {}
-    for each in given:
-        name, _, amount = each.rpartition("=")
-        try:
-            costs[name] = float(amount)
-        except ValueError:
-            name = ""
-        if not name:
-            raise InputError(
-                "a cost can't be read", got=repr(each), do='pass --cost ARM=AMOUNT, as in "Mens E-Mail=0.1"'
-            )
-    return costs
 
 
 def _show(result: Ladder, *, alpha: float) -> None:

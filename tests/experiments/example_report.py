@@ -256,7 +256,7 @@ def _analysis(table: pa.Table, design: Experiment, *, control: str = "", segment
         segments=segments,
         planned=design.shares,
         worth=design.goals[0].worth,
-        lower_is_better=[guard.name for guard in design.guardrails],
+        limits=design.limits,
     )
 
 

@@ -94,6 +94,18 @@ def test_everything_at_once(rapport_cli, table, tmp_path) -> None:
     assert found["rule"]["final"] is True
 
 
+def test_a_limit_holds_back_what_may_break_it(rapport_cli, table, tmp_path) -> None:
+    target = tmp_path / "found.json"
+    asked = ("analyze", table, "--arm", "group", "--control", "static", "--metric", "visit", "--metric", "clicks")
+    assert rapport_cli(*asked, "--limit", "clicks=0.5", "--json", target).exit_code == 0
+    found = json.loads(target.read_text())
+    assert found["verdict"]["code"] == "roll_out"
+    assert (found["rule"]["limits"], found["rule"]["lower_is_better"]) == ({"clicks": 0.5}, ["clicks"])
+    held = " ".join(rapport_cli(*asked, "--limit", "clicks=0.001").stdout.split())
+    assert held.startswith("Keep running:")
+    assert "clicks may have risen by more than the +0.001 that is allowed" in held
+
+
 def test_what_cannot_be_known_is_null(rapport_cli, tmp_path) -> None:
     source, target = tmp_path / "few.csv", tmp_path / "found.json"
     source.write_text("arm,y\na,1\nb,2\n")
@@ -117,6 +129,10 @@ def test_what_cannot_be_known_is_null(rapport_cli, tmp_path) -> None:
         (("--arm", "group", "--control", "static", "--metric", "visit", "--split", "a=1"), "unknown arm"),
         (("--arm", "group", "--control", "static", "--metric", "visit", "--time", "name"), "holds no times"),
         (("--arm", "group", "--control", "static"), "metric"),
+        (("--arm", "group", "--control", "static", "--metric", "visit", "--limit", "clicks"), "--limit METRIC=AMOUNT"),
+        (("--arm", "group", "--control", "static", "--metric", "visit", "--limit", "visits=1"), "did you mean 'visit'"),
+        (("--arm", "group", "--control", "static", "--metric", "visit", "--limit", "visit=1"), "that decides has a"),
+        (("--arm", "group", "--control", "static", "--metric", "visit", *["--limit", "x=1"] * 2), "a second time"),
     ],
 )
 def test_bad_input_ends_with_2_and_says_what_to_do(rapport_cli, table, arguments, told) -> None:

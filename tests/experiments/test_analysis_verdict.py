@@ -97,12 +97,23 @@ def test_stopping_takes_every_arm_without_hope() -> None:
     assert _decide(_row(difference=-0.2, arm="a"), unknown)[0] == "keep_running"
 
 
-def test_a_gain_below_its_worth_stops_even_if_it_is_real() -> None:
-    row = _row(difference=0.05)
-    assert _decide(row, worth=0.02)[0] == "roll_out"
+def test_a_gain_is_rolled_out_once_all_of_its_interval_is_worth_it_and_stops_once_none_is() -> None:
+    row = _row(difference=0.05)  # at any look: .0187 to .0813
+    assert _decide(row, worth=0.018)[0] == "roll_out"
+    code, sentence = _decide(row, worth=0.02, rates=("visit",))
+    assert code == "keep_running"
+    assert sentence.endswith("That is a gain, but it may still be less than the +2.00 points that would be worth it.")
     code, sentence = _decide(row, worth=0.2)
     assert code == "stop"
     assert "+0.200" in sentence
+
+
+def test_an_estimate_below_its_worth_is_never_rolled_out() -> None:
+    # The upper end, .121, is above the worth; the estimate isn't.
+    row = replace(_row(difference=0.094), anytime_ci_low=0.066, anytime_ci_high=0.121)
+    assert _decide(row, worth=0.11)[0] == "keep_running"
+    assert _decide(row, worth=0.066)[0] == "roll_out"
+    assert _decide(row, worth=0.122)[0] == "stop"
 
 
 def test_where_less_is_better_the_signs_turn() -> None:
@@ -110,6 +121,8 @@ def test_where_less_is_better_the_signs_turn() -> None:
     assert _decide(less, lower_is_better=("returns",))[0] == "roll_out"
     assert _decide(more, lower_is_better=("returns",))[0] == "stop"
     assert _decide(less, lower_is_better=("returns",), worth=0.2)[0] == "stop"
+    assert _decide(less, lower_is_better=("returns",), worth=0.018)[0] == "roll_out"
+    assert _decide(less, lower_is_better=("returns",), worth=0.02)[0] == "keep_running"
 
 
 def test_a_gain_that_harms_another_metric_is_not_rolled_out_by_itself() -> None:
@@ -118,6 +131,42 @@ def test_a_gain_that_harms_another_metric_is_not_rolled_out_by_itself() -> None:
     assert code == "keep_running"
     assert "spend is worse" in sentence
     assert _decide(gain, _row(difference=-0.05, metric="opt_outs"), lower_is_better=("opt_outs",))[0] == "roll_out"
+
+
+def _guarded(*rows: MetricRow, limit: float) -> tuple[str, str]:
+    return _decide(*rows, lower_is_better=("opt_outs",), limits={"opt_outs": limit})
+
+
+def test_a_limit_is_kept_broken_or_open_by_the_interval_of_the_guardrail() -> None:
+    gain, rise = _row(difference=0.05), _row(difference=0.005, error=0.001, metric="opt_outs")
+    low, high = rise.anytime_ci_low, rise.anytime_ci_high
+    assert 0 < low < 0.005 < high  # a rise beyond chance, which may be within what is allowed
+    assert rise.adjusted_p_value < 0.05
+    assert _guarded(gain, rise, limit=high)[0] == "roll_out"
+    code, sentence = _guarded(gain, rise, limit=high - 1e-9)
+    assert code == "keep_running"
+    assert "opt_outs may have risen by more than the" in sentence
+    code, sentence = _guarded(gain, rise, limit=low - 1e-9)
+    assert code == "keep_running"
+    assert "opt_outs rose by more than the" in sentence
+
+
+def test_a_large_rise_that_may_be_chance_holds_back_and_one_arm_with_no_harm_goes_before_it() -> None:
+    gain, rise = _row(difference=0.05), _row(difference=0.03, error=0.02, metric="opt_outs")
+    assert rise.adjusted_p_value > 0.05
+    assert _guarded(gain, rise, limit=0.01)[0] == "keep_running"
+    calm = _row(difference=0.0, error=0.001, metric="opt_outs", arm="calm")
+    code, sentence = _guarded(gain, _row(difference=0.04, arm="calm"), rise, calm, limit=0.01)
+    assert code == "roll_out"
+    assert sentence.startswith("Roll out 'calm'")
+
+
+def test_where_nobody_opts_out_the_limit_is_kept_and_of_one_unit_nothing_is_known() -> None:
+    nan = math.nan
+    still = replace(_row(difference=0.0, metric="opt_outs"), anytime_ci_low=nan, anytime_ci_high=nan, p_value=nan)
+    assert _guarded(_row(difference=0.05), still, limit=0.002)[0] == "roll_out"
+    alone = replace(still, n_arm=1)
+    assert _guarded(_row(difference=0.05), alone, limit=0.002)[0] == "keep_running"
 
 
 def test_nothing_known_keeps_running() -> None:

@@ -118,6 +118,21 @@ def test_a_ledger_that_can_be_added_up_by_eye() -> None:
     assert step.profit == 155_000
 
 
+@settings(max_examples=25, deadline=None)
+@given(amount=st.integers(0, 10**12), margin_bp=st.integers(0, 10_000))
+def test_a_purchase_that_was_returned_leaves_no_margin(amount: int, margin_bp: int) -> None:
+    """1005 cents at 3000 basis points once left a cent: 301.5 is rounded up, and -301.5 was, too."""
+    assigned, events, decisions = small()
+    events = events.slice(0, 2).set_column(2, "kind", pa.array(["purchase", "return"]))
+    events = events.set_column(5, "amount", pa.array([amount, amount]))
+    money = unit_money(assigned, events, decisions, as_of=START + timedelta(days=30), margin_bp=margin_bp, since=START)
+    assert sum(money["margin"].to_pylist()) == 0
+    bought = unit_money(
+        assigned, events.slice(0, 1), decisions, as_of=START + timedelta(days=30), margin_bp=margin_bp, since=START
+    )
+    assert sum(bought["margin"].to_pylist()) == (amount * margin_bp + 5000) // 10_000
+
+
 def test_profit_becomes_a_column_of_the_outcomes() -> None:
     assigned, events, decisions = small()
     as_of = START + timedelta(days=30)

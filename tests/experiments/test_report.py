@@ -26,7 +26,8 @@ from features.errors import InputError
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 EURO = money_scale("EUR")
-UNCLEAR = "Not clear yet: €2,000 less to €30,000 more with personal than with static"
+ALL = ", if all 10,000 customers got it"
+UNCLEAR = f"Not clear yet: €2,000 less to €30,000 more with personal than with static{ALL}"
 VOID = {"meta", "line", "circle", "link", "br", "path", "use", "rect"}
 
 
@@ -186,7 +187,7 @@ def test_the_same_report_gives_the_same_bytes(example: Report, page: str) -> Non
 def test_parts_without_data_are_left_out() -> None:
     heads = Sound(render(small())).heads
     assert [head for head in heads if head] == [
-        "Personal brought €10,000 to €30,000 more than static", "Roll out", "Can the numbers be trusted?",
+        f"Personal would bring €10,000 to €30,000 more than static{ALL}", "Roll out", "Can the numbers be trusted?",
         "The goals", "What was compared", "Words and method", "Where this comes from",
     ]  # fmt: skip
 
@@ -212,9 +213,9 @@ def test_the_csv_in_the_page_holds_all_rows(page: str, example: Report) -> None:
 @pytest.mark.parametrize(
     ("span", "code", "said"),
     [
-        ((100.0, 300.0), "roll_out", "Personal brought €10,000 to €30,000 more than static"),
-        ((0.4, 40.0), "keep_running", "Personal brought €40 to €4,000 more than static"),
-        ((-300.0, -100.0), "stop", "Personal brought €10,000 to €30,000 less than static"),
+        ((100.0, 300.0), "roll_out", f"Personal would bring €10,000 to €30,000 more than static{ALL}"),
+        ((0.4, 40.0), "keep_running", f"Personal would bring €40 to €4,000 more than static{ALL}"),
+        ((-300.0, -100.0), "stop", f"Personal would bring €10,000 to €30,000 less than static{ALL}"),
         ((-20.0, 300.0), "keep_running", UNCLEAR),
         ((float("nan"), float("nan")), "keep_running", "Too few customers yet to compare personal with static"),
     ],
@@ -230,7 +231,17 @@ def test_a_goal_that_is_no_money_is_told_per_thousand_and_in_money_below() -> No
     goals = (goal("bought", kind="any", unit="buyer"), goal(money=True))
     report = small(row("bought", span=(0.011, 0.023)), row(span=(-50.0, 70.0)), goals=goals)
     assert headline(report).text == "Personal brought 11 to 23 more buyers per 1,000 customers than static"
-    assert "−€5,000 to +€7,000 of revenue" in headline(report).below
+    assert "In money, if all 10,000 customers got it: −€5,000 to +€7,000 of revenue." in headline(report).below
+
+
+def test_what_all_would_bring_is_kept_apart_from_what_the_arm_did_bring() -> None:
+    """The headline is for the 10,000 of the experiment; 5,000 of them got it, each worth €1 to €3."""
+    report = small(row(span=(100.0, 300.0)))
+    assert "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000." in headline(report).below
+    page = render(replace(report, audience=80_000)).replace("\N{WORD JOINER}", "")
+    assert "Personal would bring €80,000 to €240,000 more than static, if all 80,000 customers got it" in page
+    assert "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000." in page
+    assert "Money is what personal would bring if all 80,000 customers got it." in page
 
 
 def test_a_red_check_replaces_the_headline_and_the_decision() -> None:
@@ -251,19 +262,37 @@ def test_one_kind_of_interval_stands_on_the_page() -> None:
     assert "+€1.00 to +€3.00" not in second and "planned end" in second
 
 
-def test_a_look_before_the_planned_end_is_called_a_preview() -> None:
-    early = replace(small(stop_rule="fixed"), as_of=DAY - timedelta(days=9))
-    assert "preview" in headline(early).below
+@pytest.mark.parametrize("code", ["roll_out", "stop", "keep_running"])
+def test_a_look_before_the_planned_end_decides_nothing_and_its_ranges_hold_at_every_look(code: str) -> None:
+    early = replace(small(stop_rule="fixed", code=code), as_of=DAY - timedelta(days=9))
+    assert "preview" in headline(early).below and "2 March 2026" in headline(early).below
+    assert decision(early).code == "keep_running"
+    assert decision(early).sentence.startswith("One look was planned, for 2 March 2026; this earlier one decides")
+    page = render(early).replace("\N{WORD JOINER}", "")
+    assert "+€1.00 to +€3.00" in page and "+€1.50 to +€2.50" not in page
+    assert "The rule's own words." not in page
+    assert numbers_json(early)["decision"]["code"] == "keep_running"
+
+
+def test_the_planned_look_waits_for_the_usual_delay_of_records() -> None:
+    late = small(goals=(goal(money=True, delay_days=12),), stop_rule="fixed")
+    assert late.early and decision(late).code == "keep_running"
+    assert not replace(late, as_of=DAY + timedelta(days=12)).early
+    broken = replace(late, health=health_checks(contacts_to_opted_out=2))
+    assert decision(broken).code == "do_not_trust"
 
 
 def test_earlier_looks_of_a_fixed_design_show_no_range() -> None:
     report = small(stop_rule="fixed")
-    looks = [
+    looks = tuple(
         point
         for week in (2, 1, 0)
         for point in look_points(report.analysis, experiment=report.experiment, as_of=DAY - timedelta(weeks=week))
-    ]
-    assert render(replace(report, looks=tuple(looks))).count("only at the planned end") == 2
+    )
+    assert [(point.ci_low, point.ci_high) for point in looks] == [(100, 300), (100, 300), (150, 250)]
+    assert render(replace(report, looks=looks)).count("only at the planned end") == 2
+    early = replace(report, looks=looks[:2], as_of=DAY - timedelta(weeks=1))
+    assert "only at the planned end" not in render(early)
 
 
 def test_the_best_arm_is_named_when_it_is_not_that_of_the_headline(example: Report) -> None:
@@ -286,6 +315,23 @@ def test_guardrails_are_judged_by_their_limit() -> None:
     html = render(small(row(), *rows, guardrails=guards))
     told = re.findall(r'<th scope="row">(fine|over|open)<.*?(within the limit|above the limit|not clear yet)', html)
     assert told == [("fine", "within the limit"), ("over", "above the limit"), ("open", "not clear yet")]
+
+
+def test_a_gain_whose_guardrail_is_not_known_to_be_kept_is_told_as_the_panel_tells_it() -> None:
+    guard = Guardrail(name="opted_out", kind="any", events=("opt_out",), window_days=7, limit=0.01)
+    for span, said in (((0.02, 0.05), "rose above the limit"), ((0.005, 0.03), "may be above the limit")):
+        report = small(row(), row("opted_out", span=span), guardrails=(guard,), code="keep_running")
+        assert decision(report).sentence == f"Personal is ahead, but opted out {said}."
+    # A rise beyond chance, yet within the limit, stands in nobody's way.
+    within = small(row(), row("opted_out", span=(0.001, 0.008)), guardrails=(guard,), code="roll_out")
+    assert decision(within).sentence.startswith("Personal beat static")
+
+
+def test_a_gain_that_may_be_too_small_is_told_with_what_would_be_worth_it() -> None:
+    report = small(row(span=(100.0, 300.0)), goals=(goal(money=True, worth=150),), code="keep_running")
+    assert decision(report).sentence.endswith(
+        "but it may still bring less than the +€1.50 that would be worth acting on."
+    )
 
 
 def test_too_few_customers_are_grey_and_not_told() -> None:

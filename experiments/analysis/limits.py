@@ -1,0 +1,29 @@
+"""Where a measure that must not rise stands against the largest rise that is allowed."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from experiments.results import MetricRow
+
+Standing = Literal["within", "over", "open"]
+
+
+def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> Standing:
+    """``within`` when the whole interval lies at or below ``limit``, ``over`` when it lies above, else ``open``.
+
+    Without an interval, as where nothing varies (nobody opted out in either arm), the difference alone decides, if
+    each arm has two units or more.
+
+    >>> row = MetricRow(metric="opt_outs", arm="mail", control="none", arm_mean=0.013, control_mean=0.01,
+    ...     difference=0.003, ci_low=0.001, ci_high=0.005, relative=None, relative_ci_low=None, relative_ci_high=None,
+    ...     p_value=0.003, anytime_ci_low=-0.001, anytime_ci_high=0.007, anytime_p_value=0.1, adjusted_p_value=0.003,
+    ...     n_arm=9000, n_control=9000)
+    >>> [standing(row, interval=(0.001, 0.005), limit=limit) for limit in (0.005, 0.003, 0.0)]
+    ['within', 'open', 'over']
+    """
+    low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        low = high = row.difference if min(row.n_arm, row.n_control) > 1 else math.nan
+    return "within" if high <= limit else "over" if low > limit else "open"
