@@ -21,7 +21,8 @@ from features.matching import matched, patterns
 
 NOTHING = "nothing"
 _MOST_CONTACTS = 1_000_000
-DECISION = ("offer", "channel", "treatment")
+TREATMENT = "treatment"
+DECISION = ("offer", "channel", TREATMENT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.errors import InputError
+from features.errors import InputError, unknown
+from training.columns import usable
+from training.dataset import NOTHING, TREATMENT
 from training.models.response import binary_label
 
 
@@ -26,6 +28,35 @@ def frame_of(table: pa.Table, *, complete: Sequence[str] = ()) -> pd.DataFrame:
     schema = pa.schema([(field.name, pa.float64() if field.name in decimals else field.type) for field in table.schema])
     frame: pd.DataFrame = table.cast(schema).to_pandas(date_as_object=False)
     return frame
+
+
+def with_treatment(table: pd.DataFrame, *, column: str, nothing: str | None = None) -> pd.DataFrame:
+    """``table`` with its ``column`` as the last one, called ``treatment``: text that says what was sent.
+
+    Decisions ask a model that has this column about each treatment of the catalogue (``<offer>@<channel>``), and about
+    ``nothing``, as which the value ``nothing`` is written here.
+
+    >>> with_treatment(pd.DataFrame({"sent": ["none", "a@web"], "age": [30, 40]}), column="sent", nothing="none")
+       age treatment
+    0   30   nothing
+    1   40     a@web
+
+    Raises
+    ------
+    InputError
+        When another column has that name already, the values are all the same or all different, or ``nothing`` is none.
+    """
+    if column != TREATMENT and TREATMENT in table:
+        raise InputError(
+            f"two columns say the treatment: {column!r} and {TREATMENT!r}",
+            got=f"another column called {TREATMENT!r}",
+            do=f"leave it out with --exclude {TREATMENT}, or name it as the treatment",
+        )
+    sent = table[column].astype(str)
+    if nothing is not None and nothing not in set(sent):
+        raise unknown("value of nothing", nothing, sorted(set(sent)))
+    usable(sent.to_frame(TREATMENT))
+    return table.drop(columns=column).assign(**{TREATMENT: sent.where(sent != nothing, NOTHING)})
 
 
 def outcome(values: pd.Series) -> np.ndarray:

@@ -36,6 +36,12 @@ Positive = Annotated[str | None, typer.Option("--positive", metavar="VALUE", hel
 def response(
     data: Data = None,
     label: Label = None,
+    treatment: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of TABLE with what was sent, as <offer>@<channel>.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="Treatment that means nothing was sent.  [default: nothing]")
+    ] = None,
     exclude: Exclude = None,
     positive: Positive = None,
     time_order: TimeOrder = False,
@@ -50,11 +56,14 @@ def response(
     """P(response given customer, treatment, moment), calibrated.
 
     Example: rapport train response --data bank.csv.gz --label y --exclude duration --trials 10
+
+    With --treatment, decisions can ask the model about each treatment of the catalogue.
     """
     from training.pipeline import train_response
 
     plan = _plan(trials, seed)
     if data is None:
+        _require_table(treatment, control)
         contacts, store, features = _project_set(project, mlruns)
         with step(f"train on {len(contacts.label):,} contacts ({contacts.censored:,} too fresh, left out)"):
             trained = train_response(
@@ -68,11 +77,12 @@ def response(
                 plan=plan,
             )
     else:
-        table, store = _table(data, exclude, wanted=_named(label, "--label")), _store(mlruns)
-        with step(f"train on {len(table):,} rows"):
+        frame, answered = _answers(data, exclude, label=label, treatment=treatment, control=control)
+        store = _store(mlruns)
+        with step(f"train on {len(frame):,} rows"):
             trained = train_response(
-                table.drop(columns=[label]),
-                table[label],
+                frame,
+                answered,
                 name=name or _name("response", data),
                 label_name=str(label),
                 in_order=time_order,
@@ -179,13 +189,52 @@ def _plan(trials: int, seed: int) -> Plan:
     return Plan(trials=trials, seed=seed)
 
 
+def _answers(
+    data: Path, exclude: Sequence[str] | None, *, label: str | None, treatment: str | None, control: str | None
+) -> tuple[pd.DataFrame, pd.Series]:
+    """The columns to learn from, what was sent as ``treatment`` among them, and the label."""
+    from features.errors import InputError
+    from training.dataset import NOTHING, TREATMENT
+    from training.tables import with_treatment
+
+    names = _named(label, "--label")
+    if treatment is None:
+        if control is not None:
+            _named(treatment, "--treatment")
+        table = _table(data, exclude, wanted=names)
+        return table.drop(columns=names), table[names[0]]
+    if treatment == label:
+        raise InputError("label and treatment are one column", got=repr(label), do="name two columns")
+    table = _table(data, exclude, wanted=[*names, treatment])
+    frame = with_treatment(table.drop(columns=names), column=treatment, nothing=control)
+    if NOTHING not in set(frame[TREATMENT]):
+        say(f"no row has the treatment {NOTHING!r} (--control VALUE): what customers do unprompted stays unknown")
+    return frame, table[names[0]]
+
+
+def _require_table(treatment: str | None, control: str | None) -> None:
+    from features.errors import InputError
+
+    if treatment is not None or control is not None:
+        raise InputError(
+            "--treatment and --control go with --data",
+            got="none",
+            do="name a table, or leave them out: a project knows what was sent",
+        )
+
+
 def _table(data: Path, exclude: Sequence[str] | None, *, wanted: Sequence[str]) -> pd.DataFrame:
+    from features.errors import InputError
     from features.tables import read_table, require_column
     from training.tables import frame_of
 
     table = read_table(data)
     for column in (*wanted, *(exclude or ())):
         require_column(table, column)
+    if both := set(wanted) & set(exclude or ()):
+        raise InputError(
+            "a column is needed and left out", got=f"--exclude {sorted(both)[0]}", do="leave out columns to learn from"
+        )
     return frame_of(table.drop_columns(list(dict.fromkeys(exclude or ()))), complete=wanted)
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.errors import InputError
 from features.tables import read_table
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.pipeline import Plan, train_response
+from training.tables import with_treatment
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -123,6 +125,30 @@ def test_any_table_trains_and_says_what_it_left_out(ran, table, tmp_path):
     assert ResponseModel.load(tmp_path / "m").classes_.tolist() == [False, True]
 
 
+def test_what_was_sent_becomes_the_treatment_that_decisions_ask_about(ran, table, tmp_path):
+    arguments = ["--data", table, "--label", "bought", "--treatment", "arm", "--control", "none"]
+    done, _ = ran("response", *arguments, "--out", tmp_path / "m")
+    assert done.exit_code == 0
+    assert "stays unknown" not in done.stdout
+    model = ResponseModel.load(tmp_path / "m")
+    column = next(each for each in model.encoder_.columns if each.name == "treatment")
+    assert sorted(column.categories) == ["mail", "nothing"]
+    assert "arm" not in model.importances
+
+
+def test_without_rows_of_nothing_the_unknown_is_said(ran, table):
+    done, _ = ran("response", "--data", table, "--label", "bought", "--treatment", "arm")
+    assert done.exit_code == 0
+    assert "no row has the treatment 'nothing'" in " ".join(done.stdout.split())
+
+
+def test_the_treatment_may_be_a_number_and_is_text_to_the_model():
+    frame = with_treatment(pd.DataFrame({"treatment": [0, 1, 1], "age": [30, 40, 50]}), column="treatment", nothing="0")
+    assert frame.to_dict("list") == {"age": [30, 40, 50], "treatment": ["nothing", "1", "1"]}
+    with pytest.raises(InputError, match="two columns say the treatment"):
+        with_treatment(frame, column="age")
+
+
 def test_offers_from_any_table(ran, tmp_path):
     rng = np.random.default_rng(1)
     pd.DataFrame({"who": rng.integers(0, 100, 800), "what": rng.integers(0, 15, 800)}).to_csv(
@@ -159,6 +185,18 @@ def test_offers_from_any_table(ran, tmp_path):
         (["response", "--data", "{table}", "--label", "arm"], "it is not clear which label is the response"),
         (["response", "--data", "{table}", "--label", "gaps"], "column 'gaps' has gaps"),
         (["response", "--data", "{table}"], "--label is missing"),
+        (["response", "--data", "{table}", "--label", "bought", "--treatment", "amr"], "unknown column 'amr'"),
+        (["response", "--data", "{table}", "--label", "bought", "--treatment", "country"], "no column is left"),
+        (["response", "--data", "{table}", "--label", "bought", "--treatment", "customer id"], "no column is left"),
+        (["response", "--data", "{table}", "--label", "bought", "--treatment", "gaps"], "column 'gaps' has gaps"),
+        (["response", "--data", "{table}", "--label", "bought", "--treatment", "bought"], "are one column"),
+        (["response", "--data", "{table}", "--label", "bought", "--control", "none"], "--treatment is missing"),
+        (
+            ["response", "--data", "{table}", "--label", "bought", "--treatment", "arm", "--control", "nome"],
+            "unknown value of nothing 'nome'",
+        ),
+        (["response", "--data", "{table}", "--label", "bought", "--exclude", "bought"], "is needed and left out"),
+        (["response", "--treatment", "arm"], "go with --data"),
         (["response", "--data", "nowhere.csv", "--label", "y"], "there is no table at 'nowhere.csv'"),
         (["response", "--project", "nowhere"], "there is no project in"),
         (["uplift", "--data", "{table}", "--label", "bought"], "--treatment is missing"),
