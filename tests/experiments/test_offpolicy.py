@@ -78,7 +78,10 @@ def test_diagnostics_by_hand():
 # Open Bandit: 10,000 decisions at random, and what Thompson sampling did elsewhere
 
 
-@pytest.mark.parametrize(("campaign", "ips", "snips"), [("men", 0.00566, 0.00574), ("women", 0.00581, 0.00583)])
+@pytest.mark.parametrize(
+    ("campaign", "ips", "snips"),
+    [("men", 0.00566, 0.00574), pytest.param("women", 0.00581, 0.00583, marks=pytest.mark.slow)],
+)
 def test_thompson_on_the_random_log_of_open_bandit(data, campaign, ips, snips):
     log = read_table(data(f"open_bandit_small/random_{campaign}.csv.gz"))
     thompson = pd.read_csv(data(f"open_bandit_small/bts_{campaign}.csv.gz"))
@@ -99,7 +102,8 @@ def test_thompson_on_the_random_log_of_open_bandit(data, campaign, ips, snips):
 def test_the_policy_that_ran_is_worth_what_it_earned(data):
     log = read_table(data("open_bandit_small/random_men.csv.gz"))
     same = pa.table({f"p_{item}": [1 / 34] for item in range(34)})
-    found = evaluate(log, action="item_id", reward="click", probability="propensity_score", policy=same)
+    columns = {"action": "item_id", "reward": "click", "probability": "propensity_score", "features": ("position",)}
+    found = evaluate(log, **columns, policy=same)
     assert by_name(found.estimates)["ips"].value == pytest.approx(46 / 10_000)
     assert found.diagnostics.effective_sample_size == pytest.approx(10_000)
 
@@ -136,15 +140,15 @@ def world(n, seed):
 
 def test_intervals_hold_the_true_value():
     held, answered = dict.fromkeys(SIX, 0), 0
-    for seed in range(60):
+    for seed in range(40):
         log, policy, truth = world(1_500, seed)
         found = evaluate(log, **COLUMNS, policy=policy, folds=2)
         answered += found.refused is None
         for each in found.estimates:
             held[each.estimator] += each.ci_low <= truth <= each.ci_high
-    assert answered >= 50
-    # Nominal 95%, standard error 2.9 points: 86% is three of them below. Over 288 other runs: 94 to 98%.
-    assert all(held[name] / answered >= 0.86 for name in SIX), held
+    assert answered >= 33
+    # Nominal 95%, standard error 3.6 points: 84% is three of them below. Over 288 other runs: 94 to 98%.
+    assert all(held[name] / answered >= 0.84 for name in SIX), held
 
 
 def test_one_model_per_action_sees_that_effects_depend_on_the_context():
