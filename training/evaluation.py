@@ -268,22 +268,34 @@ def autoc(effect: np.ndarray, pseudo: np.ndarray) -> tuple[float, float]:
     predicted ``effect`` over treating all alike, measured on doubly robust ``pseudo`` outcomes (rows,).
     """
     rng = np.random.default_rng(0)
-    whole = _toc_area(effect, pseudo)
     draws = []
     for _ in range(200):
         chosen = rng.choice(len(effect), len(effect) // 2, replace=False)
-        draws.append(_toc_area(effect[chosen], pseudo[chosen]))
-    return whole, float(np.std(draws))
+        draws.append(_gains(effect[chosen], pseudo[chosen]).mean())
+    return float(_gains(effect, pseudo).mean()), float(np.std(draws))
 
 
-def _toc_area(effect: np.ndarray, pseudo: np.ndarray) -> float:
+def qini(effect: np.ndarray, pseudo: np.ndarray) -> float:
+    """The same area with weight q, as in grf: mean over q of what treating the share q gains, per row of all.
+
+    >>> import numpy as np
+    >>> even = np.arange(0.5, 10_000) / 10_000
+    >>> round(autoc(even, even)[0], 3), round(qini(even, even), 4)
+    (0.25, 0.0833)
+    """
+    gains = _gains(effect, pseudo)
+    return float((gains * np.arange(1, len(gains) + 1)).mean() / len(gains))
+
+
+def _gains(effect: np.ndarray, pseudo: np.ndarray) -> np.ndarray:
+    """Mean of ``pseudo`` among the first 1, 2, ... rows by falling ``effect``, less that of all (rows,)."""
     ordered = pseudo[np.argsort(-effect, kind="stable")]
     # Rows of one predicted effect are exchangeable: each gets the mean of its group.
     groups = np.unique(-np.sort(-effect), return_inverse=True)[1]
     sums = np.bincount(groups, weights=ordered)
     ordered = (sums / np.bincount(groups))[groups]
-    above = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
-    return float((above - ordered.mean()).mean())
+    gains: np.ndarray = np.cumsum(ordered) / np.arange(1, len(ordered) + 1) - ordered.mean()
+    return gains
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from features.errors import InputError
 from training.card import Card, Figure, Part
 from training.challenge import UpliftChallenge, saved, seen_by
 from training.columns import digest, usable
-from training.evaluation import autoc
+from training.evaluation import autoc, qini
 from training.models import UpliftModel
 from training.models.bundle import Features
 from training.models.uplift import Probabilities
@@ -34,7 +34,8 @@ def train_uplift(
     """An uplift model for ``frame`` (rows, columns), outcomes (rows,) and treatments (rows,) against ``control``.
 
     A part of the rows is set apart, where doubly robust effects of each row are made without the model: their loss says
-    whether the model's effects beat the average effect, and their order is judged by AUTOC (Yadlowsky et al. 2021).
+    whether the model's effects beat the average effect, and their order is judged by AUTOC and Qini, both as
+    grf defines them (Yadlowsky et al. 2021).
     """
     plan = plan or Plan()
     table = usable(frame)
@@ -124,6 +125,7 @@ def _figures(model: UpliftModel, predicted: np.ndarray, pseudo: np.ndarray) -> t
             figures.append(
                 Figure(name=f"autoc.{treatment}", value=area, low=area - 1.96 * error, high=area + 1.96 * error)
             )
+            figures.append(Figure(name=f"qini.{treatment}", value=qini(predicted[:, place], effect)))
     return tuple(figures)
 
 

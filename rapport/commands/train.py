@@ -40,7 +40,7 @@ def response(
         str | None, typer.Option(metavar="COL", help="Column of TABLE with what was sent, as <offer>@<channel>.")
     ] = None,
     control: Annotated[
-        str | None, typer.Option(metavar="VALUE", help="Treatment that means nothing was sent.  [default: nothing]")
+        str | None, typer.Option(metavar="VALUE", help="Treatment that means nothing was sent; by default: nothing.")
     ] = None,
     exclude: Exclude = None,
     positive: Positive = None,

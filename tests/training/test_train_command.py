@@ -8,6 +8,9 @@ import pytest
 
 from features.errors import InputError
 from features.tables import read_table
+from serving.catalogue import Catalogue, Content, Offer
+from serving.rules import RuleBook, Rules
+from serving.scoring import ResponseScorer
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.pipeline import Plan, train_response
 from training.tables import with_treatment
@@ -134,6 +137,27 @@ def test_what_was_sent_becomes_the_treatment_that_decisions_ask_about(ran, table
     column = next(each for each in model.encoder_.columns if each.name == "treatment")
     assert sorted(column.categories) == ["mail", "nothing"]
     assert "arm" not in model.importances
+
+
+def test_decisions_ask_a_bundle_of_any_table_about_each_treatment(ran, tmp_path):
+    """Shoes raise the response from 10% to 50%, hats don't: a response is worth 1,000 cents."""
+    rng = np.random.default_rng(1)
+    sent = rng.choice(["none", "shoes@web", "hats@web"], 3000)
+    bought = rng.random(3000) < np.where(sent == "shoes@web", 0.5, 0.1)
+    frame = pd.DataFrame({"visits_30d": rng.poisson(3, 3000), "sent": sent, "bought": bought})
+    frame.to_csv(tmp_path / "sent.csv", index=False)
+    arguments = ["--data", tmp_path / "sent.csv", "--label", "bought", "--treatment", "sent", "--control", "none"]
+    ran("response", *arguments, "--out", tmp_path / "m")
+    offers = tuple(
+        Offer(offer_id=name, title=name, value_cents=1000, treatments=(Content(channel="web"),))
+        for name in ("hats", "shoes")
+    )
+    rules = Rules(RuleBook(catalogue=Catalogue(offers=offers), feature_names=("visits_30d",)))
+    scorer = ResponseScorer(ResponseModel.load(tmp_path / "m"), rules=rules, version="1")
+    assert scorer.incremental
+    assert rules.actions == ("nothing", "hats@web", "shoes@web")
+    # Four standard errors of a difference of rates in arms of 1,000 are 80 cents.
+    assert scorer.values([(3,)])[0] == pytest.approx([0, 0, 400], abs=80)
 
 
 def test_without_rows_of_nothing_the_unknown_is_said(ran, table):
