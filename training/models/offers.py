@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
-from sklearn.base import BaseEstimator
 
 from features.errors import InputError
 from training.models import boosting
-from training.models.bundle import Bundle, Features, read_bundle, to_json, to_npz
+from training.models.bundle import Bundle, to_json, to_npz
+from training.models.bundled import BundledModel
 from training.models.encoding import TableEncoder, as_frame
 from training.models.factors import Factors, by_id, interactions_of, liking_of, set_aside
 
@@ -21,12 +20,13 @@ _CHUNK = 512
 _FEWEST_LISTS = 100
 
 
-class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class OfferRecommender(BundledModel):
     """Factors of customers and items by implicit's alternating least squares, ranked by LightGBM.
 
     The last item of each customer is set aside; factors (Hu, Koren and Volinsky 2008) are learned from the rest, and
     a LambdaRank booster learns to place that last item first among the candidates. The item factors then stay,
     and the customers' factors are solved anew with all their interactions. Unknown customers get what is popular.
+    Its bundle holds customers' ids and what they had, so it is as personal as the history.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     >>> ids.tolist()
     [['bag', ''], ['hat', 'bag']]
     """
+
+    kind: ClassVar[str] = "offers"
 
     def __init__(
         self,
@@ -145,15 +147,7 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         gains = np.zeros(len(names)) if self.booster_ is None else boosting.gains(self.booster_)
         return dict(sorted(zip(names, gains.tolist(), strict=True), key=lambda pair: -pair[1]))
 
-    def bundle(
-        self,
-        *,
-        features: Features | None = None,
-        card: Mapping[str, Any] | None = None,
-        about: Mapping[str, bytes] | None = None,
-    ) -> Bundle:
-        """The model as a bundle; it holds customers' ids and what they had, so it is as personal as the history."""
-        self._require_fit()
+    def _files(self) -> dict[str, bytes]:
         encoder = self.customer_encoder_
         settings = {
             "customer_columns": None if encoder is None else encoder.to_json(),
@@ -173,54 +167,30 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         files = {"model.json": to_json(settings), "factors.npz": to_npz(arrays)}
         if self.booster_ is not None:
             files["trees.txt"] = boosting.as_text(self.booster_).encode()
-        own = ("customer_id", "item_id", "weight") if encoder is None else encoder.names
-        digest = "interactions" if encoder is None else encoder.fingerprint
-        return Bundle(
-            kind="offers",
-            features=tuple(features.names) if features else own,
-            fingerprint=features.fingerprint if features else digest,
-            files=files,
-            card=card or {},
-            about=about or {},
-        )
-
-    def save(
-        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
-    ) -> Path:
-        """Write the bundle to ``folder``."""
-        return self.bundle(features=features, card=card).write(folder)
+        return files
 
     @classmethod
-    def load(cls, folder: str | Path, *, features: Features | None = None) -> OfferRecommender:
-        """The model that ``save`` wrote; with ``features`` another fingerprint is refused, naming the difference."""
-        return cls.from_bundle(read_bundle(folder, kind="offers", features=features))
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> OfferRecommender:
-        """The model of a bundle that was read."""
+    def _read(cls, bundle: Bundle) -> Self:
         settings, arrays = bundle.json("model.json"), bundle.arrays("factors.npz")
-        try:
-            model = cls(**settings["params"])
-            columns = settings["customer_columns"]
-            model.customer_encoder_ = None if columns is None else TableEncoder.from_json(columns)
-            model.item_names_ = list(map(str, settings["item_columns"]))
-            model.items_, model.customers_ = arrays["items"], arrays["customers"]
-            model.item_factors_, model.user_factors_ = arrays["item_factors"], arrays["user_factors"]
-            model.item_rows_ = arrays["item_rows"]
-            had = csr_matrix(
-                (arrays["had_data"], arrays["had_indices"], arrays["had_indptr"]),
-                shape=(len(model.customers_), len(model.items_)),
-            )
-            had.check_format(full_check=True)
-            model._index()
-            model._learn_counts(had)
-            model._check_shapes()
-            model.booster_ = None
-            if "trees.txt" in bundle.files:
-                model.booster_ = boosting.from_text(bundle.text("trees.txt"), features=len(model._feature_names()))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError("the bundle is broken", got=repr(error), do="fetch or train the model anew") from error
-        return model._named()
+        model = cls(**settings["params"])
+        columns = settings["customer_columns"]
+        model.customer_encoder_ = None if columns is None else TableEncoder.from_json(columns)
+        model.item_names_ = list(map(str, settings["item_columns"]))
+        model.items_, model.customers_ = arrays["items"], arrays["customers"]
+        model.item_factors_, model.user_factors_ = arrays["item_factors"], arrays["user_factors"]
+        model.item_rows_ = arrays["item_rows"]
+        had = csr_matrix(
+            (arrays["had_data"], arrays["had_indices"], arrays["had_indptr"]),
+            shape=(len(model.customers_), len(model.items_)),
+        )
+        had.check_format(full_check=True)
+        model._index()
+        model._learn_counts(had)
+        model._check_shapes()
+        model.booster_ = None
+        if "trees.txt" in bundle.files:
+            model.booster_ = boosting.from_text(bundle.text("trees.txt"), features=len(model._feature_names()))
+        return model
 
     def _best(self, places: np.ndarray, features: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Items (customers, width) and scores of known (>= 0) and unknown (-1) customers, best first."""
@@ -381,10 +351,12 @@ class OfferRecommender(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         ):
             raise ValueError("arrays whose shapes don't fit")
 
-    def _named(self) -> OfferRecommender:
+    def _columns(self) -> tuple[Sequence[str], str]:
+        encoder = self.customer_encoder_
+        if encoder is None:
+            return ("customer_id", "item_id", "weight"), "interactions"
+        return encoder.names, encoder.fingerprint
+
+    def _named(self) -> Self:
         self.n_features_in_ = len(self._feature_names())
         return self
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "booster_"):
-            raise InputError("the model is not trained", got="a new OfferRecommender", do="call fit or load first")

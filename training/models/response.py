@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 
 from features.errors import InputError, listed
 from training.models import boosting
-from training.models.bundle import Bundle, Features, read_bundle, to_json
+from training.models.bundle import Bundle, to_json
+from training.models.bundled import BundledModel
 from training.models.calibration import Calibration
 from training.models.encoding import TableEncoder, as_frame
 from training.splits import folds_of
@@ -21,7 +21,7 @@ _YES = {"yes", "y", "true", "t", "1"}
 _NO = {"no", "n", "false", "f", "0"}
 
 
-class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class ResponseModel(ClassifierMixin, BundledModel):  # type: ignore[misc]  # scikit-learn has no types
     """LightGBM on log loss, calibrated on rows that the trees did not see.
 
     ``fit`` cross-validates over ``folds`` to find the number of trees and the out-of-fold scores on which the
@@ -48,6 +48,8 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     >>> model.predict_proba(frame.head(4)).round()[:, 1]
     array([0., 0., 1., 0.])
     """
+
+    kind: ClassVar[str] = "response"
 
     def __init__(
         self,
@@ -148,15 +150,7 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         shares = zip(self.encoder_.names, boosting.gains(self.booster_).tolist(), strict=True)
         return dict(sorted(shares, key=lambda pair: -pair[1]))
 
-    def bundle(
-        self,
-        *,
-        features: Features | None = None,
-        card: Mapping[str, Any] | None = None,
-        about: Mapping[str, bytes] | None = None,
-    ) -> Bundle:
-        """The model as a bundle; ``features`` is the feature set that feeds it, by default its own columns."""
-        self._require_fit()
+    def _files(self) -> dict[str, bytes]:
         settings = {
             "columns": self.encoder_.to_json(),
             "calibration": self.calibration_.to_json(),
@@ -165,43 +159,19 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             "rounds": self.rounds_,
             "params": {name: value for name, value in self.get_params().items() if name not in {"positive", "threads"}},
         }
-        return Bundle(
-            kind="response",
-            features=tuple(features.names if features else self.encoder_.names),
-            fingerprint=features.fingerprint if features else self.encoder_.fingerprint,
-            files={"trees.txt": boosting.as_text(self.booster_).encode(), "model.json": to_json(settings)},
-            card=card or {},
-            about=about or {},
-        )
-
-    def save(
-        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
-    ) -> Path:
-        """Write the bundle to ``folder``."""
-        return self.bundle(features=features, card=card).write(folder)
+        return {"trees.txt": boosting.as_text(self.booster_).encode(), "model.json": to_json(settings)}
 
     @classmethod
-    def load(cls, folder: str | Path, *, features: Features | None = None) -> ResponseModel:
-        """The model that ``save`` wrote; with ``features`` another fingerprint is refused, naming the difference."""
-        return cls.from_bundle(read_bundle(folder, kind="response", features=features))
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> ResponseModel:
-        """The model of a bundle that was read."""
+    def _read(cls, bundle: Bundle) -> Self:
         settings = bundle.json("model.json")
-        try:
-            model = cls(**settings["params"])
-            model.encoder_ = TableEncoder.from_json(settings["columns"])
-            model.calibration_ = Calibration.from_json(settings["calibration"])
-            model.classes_ = np.array(settings["classes"])
-            model.base_rate_ = float(settings["base_rate"])
-            model.rounds_ = int(settings["rounds"])
-            model.booster_ = boosting.from_text(bundle.text("trees.txt"), features=len(model.encoder_.columns))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                "the bundle's model.json is broken", got=repr(error), do="fetch or train the model anew"
-            ) from error
-        return model._named()
+        model = cls(**settings["params"])
+        model.encoder_ = TableEncoder.from_json(settings["columns"])
+        model.calibration_ = Calibration.from_json(settings["calibration"])
+        model.classes_ = np.array(settings["classes"])
+        model.base_rate_ = float(settings["base_rate"])
+        model.rounds_ = int(settings["rounds"])
+        model.booster_ = boosting.from_text(bundle.text("trees.txt"), features=len(model.encoder_.columns))
+        return model
 
     def lightgbm_params(self, rows: int) -> dict[str, Any]:
         """The parameters as LightGBM takes them; a leaf never asks for more than a fiftieth of the ``rows``."""
@@ -225,15 +195,6 @@ class ResponseModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _reread(self, booster: Any) -> Any:
         # The model in memory and the one read back are the same text, so they predict the same bits.
         return boosting.from_text(boosting.as_text(booster), features=len(self.encoder_.columns))
-
-    def _named(self) -> ResponseModel:
-        self.n_features_in_ = len(self.encoder_.columns)
-        self.feature_names_in_ = np.array(self.encoder_.names, dtype=object)
-        return self
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "booster_"):
-            raise InputError("the model is not trained", got="a new ResponseModel", do="call fit or load first")
 
 
 def binary_label(values: object, *, positive: object = None) -> tuple[np.ndarray, np.ndarray]:

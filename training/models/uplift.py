@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedKFold
 
 from features.errors import InputError, listed, unknown
 from training.models import boosting
-from training.models.bundle import Bundle, Features, read_bundle, to_json
+from training.models.bundle import Bundle, to_json
+from training.models.bundled import BundledModel
 from training.models.encoding import TableEncoder, as_frame
 
 Probabilities = Mapping[str, float] | pd.DataFrame | None
@@ -23,7 +22,7 @@ _FEWEST = 50
 _SURE = 2.0
 
 
-class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class UpliftModel(BundledModel):
     """Doubly robust learner over LightGBM, for several treatments against one control (Kennedy 2023).
 
     Outcome models of each arm, and assignment probabilities where they are not given, are fitted on other rows than
@@ -54,6 +53,8 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     >>> model.predict(pd.DataFrame({"loyal": [False, True]})).round(1)["mail"].tolist()
     [0.0, 0.4]
     """
+
+    kind: ClassVar[str] = "uplift"
 
     def __init__(
         self,
@@ -139,15 +140,7 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         mean = np.mean(gains, axis=0) if gains else np.zeros(len(self.encoder_.columns))
         return dict(sorted(zip(self.encoder_.names, mean.tolist(), strict=True), key=lambda pair: -pair[1]))
 
-    def bundle(
-        self,
-        *,
-        features: Features | None = None,
-        card: Mapping[str, Any] | None = None,
-        about: Mapping[str, bytes] | None = None,
-    ) -> Bundle:
-        """The model as a bundle; ``features`` is the feature set that feeds it, by default its own columns."""
-        self._require_fit()
+    def _files(self) -> dict[str, bytes]:
         settings = {
             "columns": self.encoder_.to_json(),
             "control": self.control_,
@@ -160,50 +153,26 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         for place, booster in enumerate(self.boosters_):
             if booster is not None:
                 files[f"effect-{place}.txt"] = boosting.as_text(booster).encode()
-        return Bundle(
-            kind="uplift",
-            features=tuple(features.names if features else self.encoder_.names),
-            fingerprint=features.fingerprint if features else self.encoder_.fingerprint,
-            files=files,
-            card=card or {},
-            about=about or {},
-        )
-
-    def save(
-        self, folder: str | Path, *, features: Features | None = None, card: Mapping[str, Any] | None = None
-    ) -> Path:
-        """Write the bundle to ``folder``."""
-        return self.bundle(features=features, card=card).write(folder)
+        return files
 
     @classmethod
-    def load(cls, folder: str | Path, *, features: Features | None = None) -> UpliftModel:
-        """The model that ``save`` wrote; with ``features`` another fingerprint is refused, naming the difference."""
-        return cls.from_bundle(read_bundle(folder, kind="uplift", features=features))
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> UpliftModel:
-        """The model of a bundle that was read."""
+    def _read(cls, bundle: Bundle) -> Self:
         settings = bundle.json("model.json")
-        try:
-            model = cls(**settings["params"])
-            model.encoder_ = TableEncoder.from_json(settings["columns"])
-            model.control_ = str(settings["control"])
-            model.treatments_ = tuple(map(str, settings["treatments"]))
-            model.average_ = pd.DataFrame(
-                {"effect": settings["average"], "error": settings["error"]}, index=list(model.treatments_), dtype=float
-            )
-            names = [f"effect-{place}.txt" for place in range(len(model.treatments_))]
-            model.boosters_ = tuple(
-                boosting.from_text(bundle.text(name), features=len(model.encoder_.columns))
-                if name in bundle.files
-                else None
-                for name in names
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                "the bundle's model.json is broken", got=repr(error), do="fetch or train the model anew"
-            ) from error
-        return model._named()
+        model = cls(**settings["params"])
+        model.encoder_ = TableEncoder.from_json(settings["columns"])
+        model.control_ = str(settings["control"])
+        model.treatments_ = tuple(map(str, settings["treatments"]))
+        model.average_ = pd.DataFrame(
+            {"effect": settings["average"], "error": settings["error"]}, index=list(model.treatments_), dtype=float
+        )
+        names = [f"effect-{place}.txt" for place in range(len(model.treatments_))]
+        model.boosters_ = tuple(
+            boosting.from_text(bundle.text(name), features=len(model.encoder_.columns))
+            if name in bundle.files
+            else None
+            for name in names
+        )
+        return model
 
     def _chances(
         self, rows: np.ndarray, arms: np.ndarray, folds: list[boosting.Fold], *, probabilities: Probabilities
@@ -289,15 +258,6 @@ class UpliftModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             "seed": self.seed,
             "num_threads": self.threads,
         }
-
-    def _named(self) -> UpliftModel:
-        self.n_features_in_ = len(self.encoder_.columns)
-        self.feature_names_in_ = np.array(self.encoder_.names, dtype=object)
-        return self
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "boosters_"):
-            raise InputError("the model is not trained", got="a new UpliftModel", do="call fit or load first")
 
 
 def _outcome(values: object, *, rows: int) -> np.ndarray:
