@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,6 +88,25 @@ def run(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         errors.print("stopped")
         sys.exit(130)
+    except Exception as error:  # the last line of defence: no command ends in a traceback
+        if os.environ.get("RAPPORT_TRACEBACK"):
+            raise
+        outside = isinstance(error, OSError)
+        fail(_unforeseen(error, outside=outside))
+        sys.exit(2 if outside else 1)
+
+
+def _unforeseen(error: Exception, *, outside: bool) -> InputError:
+    """An error that nothing foresaw, in three parts; ``outside`` when files or the system caused it."""
+    said = str(error).strip().splitlines()
+    got = f"{type(error).__name__}: {said[0][:300]}" if said else type(error).__name__
+    if outside:
+        return InputError("a file can't be read or written", got=got, do="check that it is whole, and the path yours")
+    return InputError(
+        "Rapport met an error that it did not foresee",
+        got=got,
+        do="run it again with RAPPORT_TRACEBACK=1 and report what it prints",
+    )
 
 
 def _misused(error: typer.TyperException) -> None:

@@ -41,6 +41,9 @@ def demo(
     said = headline(told.report)
     say(said.text, style="bold")
     say(said.below)
+    for made in told.registered:
+        word = "champion" if made.promotion.promoted else "NOT promoted, though the demo goes on with it"
+        say(f"{made.name} model, version {made.version}: {word} ({made.promotion.reason})", style="dim")
     _show_truth(told)
     _show_next(told, out)
     write_json(

@@ -150,6 +150,9 @@ def run_campaign(
         kept.append(decided)
         incremental += _answer(project, market, ledger, week, decided)
         progress(week - HISTORY_WEEKS + 1)
+    with ledger.writing() as book:
+        for name, policy in policies.items():
+            book.publish(name, policy, at=moment)
     ledger.close()
     return Campaign(
         units=_units(units, kept[0]),

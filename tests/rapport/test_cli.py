@@ -43,3 +43,19 @@ def test_without_a_command_help_is_shown(arguments: list[str], rapport_cli: Call
     ran = rapport_cli(*arguments)
     assert ran.exit_code == 2
     assert "Usage: rapport" in ran.stdout + ran.stderr
+
+
+def test_what_nothing_foresaw_ends_without_a_traceback(
+    rapport_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("rapport.init.create_project", broken)
+    ran = rapport_cli("init", "shop")
+    assert ran.exit_code == 1
+    assert "ZeroDivisionError: division by zero" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    monkeypatch.setenv("RAPPORT_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        rapport_cli("init", "shop")
