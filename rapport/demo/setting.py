@@ -62,7 +62,7 @@ def write_project(root: Path, market: Market, *, sources: str, weeks: int) -> Pr
         "margin": market.spec.margin_rate,
         "channels": CHANNELS,
         "categories": CATEGORIES,
-        "sources": sources,
+        "sources": sources.replace('file = "', 'file = "exports/'),
         "clusters": CLUSTERS,
         "start": _toml_time(market.begin(HISTORY_WEEKS)),
         "end": _toml_time(market.begin(HISTORY_WEEKS + weeks)),

@@ -63,9 +63,7 @@ def tell(
     with step(f"simulating a year of {customers:,} customers over five channels"):
         market = Market(MarketSpec(customers=customers, seed=seed))
         write_exports(market, root / "exports", weeks=HISTORY_WEEKS)
-        project = write_project(
-            root, market, sources=sources_toml().replace('file = "', 'file = "exports/'), weeks=weeks
-        )
+        project = write_project(root, market, sources=sources_toml(), weeks=weeks)
     with step("taking the exports of seven systems in as dated facts"):
         for source in project.sources:
             ingest(
