@@ -283,7 +283,8 @@ def health_checks(
             HealthCheck(
                 name="Degraded decisions",
                 status="yellow" if share > _LATE_SHARE else "green",
-                sentence=f"{degraded:,} of {decisions:,} decisions fell back on the static contact and are left out.",
+                sentence=f"{degraded:,} of {decisions:,} decisions fell back on the static contact; they count with "
+                "their arm.",
             )
         )
     if contacts_to_opted_out is not None:

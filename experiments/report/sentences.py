@@ -135,11 +135,9 @@ def _below(report: Report) -> str:
     found = report.headline_money
     if row is None:
         return ""
-    texts = []
+    texts: list[str] = []
     if goal.money:
-        each = span(report, goal, row)
-        within = plural(goal.window_days, "day")
-        texts.append(f"In {goal.words}: per customer, {each} within {within}.{_own(report, row)}")
+        texts += _each_and_own(report, goal, row)
     elif found is not None:
         money, other = found
         low, high = report.interval(other)
@@ -148,13 +146,22 @@ def _below(report: Report) -> str:
     return " ".join([*texts, interval_words(report)])
 
 
-def _own(report: Report, row: MetricRow) -> str:
-    """What the arm did bring, among its own customers: the headline is about all."""
-    low, high = (limit * row.n_arm for limit in report.interval(row))
+def _each_and_own(report: Report, goal: Goal, row: MetricRow) -> tuple[str, ...]:
+    """The gain of one customer, and of those who did get it: the headline is about all."""
+    low, high = report.interval(row)
     if not low <= high:
-        return ""
-    total = money_scale(report.currency).span(low, high, signed=True)
-    return f" Among the {count(row.n_arm)} customers who did get it, it brought {total}."
+        return ()
+    own = money_scale(report.currency).span(low * row.n_arm, high * row.n_arm, signed=True)
+    within = plural(goal.window_days, "day")
+    return (
+        f"That is {span(report, goal, row)} of {_short(goal)} per customer within {within}.",
+        f"Among the {count(row.n_arm)} customers who did get it, it brought {own} beyond {arm_words(row.control)}.",
+    )
+
+
+def _short(goal: Goal) -> str:
+    """The goal's words where "per customer" follows anyway."""
+    return goal.words.removesuffix(" per customer")
 
 
 def _everybody(report: Report) -> str:
@@ -170,7 +177,7 @@ def _roll_out(report: Report) -> str:
     if best is None:
         return sentence(report.analysis.verdict.sentence)
     arm, control = arm_words(best.arm), arm_words(best.control)
-    told = f"{arm} beat {control} in {report.goal.words}, by {span(report, report.goal, best)} per customer."
+    told = f"{arm} beat {control} in {_short(report.goal)}, by {span(report, report.goal, best)} per customer."
     if best.arm == report.experiment.headline_arm or report.main is None:
         return sentence(told)
     mine = span(report, report.goal, report.main)
@@ -210,7 +217,7 @@ def _keep_running(report: Report) -> str:
             return f"{ahead} it may still bring less than the {worth} that would be worth acting on."
         others = len({each.arm for each in report.analysis.metrics})
         return f"{ahead} with {others} arms to choose from that is not yet sure enough."
-    return f"The range of {report.goal.words} still holds both loss and gain ({between}).{_more_days(report, row)}"
+    return f"The range of {_short(report.goal)} still holds both loss and gain ({between}).{_more_days(report, row)}"
 
 
 def _harms(report: Report, arm: str) -> list[str]:

@@ -237,10 +237,13 @@ def test_a_goal_that_is_no_money_is_told_per_thousand_and_in_money_below() -> No
 def test_what_all_would_bring_is_kept_apart_from_what_the_arm_did_bring() -> None:
     """The headline is for the 10,000 of the experiment; 5,000 of them got it, each worth €1 to €3."""
     report = small(row(span=(100.0, 300.0)))
-    assert "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000." in headline(report).below
+    assert (
+        "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000 beyond static."
+        in headline(report).below
+    )
     page = render(replace(report, audience=80_000)).replace("\N{WORD JOINER}", "")
     assert "Personal would bring €80,000 to €240,000 more than static, if all 80,000 customers got it" in page
-    assert "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000." in page
+    assert "Among the 5,000 customers who did get it, it brought +€5,000 to +€15,000 beyond static." in page
     assert "Money is what personal would bring if all 80,000 customers got it." in page
 
 
