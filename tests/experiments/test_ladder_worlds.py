@@ -24,7 +24,7 @@ def test_where_everybody_responds_alike_it_says_static():
 
 @pytest.mark.parametrize("rung", ["nothing", "segment", "few", "one_to_one"])
 def test_where_customers_differ_it_finds_the_right_rung(rung):
-    answers = [recommended(WORLDS[rung], n=4_000, seed=seed, repeats=2) for seed in range(6)]
+    answers = [recommended(WORLDS[rung], n=4_000, seed=seed, repeats=1) for seed in range(6)]
     assert answers.count(rung) >= 5
 
 
