@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -51,7 +55,7 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(place: Path, rappor
     assert (place / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
     told = json.loads((place / "demo.json").read_text(encoding="utf-8"))
     assert [row["held"] for row in told["truths"]].count(True) >= 5  # of six 95% intervals
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 14
     for command in COMMANDS:
         if "{decision}" in command:
             decided = read_table(place / "decisions.parquet")["decision_id"][0].as_py()
@@ -59,6 +63,30 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(place: Path, rappor
         done = rapport_cli(*command.split()[1:])
         assert done.exit_code == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert done.stdout
+        if "--new-key" in command:
+            key = done.stdout.split()[-1]
+    (request,) = _blocks("sh")
+    answer = _asked(json.loads(re.search(r"-d '(.*)'", request)[1]), key=key)
+    assert answer["customer_id"] == "c10000000"
+    assert answer["decision_id"]
+
+
+def _asked(body: dict[str, str], *, key: str) -> dict[str, Any]:
+    """The answer of a real service of the demo's project to the README's request."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("rapport"), "serve", "--project", "rapport-demo", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as service:
+        try:
+            transport = httpx.HTTPTransport(retries=8)  # with growing pauses, about half a minute in all
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=30) as client:
+                answered = client.post("/v1/decisions", json=body, headers={"Authorization": f"Bearer {key}"})
+        finally:
+            service.terminate()
+    assert answered.status_code == 200, answered.text
+    found: dict[str, Any] = answered.json()
+    return found
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
