@@ -12,7 +12,7 @@ from features.errors import InputError
 from training.evaluation import auc_difference, delong, rank_scores
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.models.bundle import Bundle
-from training.models.encoding import TableEncoder
+from training.models.encoding import TableEncoder, as_frame
 
 SEEN = "seen.npz"
 _FEWEST_OF_A_LABEL = 200
@@ -60,7 +60,7 @@ class ResponseChallenge:
     def against(self, champion: Bundle) -> Gain | None:
         """The gain in AUC; asks for 200 rows of each label that the champion has not seen."""
         model = ResponseModel.from_bundle(champion)
-        rows = model.encoder_.encode(self.table)
+        rows = model.encoder_.encode(as_frame(self.table))
         new = _unseen(rows, champion)
         label = self.label[new]
         if min(label.sum(), len(label) - label.sum()) < _FEWEST_OF_A_LABEL:
@@ -94,7 +94,7 @@ class UpliftChallenge:
                 got=f"{', '.join(model.treatments_)} against {model.control_}",
                 do="compare them by hand",
             )
-        rows = model.encoder_.encode(self.table)
+        rows = model.encoder_.encode(as_frame(self.table))
         new = _unseen(rows, champion)
         if int(new.sum()) < _FEWEST_ROWS:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -55,16 +57,43 @@ def train_offers(
     listed = evaluated.recommend(who, k, customers=customers)[0]
     popular = _popular(evaluated, who, k)
     figures = _figures(listed, popular, target)
-    share = evaluated.importances
     model = OfferRecommender(seed=plan.seed, threads=plan.threads, repeats=repeats)
     model.fit(taken, customers=customers, items=items)
+    card = _card(
+        model,
+        figures,
+        rows=len(taken),
+        rest=rest,
+        held=held,
+        name=name,
+        k=k,
+        importances=evaluated.importances,
+        features=features,
+    )
+    challenge = OffersChallenge(who=who, target=target, listed=listed, model=model, features=customers)
+    return Trained(model=model, card=card, challenge=challenge, features=features)
+
+
+def _card(
+    model: OfferRecommender,
+    figures: tuple[Figure, ...],
+    *,
+    rows: int,
+    rest: pd.DataFrame,
+    held: pd.DataFrame,
+    name: str,
+    k: int,
+    importances: Mapping[str, float],
+    features: Features | None,
+) -> Card:
     gain = next(figure for figure in figures if figure.name == "ndcg_over_popularity")
-    card = Card(
-        kind="offers",
+    bundle = model.bundle(features=features)
+    return Card(
+        kind=bundle.kind,
         name=name,
         label="the next item of each customer",
-        rows=len(taken),
-        features=len(share),
+        rows=rows,
+        features=len(importances),
         split="the last item of each customer tests",
         parts=(Part(name="train", rows=len(rest)), Part(name="test", rows=len(held))),
         drift="Lists hold no probabilities, so there is no label rate to drift.",
@@ -75,18 +104,16 @@ def train_offers(
         compared="ndcg",
         tuning="not tuned: default settings",
         params=model.get_params(),
-        importances=share,
+        importances=importances,
         notes=(
             f"{len(model.customers_):,} customers, {len(model.items_):,} items, lists of {k}",
             "the model kept was trained on all rows",
             "" if model.booster_ is not None else "too few customers with a next item: factors alone rank",
         ),
-        versions=model.bundle().versions,
-        model_hash=model.bundle(features=features).model_hash,
+        versions=bundle.versions,
+        model_hash=bundle.model_hash,
         test_digest=digest(held[["customer_id", "item_id"]], np.zeros(len(held))),
     )
-    challenge = OffersChallenge(who=who, target=target, listed=listed, model=model, features=customers)
-    return Trained(model=model, card=card, challenge=challenge, features=features)
 
 
 def _popular(model: OfferRecommender, who: np.ndarray, k: int) -> np.ndarray:

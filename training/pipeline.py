@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from features.errors import InputError
 from training.card import Card, Figure, Part, drift_sentence
 from training.challenge import ResponseChallenge, seen_by
-from training.columns import digest, usable
+from training.columns import Usable, digest, usable
 from training.curves import curves
 from training.evaluation import ECE, SLOPE, LogisticBaseline, Scores, auc_difference, score
 from training.models import ResponseModel
@@ -78,44 +79,28 @@ def train_response(
     tested = _evaluate(table.frame, target, splits, fitted=fitted, seed=plan.seed)
     model = tested.model or fitted(np.arange(len(target)))
     model.classes_ = classes
-    scores = score(tested.label, tested.probability)
-    baseline = score(tested.label, tested.logistic)
-    parts = (
-        Part(name="train", rows=tested.train_rows, label_rate=tested.train_rate),
-        Part(name="test", rows=scores.rows, label_rate=scores.label_rate),
-    )
-    card = Card(
-        kind="response",
-        name=name,
-        label=f"{label_name} = {classes[1]}",
-        rows=len(target),
-        features=table.frame.shape[1],
-        split=splits[0].how,
-        parts=parts,
-        drift=drift_sentence(*parts),
-        figures=_figures(scores, baseline, tested),
-        calibration="calibrated" if scores.calibrated else "uncalibrated",
-        calibration_detail=_calibration_detail(scores),
-        objections=_objections(scores, baseline, tested, tolerance=plan.tolerance),
-        compared="auc",
-        tuning=tuned.sentence,
-        params={**model.get_params(), "rounds": model.rounds_},
-        importances=model.importances,
-        notes=(*table.notes, *tested.notes),
-        versions=model.bundle().versions,
-        model_hash=model.bundle(features=features).model_hash,
-        test_digest=digest(table.frame.iloc[tested.rows], tested.label),
-    )
+    words = _Words(name=name, label=f"{label_name} = {classes[1]}", split=splits[0].how, tuning=tuned.sentence)
+    card = _card(model, tested, table=table, words=words, features=features, plan=plan)
     predictions = {"model": tested.probability, "logistic regression": tested.logistic}
     return Trained(
         model=model,
         card=card,
         features=features,
-        scores=scores,
+        scores=tested.scores,
         challenge=ResponseChallenge(table=frame.iloc[tested.rows], label=tested.label, probability=tested.probability),
         seen=seen_by(model.encoder_, table.frame.iloc[tested.learned]),
         curves=curves(tested.label, predictions),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Words:
+    """What the card says of the training, as ``training.card.Card`` has it."""
+
+    name: str
+    label: str
+    split: str
+    tuning: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +120,21 @@ class _Tested:
     model: ResponseModel | None
     learned: np.ndarray
     notes: tuple[str, ...]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of the model."""
+        return score(self.label, self.probability)
+
+    @cached_property
+    def baseline(self) -> Scores:
+        """Of logistic regression."""
+        return score(self.label, self.logistic)
+
+    @cached_property
+    def constant(self) -> Scores:
+        """Of the base rate of the rows that trained."""
+        return score(self.label, self.base_rate)
 
 
 def _splits(
@@ -207,9 +207,42 @@ def _require_both(target: np.ndarray, split: Split) -> None:
             )
 
 
-def _figures(scores: Scores, logistic: Scores, tested: _Tested) -> tuple[Figure, ...]:
-    constant = score(tested.label, tested.base_rate)
-    both = {"base rate": constant.to_json(), "logistic": logistic.to_json()}
+def _card(
+    model: ResponseModel, tested: _Tested, *, table: Usable, words: _Words, features: Features | None, plan: Plan
+) -> Card:
+    scores = tested.scores
+    parts = (
+        Part(name="train", rows=tested.train_rows, label_rate=tested.train_rate),
+        Part(name="test", rows=scores.rows, label_rate=scores.label_rate),
+    )
+    bundle = model.bundle(features=features)
+    return Card(
+        kind=bundle.kind,
+        name=words.name,
+        label=words.label,
+        rows=len(table.frame),
+        features=table.frame.shape[1],
+        split=words.split,
+        parts=parts,
+        drift=drift_sentence(*parts),
+        figures=_figures(tested),
+        calibration="calibrated" if scores.calibrated else "uncalibrated",
+        calibration_detail=_calibration_detail(scores),
+        objections=_objections(tested, tolerance=plan.tolerance),
+        compared="auc",
+        tuning=words.tuning,
+        params={**model.get_params(), "rounds": model.rounds_},
+        importances=model.importances,
+        notes=(*table.notes, *tested.notes),
+        versions=bundle.versions,
+        model_hash=bundle.model_hash,
+        test_digest=digest(table.frame.iloc[tested.rows], tested.label),
+    )
+
+
+def _figures(tested: _Tested) -> tuple[Figure, ...]:
+    scores = tested.scores
+    both = {"base rate": tested.constant.to_json(), "logistic": tested.baseline.to_json()}
     # A constant has no order: what the folds' slightly different rates would say of it is noise.
     both["base rate"] |= {"auc": 0.5, "lift_top_decile": 1.0, "captured_top_half": 0.5}
     del both["base rate"]["slope"], both["base rate"]["intercept"]
@@ -236,8 +269,8 @@ def _calibration_detail(scores: Scores) -> str:
     )
 
 
-def _objections(scores: Scores, logistic: Scores, tested: _Tested, *, tolerance: float) -> tuple[str, ...]:
-    constant = score(tested.label, tested.base_rate)
+def _objections(tested: _Tested, *, tolerance: float) -> tuple[str, ...]:
+    scores, logistic, constant = tested.scores, tested.baseline, tested.constant
     return tuple(
         reason
         for holds, reason in (

@@ -8,7 +8,7 @@ import pandas as pd
 from features.errors import InputError
 from training.card import Card, Figure, Part
 from training.challenge import UpliftChallenge, saved, seen_by
-from training.columns import digest, usable
+from training.columns import Usable, digest, usable
 from training.evaluation import autoc, qini
 from training.models import UpliftModel
 from training.models.bundle import Features
@@ -54,39 +54,19 @@ def train_uplift(
     missing = sorted({control, *model.treatments_} - set(arms[test].tolist()))
     if missing:
         raise InputError("an arm is missing from the test rows", got=", ".join(missing), do="pass another split")
-    held = table.frame.iloc[test]
-    rows = model.encoder_.encode(held)
+    rows = model.encoder_.encode(table.frame.iloc[test])
     # The test rows' own nuisances, cross-fitted within them: nothing of the model enters its judgement.
     pseudo = model.pseudo_effects(rows, values[test], arms[test], probabilities=_of(probabilities, test))
     predicted = model.predict_rows(rows)
-    figures = _figures(model, predicted, pseudo)
-    parts = tuple(
-        Part(name=side, rows=len(chosen), label_rate=float(values[chosen].mean()) if _is_rate(values) else None)
-        for side, chosen in (("train", train), ("test", test))
-    )
-    loss = next(figure for figure in figures if figure.name == "loss_saved")
-    worse = loss.value < 0 and loss.high is not None and loss.high < 0
-    card = Card(
-        kind="uplift",
+    card = _card(
+        model,
+        _figures(model, predicted, pseudo),
+        table=table,
+        outcome=values,
+        split=split,
         name=name,
         label=label_name,
-        rows=len(values),
-        features=table.frame.shape[1],
-        split=split.how,
-        parts=parts,
-        drift=f"Mean outcome {values[train].mean():.4f} in the train rows, {values[test].mean():.4f} in the test rows.",
-        figures=figures,
-        calibration="not applicable",
-        calibration_detail="effects are differences, not probabilities",
-        objections=("worse than one effect for all",) if worse else (),
-        compared="loss_saved",
-        tuning="not tuned: default settings",
-        params=model.get_params(),
-        importances=model.importances,
-        notes=(*table.notes, _heterogeneity(model), "the model that was evaluated is the model that is kept"),
-        versions=model.bundle().versions,
-        model_hash=model.bundle(features=features).model_hash,
-        test_digest=digest(held, values[test]),
+        features=features,
     )
     challenge = UpliftChallenge(
         table=frame.iloc[test],
@@ -98,6 +78,49 @@ def train_uplift(
     )
     seen = seen_by(model.encoder_, table.frame.iloc[train])
     return Trained(model=model, card=card, challenge=challenge, seen=seen, features=features)
+
+
+def _card(
+    model: UpliftModel,
+    figures: tuple[Figure, ...],
+    *,
+    table: Usable,
+    outcome: np.ndarray,
+    split: Split,
+    name: str,
+    label: str,
+    features: Features | None,
+) -> Card:
+    train, test = outcome[split.train], outcome[split.test]
+    rate = _is_rate(outcome)
+    loss = next(figure for figure in figures if figure.name == "loss_saved")
+    worse = loss.high is not None and loss.high < 0
+    bundle = model.bundle(features=features)
+    return Card(
+        kind=bundle.kind,
+        name=name,
+        label=label,
+        rows=len(outcome),
+        features=table.frame.shape[1],
+        split=split.how,
+        parts=tuple(
+            Part(name=side, rows=len(values), label_rate=float(values.mean()) if rate else None)
+            for side, values in (("train", train), ("test", test))
+        ),
+        drift=f"Mean outcome {train.mean():.4f} in the train rows, {test.mean():.4f} in the test rows.",
+        figures=figures,
+        calibration="not applicable",
+        calibration_detail="effects are differences, not probabilities",
+        objections=("worse than one effect for all",) if worse else (),
+        compared=loss.name,
+        tuning="not tuned: default settings",
+        params=model.get_params(),
+        importances=model.importances,
+        notes=(*table.notes, _heterogeneity(model), "the model that was evaluated is the model that is kept"),
+        versions=bundle.versions,
+        model_hash=bundle.model_hash,
+        test_digest=digest(table.frame.iloc[split.test], test),
+    )
 
 
 def _figures(model: UpliftModel, predicted: np.ndarray, pseudo: np.ndarray) -> tuple[Figure, ...]:
