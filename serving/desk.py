@@ -60,8 +60,10 @@ class Desk:
             book.keep_rules(rules.fingerprint, rules.book)
             trial.publish(book, at=now())
 
-    def decide(self, cases: Sequence[Case], *, patience: float = PATIENCE) -> list[Decision | Conflict]:
-        """Decide and write all ``cases`` in one transaction; the answers are on disk when this returns.
+    def decide(
+        self, cases: Sequence[Case], *, patience: float = PATIENCE, synced: bool = True
+    ) -> list[Decision | Conflict]:
+        """Decide and write all ``cases`` in one transaction; the answers are on disk when this returns, if ``synced``.
 
         A case that was decided before gets its recorded decision again. When the ledger can't be read or written, or
         others hold it for longer than ``patience`` (seconds), nobody is contacted: the answers say so and are not
@@ -70,7 +72,7 @@ class Desk:
         if not cases:
             return []
         try:
-            with self.ledger.writing(patience=patience) as book:
+            with self.ledger.writing(patience=patience, synced=synced) as book:
                 sitting = _Sitting(book, cases, self)
                 answers = [sitting.answer(case) for case in cases]
                 sitting.write()

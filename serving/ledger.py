@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,9 @@ PATIENCE = 30.0
 """Seconds to wait while another process writes, where nobody is kept waiting for an answer."""
 
 _BUSY = 5  # SQLITE_BUSY
+# Milliseconds between two looks at a lock that is held. SQLite's own wait looks ever more rarely and
+# so misses the pauses that a batch makes.
+_LOOK = 1
 
 
 class Ledger:
@@ -54,15 +59,18 @@ class Ledger:
         _bring_up_to_date(self._engine)
 
     @contextmanager
-    def writing(self, *, patience: float = PATIENCE) -> Iterator[Book]:
+    def writing(self, *, patience: float = PATIENCE, synced: bool = True) -> Iterator[Book]:
         """One transaction that holds the write lock from its first statement; committed when the block ends well.
+
+        It is on disk when this returns, or without ``synced`` after the next synced one, or :meth:`sync`; a crash of
+        the machine before that takes whole transactions, the latest ones.
 
         Raises
         ------
         LedgerError
             When the ledger can't be written, or others hold its lock for longer than ``patience`` (seconds).
         """
-        opened = self._engine.connect().execution_options(immediate=True, patience=patience)
+        opened = self._engine.connect().execution_options(immediate=True, patience=patience, synced=synced)
         with opened as connection, connection.begin():
             yield Book(connection, self.secret)
 
@@ -71,6 +79,18 @@ class Ledger:
         """One consistent view, which blocks nobody."""
         with self._engine.connect().execution_options(patience=patience) as connection, connection.begin():
             yield Book(connection, self.secret)
+
+    def others(self) -> int:
+        """A number that is another one after somebody else wrote to the ledger; for one thread at a time."""
+        with self.reading() as book:
+            return int(book.connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def sync(self) -> None:
+        """Put on disk what was committed without it."""
+        log = self.path.with_name(self.path.name + "-wal")
+        if log.exists():  # else everything is in the database itself, synced when it was moved there
+            with log.open("rb+") as stream:
+                os.fsync(stream.fileno())
 
     def close(self) -> None:
         """Give all connections back."""
@@ -108,13 +128,30 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        milliseconds = round(1000 * options.get("patience", PATIENCE))
+        patience = options.get("patience", PATIENCE)
         # Straight to the driver: a connection from the pool remembers the patience of its last transaction.
         driver: Any = connection.connection.dbapi_connection
-        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
+        driver.execute(f"PRAGMA busy_timeout = {_LOOK if options.get('immediate') else round(1000 * patience)}")
+        driver.execute(f"PRAGMA synchronous = {'FULL' if options.get('synced', True) else 'NORMAL'}")
+        if not options.get("immediate"):
+            connection.exec_driver_sql("BEGIN")
+        elif not _begun(driver, patience=patience):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for SQLAlchemy's own error
 
     return engine
+
+
+def _begun(driver: sqlite3.Connection, *, patience: float) -> bool:
+    """Whether the write lock could be had within ``patience`` (seconds)."""
+    give_up = time.monotonic() + patience
+    while time.monotonic() < give_up:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return True
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != _BUSY:
+                return False
+    return False
 
 
 def _bring_up_to_date(engine: Engine) -> None:

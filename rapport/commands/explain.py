@@ -35,7 +35,7 @@ def explain(
     cost = f"{told.contact_cost_cents / 100:.2f} {currency}"
     say(f"{told.sentence} Arm {told.arm} of {told.experiment}, chance {told.probability:.2%}, cost {cost}.")
     if told.degraded:
-        say("Degraded: left out of lift.", style="yellow")
+        say("Degraded: not as the policy of its arm would have it. It counts with its arm.", style="yellow")
     surviving = (
         (each.action, f"{each.probability:.2%}", "" if each.value_cents is None else f"{each.value_cents / 100:.2f}")
         for each in told.surviving

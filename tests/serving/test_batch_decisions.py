@@ -265,3 +265,28 @@ def test_seconds_matter(desk, values, monday):
     assert not set(first["decision_id"].to_pylist()) & set(second["decision_id"].to_pylist())
     both = zip(first["offer_id"].to_pylist(), second["offer_id"].to_pylist(), strict=True)
     assert not [offer for offer, again in both if offer is not None and offer == again]
+
+
+def test_a_batch_beside_a_service_takes_few_at_a_time(ledger, shop, monkeypatch):
+    """As soon as another connection wrote to the ledger, and not for its own writing."""
+    monkeypatch.setattr("serving.batch._FIRST_LOOK", 0.0)
+    desk = Desk(ledger, rules=shop.rules, trial=Trial.of_policy(Nothing(), arm="quiet"))
+    other, sizes, decide = Ledger(ledger.path), [], desk.decide
+
+    def watched(cases, **options):
+        sizes.append(len(cases))
+        if len(sizes) == 3:
+            with other.writing() as book:
+                book.keep_arms("another", [("c0", "a", datetime(2026, 3, 2, tzinfo=UTC))])
+        return decide(cases, **options)
+
+    monkeypatch.setattr(desk, "decide", watched)
+    names = [f"c{number}" for number in range(3_100)]
+    columns = {name: [1] * len(names) for name in shop.rules.book.feature_names if name != "state"}
+    table = pa.table({"customer_id": names, **columns, "state": ["CA"] * len(names)})
+    decided = decide_all(table, desk=desk, at=datetime(2026, 3, 2, tzinfo=UTC), seed="s", values=None)
+    assert sizes == [1_000, 1_000, 1_000, 80, 20]
+    assert decided["customer_id"].to_pylist() == names
+    with other.reading() as book:
+        assert book.count(schema.decisions) == len(names)
+    other.close()
