@@ -67,6 +67,18 @@ PROFILE = pa.schema(
 #: One row a fact about an offer or a product, as PROFILE is about a customer.
 ITEMS = pa.schema([pa.field("item", pa.string(), nullable=False), *list(PROFILE)[1:]])
 
+#: One row an opt-out in a row of a file that was refused. ``occurred_at`` is null where its time can't be believed: it
+#: counts from ``recorded_at``, when it was read. ``origin`` is the part that its file would have become.
+OPT_OUTS = pa.schema(
+    [
+        pa.field("customer_id", pa.string(), nullable=False),
+        ("channel", pa.string()),
+        ("occurred_at", TIMESTAMP),
+        pa.field("recorded_at", TIMESTAMP, nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+    ]
+)
+
 
 class Event(NamedTuple):
     """One row of EVENTS in memory.

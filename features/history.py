@@ -16,13 +16,26 @@ import duckdb
 import pyarrow as pa
 
 from features.errors import InputError
-from features.facts import EVENTS, ID_PATTERN, ITEMS, PROFILE, CustomerFacts, Event, ProfileFact, conform, micros
+from features.facts import (
+    EVENTS,
+    ID_PATTERN,
+    ITEMS,
+    OPT_OUTS,
+    PROFILE,
+    CustomerFacts,
+    Event,
+    ProfileFact,
+    conform,
+    micros,
+)
 
 _ROWS_IN_GROUP = 65_536
 
 
 class History:
     """Facts under ``folder``: ``events/``, ``profile/`` and ``items/``, each a folder of Parquet parts.
+
+    Beside them lie the opt-outs of rows that were refused (``opt_outs/``): no facts for features, but a no is a no.
 
     Facts are only ever added. An event is known by its ``event_id``, a fact of profile or item by its whole row:
     what the history holds already is not added again, whatever the part is called. A part appears whole or not at
@@ -62,6 +75,11 @@ class History:
         facts = conform(items, ITEMS, what="item facts")
         return self._append("items", facts, part=part, key=tuple(ITEMS.names))
 
+    def append_opt_outs(self, opt_outs: pa.Table, part: str) -> int:
+        """Add opt-outs of refused rows (OPT_OUTS schema); returns how many were new. A file tells each of them once."""
+        facts = conform(opt_outs, OPT_OUTS, what="opt-outs")
+        return self._append("opt_outs", facts, part=part, key=("customer_id", "channel", "occurred_at", "origin"))
+
     def events(self, until: datetime | None = None, *, since: datetime | None = None) -> pa.Table:
         """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema.
 
@@ -99,8 +117,8 @@ class History:
         )
 
     def scan(self, name: str) -> str:
-        """SQL (DuckDB) that stands for all rows of ``events``, ``profile`` or ``items`` in a FROM clause."""
-        schema = {"events": EVENTS, "profile": PROFILE, "items": ITEMS}[name]
+        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` or ``opt_outs``, as a FROM clause takes it."""
+        schema = {"events": EVENTS, "profile": PROFILE, "items": ITEMS, "opt_outs": OPT_OUTS}[name]
         parts = sorted((self.folder / name).glob("*.parquet"))
         if not parts:
             nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)

@@ -15,9 +15,9 @@ import msgspec
 import pyarrow as pa
 
 from features.errors import InputError
-from features.facts import EVENTS
+from features.facts import EVENTS, ID_PATTERN, micros
 from features.history import History
-from features.quality import attribute_columns, checked_rows
+from features.quality import attribute_columns, believable, checked_rows
 from features.readers import ROW, Opened, open_source, rejected
 from features.sources import Field, Source
 from features.sql import literal
@@ -72,7 +72,8 @@ def ingest(
 
     Each bad row goes to a CSV file under ``quarantine`` with its reason code and the original row as JSON. Of a file
     with more than 5% bad rows nothing is loaded, unless ``accept_bad``; repeated rows are set aside but not held
-    against it. ``now`` (without: the clock) is what future times are judged by.
+    against it. An opt-out whose customer can be read is never lost: ``history`` keeps those of bad rows and refused
+    files in ``opt_outs``, for the ledger to hear. ``now`` (without: the clock) is what future times are judged by.
 
     Raises
     ------
@@ -112,6 +113,7 @@ def _ingest_file(
             ) from error
         loaded = _counted(connection, path, source, bad=bad)
         loaded = _set_aside(loaded, bad, quarantine / f"{part}.csv")
+        _keep_opt_outs(connection, source, history=history, part=part, now=now, every=_too_bad(loaded))
         if _too_bad(loaded) and not accept_bad:
             return replace(loaded, refused=True)
         loaded = replace(loaded, new=_append(connection, source, history=history, part=part))
@@ -239,6 +241,27 @@ def _set_aside(loaded: Loaded, bad: pa.Table, target: Path) -> Loaded:
 def _too_bad(loaded: Loaded) -> bool:
     bad = loaded.quarantined - loaded.reasons.get(_HARMLESS, 0)
     return bad > MOST_BAD * loaded.read
+
+
+def _keep_opt_outs(
+    connection: duckdb.DuckDBPyConnection, source: Source, *, history: History, part: str, now: datetime, every: bool
+) -> None:
+    """Keep the opt-outs of bad rows, or of ``every`` row when the file may be refused: a no is heard all the same."""
+    if source.rows != "events":
+        return
+    channel = "channel" if "channel" in source.columns else "CAST(NULL AS VARCHAR)"
+    found = connection.execute(
+        f"""
+        SELECT DISTINCT customer_id, {channel} AS channel,
+            CASE WHEN {believable("occurred_at", now=now)} THEN occurred_at END AS occurred_at,
+            make_timestamptz({micros(now)}) AS recorded_at, {literal(part)} AS origin
+        FROM staged
+        WHERE kind = 'opt_out' AND {"true" if every else "reason IS NOT NULL"}
+            AND regexp_full_match(customer_id, '{ID_PATTERN}')
+        """
+    ).to_arrow_table()
+    if found.num_rows:
+        history.append_opt_outs(found, part=part)
 
 
 def _append(connection: duckdb.DuckDBPyConnection, source: Source, *, history: History, part: str) -> int:

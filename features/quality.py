@@ -80,6 +80,11 @@ def attribute_columns(source: Source) -> dict[str, Field]:
     return {f"attribute_{place}": each for place, each in enumerate(source.mapped_attributes.values())}
 
 
+def believable(name: str, *, now: datetime) -> str:
+    """SQL: the moment ``name`` was read, lies after 1900, and not in the future."""
+    return f"(epoch_us({name}) BETWEEN {_EARLIEST} AND {micros(now + CLOCK_TOLERANCE)})"
+
+
 def _text(name: str, field: Field, opened: Opened) -> str:
     if field.constant is not None:
         return literal(field.constant)

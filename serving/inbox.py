@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from features.errors import InputError
 from features.facts import EVENTS, micros
 from serving import schema
 from serving.book import Book, Consent, among, listed, moment
+from serving.consent import EVERY
 from serving.contact_policy import utc
 from serving.messages import ConsentMessage, Event, Outcome, Refused, Taken
 
@@ -96,21 +97,25 @@ def drain(book: Book, history: History) -> tuple[int, int]:
     return found.num_rows, history.append(found, part="inbox")
 
 
-def hear(book: Book, history: History, *, at: datetime) -> tuple[int, int]:
+def hear(book: Book, history: History, *, channels: Container[str] | None, at: datetime) -> tuple[int, int]:
     """Take the opt-outs and opt-ins of the history down as consent facts; returns how many, and how many were new.
 
-    Files say what other systems hold, so their opt-ins never lift a customer's own no.
+    Opt-outs of rows and files that intake refused are among them. Files say what other systems hold, so their opt-ins
+    never lift a customer's own no. Their words for channels are their own too: a no to a channel that is not among
+    ``channels``, those of the offers, is a no to all of them (None: every channel is taken at its word).
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
             f"SELECT event_id, customer_id, kind, channel, occurred_at FROM {history.scan('events')} "
-            "WHERE kind IN ('opt_out', 'opt_in') ORDER BY occurred_at, event_id"
+            "WHERE kind IN ('opt_out', 'opt_in') UNION ALL "
+            "SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at) "
+            f"FROM {history.scan('opt_outs')} ORDER BY occurred_at, event_id"
         ).to_arrow_table()
     said = [
         msgspec.structs.replace(sign, source="import")
         for row in found.to_pylist()
-        for sign in _sign(row, utc(row["occurred_at"]), at)
+        for sign in _sign(row | {"channel": _meant(row, channels)}, utc(row["occurred_at"]), at)
     ]
     erased = book.erased(sign.customer_id for sign in said)
     kept = [sign for sign in said if sign.customer_id not in erased]
@@ -163,6 +168,12 @@ def _sign(row: dict[str, Any], occurred_at: datetime, at: datetime) -> list[Cons
         )
         return [fact]
     return []
+
+
+def _meant(row: dict[str, Any], channels: Container[str] | None) -> str:
+    """The channel that an event of a file speaks of: a no whose channel nobody knows stops all."""
+    channel = (row["channel"] or "").strip().lower() or EVERY
+    return EVERY if row["kind"] == "opt_out" and channels is not None and channel not in channels else channel
 
 
 def _customers(book: Book, decision_ids: Sequence[str]) -> dict[str, str]:

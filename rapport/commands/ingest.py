@@ -58,7 +58,12 @@ def ingest(
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
     with step("hearing opt-outs, and what was sent to the service"):
-        loaded += _sent(opened)
+        try:
+            channels = {each.channel.lower() for each in opened.catalogue.treatments}
+        except InputError as error:  # a no does not wait for the offers to be mended
+            failed.append(error)
+            channels = None
+        loaded += _sent(opened, channels=channels)
     write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
     if loaded or failed:
         _show(loaded)
@@ -67,7 +72,7 @@ def ingest(
     _complain(loaded, failed)
 
 
-def _sent(opened: Project) -> list[Loaded]:
+def _sent(opened: Project, *, channels: set[str] | None) -> list[Loaded]:
     """The inbox of the service as one more file, and the opt-outs of all files as consent facts in the ledger."""
     from datetime import UTC, datetime
 
@@ -80,7 +85,7 @@ def _sent(opened: Project) -> list[Loaded]:
         with ledger.reading() as book:
             held, new = drain(book, opened.history)
         with ledger.writing() as book:
-            said, heard = hear(book, opened.history, at=datetime.now(UTC))
+            said, heard = hear(book, opened.history, channels=channels, at=datetime.now(UTC))
     finally:
         ledger.close()
     rows = [("inbox", held, new), ("opt-outs and opt-ins", said, heard)]
