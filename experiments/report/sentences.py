@@ -180,8 +180,12 @@ def _roll_out(report: Report) -> str:
     told = f"{arm} beat {control} in {_short(report.goal)}, by {span(report, report.goal, best)} per customer."
     if best.arm == report.experiment.headline_arm or report.main is None:
         return sentence(told)
-    mine = span(report, report.goal, report.main)
-    return sentence(f"{told[:-1]}, more than {arm_words(report.experiment.headline_arm)} with {mine}")
+    mine = f"{arm_words(report.main.arm)} with {span(report, report.goal, report.main)}"
+    if best.difference > report.main.difference:
+        return sentence(f"{told[:-1]}, more than {mine}")
+    return sentence(
+        f"{told[:-1]}; not {mine}: {', and '.join(_harms(report, report.main.arm)) or 'not yet sure enough'}"
+    )
 
 
 def _stop(report: Report) -> str:

@@ -330,6 +330,17 @@ def test_a_gain_whose_guardrail_is_not_known_to_be_kept_is_told_as_the_panel_tel
     assert decision(within).sentence.startswith("Personal beat static")
 
 
+def test_an_arm_that_is_rolled_out_for_harming_less_is_not_called_better() -> None:
+    guard = Guardrail(name="opted_out", kind="any", events=("opt_out",), window_days=7, limit=0.01)
+    rows = [row(), row("opted_out", span=(0.02, 0.05)), row(arm="calm", span=(50.0, 90.0))]
+    rows.append(row("opted_out", span=(-0.001, 0.004), arm="calm"))
+    told = decision(small(*rows, guardrails=(guard,), code="roll_out")).sentence
+    assert told == (
+        "Calm beat static in revenue, by +€0.50 to +€0.90 per customer; "
+        "not personal with +€1.00 to +€3.00: opted out rose above the limit."
+    )
+
+
 def test_a_gain_that_may_be_too_small_is_told_with_what_would_be_worth_it() -> None:
     report = small(row(span=(100.0, 300.0)), goals=(goal(money=True, worth=150),), code="keep_running")
     assert decision(report).sentence.endswith(
