@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,6 +36,7 @@ from serving.consent import Permission
 from serving.contact_policy import Contact
 from serving.reasons import Reason
 from serving.rules import Rules
+from serving.sieve import sift
 
 Source = Literal["policy", "static", "no_contact"]
 _DRAW = "action"
@@ -133,22 +134,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return Contact(self.offer_id, self.channel, self.contact_class, self.ask.moment)
 
 
-class _Sieve:
-    """The candidates that are left, and what was removed for which reason."""
-
-    __slots__ = ("left", "removed")
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.removed: dict[Reason, int] = {}
-
-    def drop(self, reason: Reason, mask: int) -> None:
-        hit = self.left & mask
-        if hit:
-            self.left ^= hit
-            self.removed[reason] = self.removed.get(reason, 0) | hit
-
-
 class _Numbers(Mapping[str, float]):
     """The numbers of a feature row by name; what is missing or text is not in it."""
 
@@ -195,19 +180,8 @@ def decide(
     values: expected incremental profit in cents, float64 of shape (len(rules.actions),), 0 for ``nothing``; or None.
     model: the version of what gave ``values``.
     """
-    sieve = _Sieve(rules.every)
     seen = rules.no_features if row is None else row
-    _request(sieve, ask, rules)
-    _consent(sieve, permission, rules)
-    _validity(sieve, ask.moment, rules)
-    _conditions(sieve, Reason.NOT_ELIGIBLE, rules.eligibility, seen)
-    _conditions(sieve, Reason.NOT_APPLICABLE, rules.applicability, seen)
-    fired = tuple((name, mask) for name, mask, fires in rules.scenarios if fires(seen))
-    _scenarios(sieve, fired, rules)
-    _conditions(sieve, Reason.NOT_SUITABLE, rules.suitability, seen)
-    _contact_policy(sieve, ask, contacts, rules)
-    if assignment.withheld:
-        sieve.drop(Reason.HELD_OUT, rules.marketing)
+    sieve = sift(ask, permission=permission, contacts=contacts, row=seen, withheld=assignment.withheld, rules=rules)
     decision_id = ask.decision_id
     if permission is None:
         outcome = _NO_PERMISSION
@@ -232,7 +206,7 @@ def decide(
         row=None if row is None else tuple(row),
         values=None if values is None else tuple(values.tolist()),
         removed=tuple((int(why), rules.survivors(mask).places[1:]) for why, mask in sieve.removed.items()),
-        fired=tuple(name for name, _ in fired),
+        fired=tuple(name for name, _ in sieve.fired),
         survivors=survivors,
         probabilities=probabilities,
         action=rules.actions[place],
@@ -240,7 +214,7 @@ def decide(
         offer_id=treatment.offer.offer_id if treatment else None,
         channel=treatment.content.channel if treatment else None,
         contact_class=treatment.offer.contact_class if treatment else None,
-        scenario=next((name for name, mask in fired if place and mask >> (place - 1) & 1), None),
+        scenario=next((name for name, mask in sieve.fired if place and mask >> (place - 1) & 1), None),
         contact_cost=rules.costs[place],
         source=source,
         degraded=reason in _DEGRADED,
@@ -259,72 +233,6 @@ class _Outcome(NamedTuple):
 _NO_PERMISSION = _Outcome(0, (1.0,), "no_contact", Reason.NO_PERMISSION_READ)
 _NOTHING_LEFT = _Outcome(0, (1.0,), "policy", Reason.NOTHING_LEFT)
 _DEGRADED = frozenset({Reason.STATIC_STANDS_IN, Reason.STATIC_NOT_LEFT, Reason.NO_PERMISSION_READ})
-
-
-def _request(sieve: _Sieve, ask: Ask, rules: Rules) -> None:
-    if ask.channel is not None:
-        sieve.drop(Reason.OTHER_CHANNEL, rules.every & ~rules.of_channel.get(ask.channel, 0))
-    if ask.placement is not None:
-        sieve.drop(Reason.OTHER_PLACEMENT, rules.every & ~rules.of_placement.get(ask.placement, 0))
-
-
-def _consent(sieve: _Sieve, permission: Permission | None, rules: Rules) -> None:
-    if permission is None:
-        sieve.drop(Reason.CONSENT_UNREADABLE, rules.every)
-    elif permission.hold is not None:
-        sieve.drop(Reason.SUPPRESSED, rules.every)
-    else:
-        granted, refused = permission.granted, permission.refused
-        for scope, rest, mask, needs_yes in rules.scopes:
-            # What was said of this channel counts; ``rest`` is what was said of all, for channels never named.
-            if scope in refused or (rest in refused and scope not in granted):
-                sieve.drop(Reason.OPTED_OUT, mask)
-            elif needs_yes and scope not in granted and rest not in granted:
-                sieve.drop(Reason.NO_CONSENT, mask)
-
-
-def _validity(sieve: _Sieve, moment: datetime, rules: Rules) -> None:
-    for mask, begins, ends in rules.validity:
-        if begins is not None and moment < begins:
-            sieve.drop(Reason.NOT_YET_VALID, mask)
-        elif ends is not None and moment >= ends:
-            sieve.drop(Reason.NO_LONGER_VALID, mask)
-
-
-def _conditions(sieve: _Sieve, reason: Reason, tests: Sequence[tuple[int, Any]], row: Row) -> None:
-    for mask, test in tests:
-        if sieve.left & mask and not test(row):
-            sieve.drop(reason, mask)
-
-
-def _scenarios(sieve: _Sieve, fired: Sequence[tuple[str, int]], rules: Rules) -> None:
-    allowed = 0
-    for _, mask in fired:
-        allowed |= mask
-    sieve.drop(Reason.NO_SCENARIO, rules.listed & ~allowed)
-
-
-def _contact_policy(sieve: _Sieve, ask: Ask, contacts: Sequence[Contact], rules: Rules) -> None:
-    # A contact planned for after this moment counts like one before it: what goes out first must leave it its slot.
-    distances = [(abs(ask.moment - contact.taken_at), contact) for contact in contacts]
-    for mask, limit, window in rules.limits:
-        if sieve.left & mask:
-            taken = sum(
-                1
-                for distance, contact in distances
-                if distance < window and limit.covers(contact.channel, contact.contact_class)
-            )
-            if taken >= limit.count:
-                sieve.drop(Reason.LIMIT_REACHED, mask)
-    for distance, contact in distances:
-        if distance < rules.cooldown:
-            sieve.drop(Reason.COOLDOWN, rules.of_offer.get(contact.offer_id, 0))
-        for mask, span in rules.exclusions.get(contact.offer_id, ()):
-            if distance < span:
-                sieve.drop(Reason.EXCLUDED, mask)
-    hours = rules.quiet_hours
-    if hours is not None and sieve.left & rules.quieted and hours.quiet(ask.moment, ask.time_zone):
-        sieve.drop(Reason.QUIET_HOURS, rules.quieted)
 
 
 def _draw(chances: np.ndarray, mask: int, decision_id: str, rules: Rules) -> _Outcome:
