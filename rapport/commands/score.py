@@ -251,7 +251,7 @@ def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, exp
     actions = _counts(decided, "action")
     reasons = _counts(decided, "reason")
     print_table(
-        f"{decided.num_rows:,} decisions at {at:%Y-%m-%d %H:%M} UTC, experiment {experiment}",
+        f"{decided.num_rows:,} decisions at {at:%Y-%m-%d %H:%M} UTC",
         ("action", "customers", "share", f"contact cost ({currency})"),
         [(name, f"{n:,}", f"{n / decided.num_rows:.1%}", f"{cost / 100:,.2f}") for name, n, cost in actions],
     )
