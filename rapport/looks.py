@@ -145,9 +145,9 @@ def take_look(
         cluster="household_id" if design.unit == "household" else None,
         segments=segments,
         planned=design.shares,
-        lower_is_better=[each.name for each in design.guardrails],
+        limits=design.limits,
         worth=design.goals[0].worth,
-        final=_is_final(design, as_of=as_of),
+        final=design.is_planned_look(as_of),
         alpha=design.alpha,
     )
     counts = count_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
@@ -208,13 +208,6 @@ def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
         said=said,
     )
     return int(counted["n"][0].as_py())
-
-
-def _is_final(design: Experiment, *, as_of: datetime) -> bool:
-    """Whether this is the one look that a campaign with an end was planned for."""
-    if design.stop_rule != "fixed" or design.end is None:
-        return False
-    return as_of >= design.end + timedelta(days=max(each.delay_days for each in design.measures))
 
 
 def _ladder(look: Look) -> Ladder | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from features.tables import read_table
@@ -30,35 +29,19 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with tables of the reader's own (simulated here)."""
+def test_every_command_runs_as_it_stands_beside_a_small_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rapport_cli: Callable[..., Any]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(1)
-    arms, channels = rng.choice(["letter", "nobody"], 4000), rng.choice(["Web", "Phone"], 4000)
-    visits = rng.random(4000) < 0.1 + 0.08 * (arms == "letter")
-    rows = [
-        f"{channel},{rng.integers(1, 13)},{arm},{int(visit)},{visit * rng.gamma(2, 20):.2f}"
-        for channel, arm, visit in zip(channels, arms, visits, strict=True)
-    ]
-    (tmp_path / "campaign.csv").write_text(
-        "\n".join(["channel,recency,arm,visit,spend", *rows]) + "\n", encoding="utf-8"
-    )
-    moments = [f"c{10_000_000 + number},2024-01-08T00:00:00Z" for number in range(50)]
-    (tmp_path / "moments.csv").write_text("\n".join(["customer_id,as_of", *moments]) + "\n", encoding="utf-8")
-    return tmp_path
-
-
-def test_every_command_runs_as_it_stands_beside_a_small_demo(place: Path, rapport_cli: Callable[..., Any]) -> None:
     demo = rapport_cli("demo", "--customers", 2000, "--weeks", 2, "--trials", 1, "--json", "demo.json")
     assert demo.exit_code == 0, demo.stderr
-    assert (place / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
-    told = json.loads((place / "demo.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
+    told = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
     assert [row["held"] for row in told["truths"]].count(True) >= 5  # of six 95% intervals
     assert len(COMMANDS) == 14
     for command in COMMANDS:
         if "{decision}" in command:
-            decided = read_table(place / "decisions.parquet")["decision_id"][0].as_py()
+            decided = read_table(tmp_path / "decisions.parquet")["decision_id"][0].as_py()
             command = command.replace("{decision}", decided)
         done = rapport_cli(*command.split()[1:])
         assert done.exit_code == 0, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -169,12 +169,20 @@ def _ladder_words(found: Ladder, scale: Scale) -> str:
     if found.recommended == "nothing":
         return "No step surely earns more than sending nothing."
     if not after:
-        return f"Personalizing all the way pays: {best} surely earns more than the steps below."
+        return f"It pays to personalize all the way, to {best}{_surpassed(found)}."
     told = f"It pays to go as far as {best}: no later step surely earns more."
     low, high = after[0].gain_ci_low, after[0].gain_ci_high
     if low is None or high is None or not low <= 0 <= high:
         return told
     return f"{told} The next one, {_RUNGS[after[0].rung]}, adds {_gain(after[0], scale)} per customer."
+
+
+def _surpassed(found: Ladder) -> str:
+    """The steps whose whole interval lies below the recommended one's: what it surely beats, read off the chart."""
+    top = next(rung for rung in found.rungs if rung.rung == found.recommended)
+    names = [_RUNGS[rung.rung] for rung in found.rungs if rung.ci_high < top.ci_low]
+    last = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    return f": its whole range lies above that of {last}" if names else ""
 
 
 def _gain(rung: Rung, scale: Scale) -> str:

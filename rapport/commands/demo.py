@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +27,7 @@ def demo(
 
     Example: rapport demo --customers 20000 --out /tmp/demo
     """
-    from experiments.report.sentences import headline
+    from experiments.report import decision, headline
     from rapport.demo.story import tell
 
     told = tell(
@@ -51,7 +53,7 @@ def demo(
         {
             "simulated": True,
             "headline": said.text,
-            "verdict": told.report.analysis.verdict.code,
+            "verdict": decision(told.report).code,
             "report": str(told.page),
             "truths": [
                 {
@@ -91,13 +93,22 @@ def _show_truth(told: Told) -> None:
 
 def _show_next(told: Told, folder: Path) -> None:
     say("")
+    rapport = _runs("rapport")
     for what, command in (
         ("lift report", str(told.page)),
-        ("MLflow", f"mlflow ui --workers 1 --backend-store-uri {told.project.tracking.uri}"),
-        ("console", f"rapport serve --project {folder}    then open http://127.0.0.1:8000/console"),
-        ("why a contact", f"rapport explain {told.example} --project {folder}"),
-        ("its numbers", f"rapport analyze {folder / 'outcomes.parquet'} --arm arm --control static --metric profit"),
-        ("your own", "rapport init shop"),
+        ("MLflow", f"{_runs('mlflow')} ui --workers 1 --backend-store-uri {told.project.tracking.uri}"),
+        ("console", f"{rapport} serve --project {folder}    then open http://127.0.0.1:8000/console"),
+        ("why a contact", f"{rapport} explain {told.example} --project {folder}"),
+        ("its numbers", f"{rapport} analyze {folder / 'outcomes.parquet'} --arm arm --control static --metric profit"),
+        ("your own", f"{rapport} init shop"),
     ):
         console.print(f"[bold]{what:<14}[/bold]", end="")
         console.print(command, markup=False, soft_wrap=True)
+
+
+def _runs(name: str) -> str:
+    """How ``name`` of this environment is run from here: by its name where that is on the path, else by its place."""
+    own = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(own):
+        return name
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)

@@ -150,6 +150,8 @@ def _look(project: Project, market: Market, campaign: Campaign, *, weeks: int, d
     for look, report in zip(looks, reports, strict=True):
         record_look(project, report, outcomes=look.outcomes)
     write_table(looks[-1].outcomes, project.root / "outcomes.parquet")
+    moments = campaign.units.select(["customer_id", "assigned_at"]).rename_columns(["customer_id", "as_of"])
+    write_table(moments.slice(0, 1_000), project.root / "moments.csv")
     return reports[-1]
 
 
