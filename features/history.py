@@ -117,12 +117,14 @@ class History:
         )
 
     def scan(self, name: str) -> str:
-        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` or ``opt_outs``, as a FROM clause takes it."""
+        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` or ``opt_outs`` in a FROM clause."""
         schema = {"events": EVENTS, "profile": PROFILE, "items": ITEMS, "opt_outs": OPT_OUTS}[name]
         parts = sorted((self.folder / name).glob("*.parquet"))
         if not parts:
             nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)
             return f"(SELECT {nulls} WHERE false)"
+        for part in parts:
+            _check_whole(part)
         files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
         return f"read_parquet([{files}])"
 
@@ -130,16 +132,19 @@ class History:
         known = "true" if until is None else f"occurred_at < {_moment(until)} AND recorded_at < {_moment(until)}"
         late = "true" if since is None else f"occurred_at >= {_moment(since)}"
         sql = f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE {known} AND {late}"
-        return self._cursor().execute(sql).to_arrow_table().cast(schema)
+        with _told(self.folder / name):
+            return self._cursor().execute(sql).to_arrow_table().cast(schema)
 
     def _append(self, name: str, facts: pa.Table, *, part: str, key: tuple[str, ...]) -> int:
-        with self._lock(), _connect() as connection:
+        with self._lock(), _connect() as connection, _told(self.folder / name):
             connection.register("batch", facts)
             new = _new_facts(connection, held=self.scan(name), key=key)
             if new == 0:
                 return 0
             folder = self.folder / name
             folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob("*.tmp"):  # of a process that was killed: who holds the lock writes alone
+                left.unlink(missing_ok=True)
             target = _free_name(folder, part)
             _write_part(connection, facts, target)
             return new
@@ -163,6 +168,31 @@ def _connect() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")
     return connection
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What DuckDB can't read of the parts in ``folder`` is the user's to mend."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _damaged(folder, got=str(error).strip().splitlines()[0]) from error
+
+
+def _check_whole(part: Path) -> None:
+    """A part that was cut short has lost its end, where Parquet keeps all that it needs to read the rest."""
+    with part.open("rb") as stream:
+        stream.seek(max(0, part.stat().st_size - 4))
+        if stream.read() != b"PAR1":
+            raise _damaged(part, got=f"{part.stat().st_size} bytes that do not end as a Parquet file does")
+
+
+def _damaged(path: Path, *, got: str) -> InputError:
+    return InputError(
+        f"{path.name!r} of the history can't be read",
+        got=got,
+        do=f"restore {path} from a backup, or remove the history's folder and ingest everything again",
+    )
 
 
 def _new_facts(connection: duckdb.DuckDBPyConnection, *, held: str, key: tuple[str, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ __all__ = ["Field", "Loaded", "Source", "ingest"]
 #: Above this share of bad rows nothing of a file is loaded, unless told to.
 MOST_BAD = 0.05
 
+_LEFT_SECONDS = 86_400
 _HARMLESS = "duplicate_event_id"
 _UNREADABLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
@@ -81,7 +83,7 @@ def ingest(
         When there is no such file, it can't be read at all, lacks a mapped column, or was taken in by another mapping.
     """
     moment = now or datetime.now(UTC)
-    files = sorted(each for each in data.glob(source.file) if each.is_file()) if source.file else []
+    files = _files(source, data=data)
     if not files:
         raise InputError(
             f"source {source.name!r} finds no file {source.file!r}",
@@ -92,6 +94,24 @@ def ingest(
         _ingest_file(each, source, history=history, quarantine=quarantine, now=moment, accept_bad=accept_bad)
         for each in files
     )
+
+
+def _files(source: Source, *, data: Path) -> list[Path]:
+    pattern = Path(source.file)
+    if pattern.is_absolute() or ".." in pattern.parts:
+        raise InputError(
+            f"the file of source {source.name!r} must lie within the folder of the data",
+            got=repr(source.file),
+            do="name it relative to that folder, and pass another folder with --data",
+        )
+    try:
+        return sorted(each for each in data.glob(source.file) if each.is_file()) if source.file else []
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"the file of source {source.name!r} is no pattern",
+            got=f"{source.file!r}: {error}",
+            do="write a name or a pattern such as exports/*.csv",
+        ) from error
 
 
 def _ingest_file(
@@ -290,6 +310,9 @@ def _digest(path: Path) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob("*.tmp"):
+        if left.stat().st_mtime < time.time() - _LEFT_SECONDS:  # of a process that was killed
+            left.unlink(missing_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("wb") as stream:
         stream.write(content)

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 
 import duckdb
 
-from features.errors import InputError, unknown
+from features.errors import InputError, listed, unknown
 from features.sources import Source
 from features.sql import identifier, literal
 
@@ -110,7 +110,9 @@ def _open_text(path: Path, *, source: Source, paths: Sequence[str]) -> Opened:
     delimiter = source.delimiter or max(
         _DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
     )
-    header = _distinct(next(csv.reader([first], delimiter=delimiter)))
+    named = next(csv.reader([first], delimiter=delimiter))
+    _check_once(path, [name.strip().casefold() for name in named], paths=paths)
+    header = _distinct(named)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
     return Opened(
         relation=f"read_csv({literal(path)}, columns = {{{columns}}}, delim = {literal(delimiter)}, quote = '\"', "
@@ -179,6 +181,14 @@ def _first_line(path: Path, *, encoding: str) -> str:
             do="save it as CSV with a header, or say its encoding",
         )
     return lines[0]
+
+
+def _check_once(path: Path, names: Sequence[str], *, paths: Sequence[str]) -> None:
+    twice = [each for each in paths if names.count(each.strip().casefold()) > 1]
+    if twice:
+        raise InputError(
+            f"columns of {path.name} have the same name", got=listed(twice), do="rename them; capitals don't count"
+        )
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:

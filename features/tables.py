@@ -7,6 +7,7 @@ import gzip
 import os
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import InputError, unknown
+from features.errors import InputError, listed, unknown
 from features.sql import literal
 
 _DELIMITERS = ",;\t|"
@@ -33,7 +34,7 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
         When the file is missing, empty, not text in UTF-8, ragged, or lacks one of ``columns``.
     """
     source = Path(path)
-    if not source.is_file():
+    if not _is_file(source):
         raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
     name = source.name.lower().removesuffix(".gz")
     try:
@@ -44,7 +45,15 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
             table = _query("SELECT * FROM read_json($path, format = 'newline_delimited')", path=str(source))
         else:
             table = _read_text(source, text=text)
-    except (duckdb.Error, pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+    except (
+        duckdb.Error,
+        pa.ArrowException,
+        gzip.BadGzipFile,
+        zlib.error,
+        EOFError,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{source.name} can't be read as a table", got=reason, do="mend that line or save the file anew"
@@ -65,8 +74,18 @@ def require_column(table: pa.Table, column: str) -> None:
 def write_table(table: pa.Table, path: str | Path) -> Path:
     """Write ``table`` as CSV or Parquet, by the ending of ``path``; whole or not at all."""
     target = Path(path)
+    try:
+        _write(table, target)
+    except (OSError, ValueError, duckdb.IOException) as error:
+        raise InputError(
+            f"the table can't be written to {str(target)[:200]!r}", got=str(error), do="name a file that you may write"
+        ) from error
+    return target
+
+
+def _write(table: pa.Table, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
     os.close(handle)
     try:
         if target.suffix.lower() in {".parquet", ".pq"}:
@@ -83,7 +102,13 @@ def write_table(table: pa.Table, path: str | Path) -> Path:
         Path(scratch).replace(target)
     finally:
         Path(scratch).unlink(missing_ok=True)
-    return target
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _check_whole(source: Path) -> None:
@@ -97,7 +122,9 @@ def _check_whole(source: Path) -> None:
 def _read_text(source: Path, *, text: Sequence[str]) -> pa.Table:
     header = _header(source)
     delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
-    present = set(next(csv.reader([header], delimiter=delimiter)))
+    names = next(csv.reader([header], delimiter=delimiter))
+    _check_names(source, names)
+    present = set(names)
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in text if name in present)
     return _query(
         "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = $quote"
@@ -106,6 +133,16 @@ def _read_text(source: Path, *, text: Sequence[str]) -> pa.Table:
         delim=delimiter,
         quote='"',
     )
+
+
+def _check_names(source: Path, names: Sequence[str]) -> None:
+    """DuckDB, to which capitals make no difference, would call the second of two columns otherwise without a word."""
+    times = Counter(name.strip().lower() for name in names if name.strip())
+    twice = [name for name in names if times[name.strip().lower()] > 1]
+    if twice:
+        raise InputError(
+            f"columns of {source.name} have the same name", got=listed(twice), do="rename them; capitals don't count"
+        )
 
 
 def _header(source: Path) -> str:

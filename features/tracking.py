@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +52,24 @@ class TrackingStore:
             # MLflow sets its own levels when it is imported.
             for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
                 logging.getLogger(noisy).setLevel(logging.WARNING)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._check()
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
+
+    def _check(self) -> None:
+        """Make the folder, and see that what lies there as a database is one."""
+        database = self.folder / "mlflow.db"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if database.exists():
+                with closing(sqlite3.connect(database)) as connection:
+                    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(
+                f"MLflow's store can't be opened at {str(database)!r}",
+                got=str(error),
+                do="restore it from a backup, or move it away to begin with an empty one",
+            ) from error
 
     def experiment(self, name: str) -> str:
         """The id of the MLflow experiment ``name``, created on first use."""

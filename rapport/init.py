@@ -23,13 +23,22 @@ def create_project(folder: str | Path, *, name: str) -> tuple[Path, ...]:
         When the folder already holds a project, or is a file.
     """
     root = Path(folder)
-    if (root / "rapport.toml").exists() or root.is_file():
+    if not name.isprintable() or any(mark in name for mark in '"\\') or not name.strip():
         raise InputError(
-            f"{str(folder)!r} is already taken", got="a project or a file of that name", do="name a new folder"
+            "the name can't be written into TOML",
+            got=repr(name[:80]),
+            do="pass --name without quotes, backslashes and control characters",
         )
-    if any(mark in name for mark in '"\\\n\r'):
-        raise InputError("the name can't be written into TOML", got=repr(name), do="leave out quotes and line ends")
-    return (*write_files(root, template="rapport/template", values={"name": name}), keep_out(root))
+    try:
+        if (root / "rapport.toml").exists() or root.is_file():
+            raise InputError(
+                f"{str(folder)!r} is already taken", got="a project or a file of that name", do="name a new folder"
+            )
+        return (*write_files(root, template="rapport/template", values={"name": name}), keep_out(root))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the project can't be written", got=str(error), do="name a folder in which you may write"
+        ) from error
 
 
 def write_files(root: Path, *, template: str, values: dict[str, Any], only: str = "*.toml") -> tuple[Path, ...]:

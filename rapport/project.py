@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ class Identity:
     currency: str = "EUR"
     margin: float = 0.3
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 1:
+            raise InputError("margin is a share", got=str(self.margin), do="give a number from 0 to 1, such as 0.3")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
@@ -68,6 +73,20 @@ class Response:
     delay_days: float = 0.0
     same_item: bool = False
     wave_size: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.kinds or not all(self.kinds):
+            raise InputError(
+                "no kind of event counts as the response", got=str(list(self.kinds)), do="name at least one"
+            )
+        if not 0 < self.window_days < inf:
+            raise InputError("window_days must be above 0", got=str(self.window_days), do="give a number of days")
+        if not 0 <= self.delay_days < inf:
+            raise InputError("delay_days can't be below 0", got=str(self.delay_days), do="give a number of days, or 0")
+        if self.wave_size < 0:
+            raise InputError(
+                "wave_size can't be below 0", got=str(self.wave_size), do="give a number of contacts, or 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +235,10 @@ def load_project(folder: str | Path = ".") -> Project:
         for name, kind in _PARTS
         if name in raw or name == "project"
     }
-    sources = tuple(Source.from_config(table) for table in raw.get("source", ()))
+    tables = raw.get("source", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError("a source is declared wrongly", got=f"source = {tables!r:.60}", do="write it as [[source]]")
+    sources = tuple(Source.from_config(table) for table in tables)
     return Project(root, read_config({**raw, **parts, "source": sources}, Settings, what=path.name))
 
 
@@ -224,5 +246,5 @@ def read_toml(path: Path) -> dict[str, Any]:
     """What a TOML file holds."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path.name} can't be read as TOML", got=str(error), do="mend that place") from error

@@ -44,16 +44,40 @@ def say(text: str, *, style: str = "") -> None:
 
 
 def write_json(path: Path | None, payload: Mapping[str, Any]) -> None:
-    """Write ``payload`` to ``path`` when a path was given; NaN and infinity become null."""
+    """Write ``payload`` to ``path`` when a path was given, whole or not at all; NaN and infinity become null.
+
+    A file that is there already is replaced when it holds JSON too: a table that was read is never written over.
+    """
     if path is None:
         return
     try:
+        text = json.dumps(_finite(payload), indent=2, allow_nan=False, default=str) + "\n"
+        if path.exists() and not path.is_file():  # a pipe, or /dev/stdout
+            path.write_text(text, encoding="utf-8")
+            return
+        if path.exists() and not _is_json(path):
+            raise InputError(
+                "the JSON file would replace another kind of file",
+                got=f"{str(path)!r}, which does not hold JSON",
+                do="pass --json another path, or remove that file",
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_finite(payload), indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
-    except OSError as error:
+        scratch = path.parent / f".{path.name[:40]}.{os.getpid()}.tmp"
+        try:
+            scratch.write_text(text, encoding="utf-8")
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
         raise InputError(
             "the JSON file can't be written", got=str(error), do="pass --json a path you may write"
         ) from error
+
+
+def _is_json(path: Path) -> bool:
+    """Whether the file is empty or begins as a JSON object does; a line of JSON alone is a table of rows."""
+    with path.open("rb") as stream:
+        return not (head := stream.read(2)) or head in (b"{\n", b"{}")
 
 
 @contextmanager

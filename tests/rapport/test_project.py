@@ -59,12 +59,44 @@ def test_a_project_is_not_written_over(shop: Path) -> None:
         ("[project\n", "can't be read as TOML"),
         ("[project]\nname = 'x'\n[[source]]\nname = 'a b'\nfile = 'x'\nrows = 'events'\n[source.columns]\n", "id"),
         ("[project]\nname = 'x'\n[sourse]\n", "unknown key"),
+        ("source = 'x'\n[project]\nname = 'x'\n", "source is declared wrongly"),
+        ("[project]\nname = 'x'\n[source]\nname = 'till'\n", "source is declared wrongly"),
+        ("source = [1, 2]\n[project]\nname = 'x'\n", "source is declared wrongly"),
+        ("a = " + "[" * 3000 + "]" * 3000 + "\n", "can't be read as TOML"),
+        ("[project]\nname = 'x'\nmargin = nan\n", "margin"),
+        ("[project]\nname = 'x'\nmargin = -0.1\n", "margin"),
+        ("[project]\nname = 'x'\nmargin = 1.1\n", "margin"),
+        ("[project]\nname = 'x'\n[response]\nwindow_days = -5.0\n", "window_days"),
+        ("[project]\nname = 'x'\n[response]\nwindow_days = inf\n", "window_days"),
+        ("[project]\nname = 'x'\n[response]\nwindow_days = nan\n", "window_days"),
+        ("[project]\nname = 'x'\n[response]\ndelay_days = -1\n", "delay_days"),
+        ("[project]\nname = 'x'\n[response]\ndelay_days = nan\n", "delay_days"),
+        ("[project]\nname = 'x'\n[response]\nkinds = []\n", "kind"),
     ],
 )
 def test_a_wrong_rapport_toml_is_told_in_three_parts(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "rapport.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=wrong):
         load_project(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x00\x1b", 'say "x"', 'ü"""', "back\\slash", " "])
+def test_a_name_that_toml_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="name can't be written"):
+        create_project(tmp_path / "shop", name=name)
+    assert not (tmp_path / "shop").exists()
+
+
+def test_a_name_with_an_apostrophe_is_kept(tmp_path: Path) -> None:
+    create_project(tmp_path / "shop", name="Sainsbury's")
+    assert load_project(tmp_path / "shop").settings.project.name == "Sainsbury's"
+
+
+@pytest.mark.parametrize("folder", ["file/shop", "x" * 300, "a\0b"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
+    with pytest.raises(InputError, match="project can't be written"):
+        create_project(tmp_path / folder, name="Shop")
 
 
 def test_no_project(tmp_path: Path) -> None:
