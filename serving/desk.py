@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 
 from serving.book import Book
+from serving.catalogue import NOTHING
 from serving.conditions import Row
 from serving.contact_policy import now
 from serving.decision import Ask, Assignment, Decision, decide
 from serving.ledger import PATIENCE, Ledger, LedgerError
 from serving.reasons import Reason
 from serving.rules import Rules
+from serving.sieve import objection
 from serving.trial import Trial
 
 
@@ -65,9 +67,10 @@ class Desk:
     ) -> list[Decision | Conflict]:
         """Decide and write all ``cases`` in one transaction; the answers are on disk when this returns, if ``synced``.
 
-        A case that was decided before gets its recorded decision again. When the ledger can't be read or written, or
-        others hold it for longer than ``patience`` (seconds), nobody is contacted: the answers say so and are not
-        recorded.
+        A case that was decided before gets its recorded decision again; one whose customer has said no to the contact
+        since gets nothing in its place, under the same id, and the record stays. When the ledger can't be read or
+        written, or others hold it for longer than ``patience`` (seconds), nobody is contacted: the answers say so and
+        are not recorded.
         """
         if not cases:
             return []
@@ -116,15 +119,25 @@ class _Sitting:
 
     def answer(self, case: Case) -> Decision | Conflict:
         if case.key is None:
-            return self._known.get(case.ask.decision_id) or self._decide(case)
+            return self._released(case.ask.decision_id) or self._decide(case)
         digest, decision_id = self._answered.get(case.key, (case.digest, case.ask.decision_id))
         if digest != case.digest:
             return Conflict(case.key)
-        decision = self._known.get(decision_id) or self._decide(case)
+        decision = self._released(decision_id) or self._decide(case)
         if case.key not in self._answered:
             self._answered[case.key] = (case.digest, decision.decision_id)
             self._keys.append((case.key, case.digest, decision.decision_id))
         return decision
+
+    def _released(self, decision_id: str) -> Decision | None:
+        """The recorded decision, its contact taken out of the answer when the customer has said no since."""
+        decision = self._known.get(decision_id)
+        if decision is None or decision.contact is None:
+            return decision
+        permission = self._permissions[decision.ask.customer_id]
+        if objection(permission, decision.contact, rules=self._desk.rules) is None:
+            return decision
+        return _withdrawn(decision)
 
     def write(self) -> None:
         self._book.record(self._fresh)
@@ -163,3 +176,21 @@ class _Sitting:
         self._arms[unit] = proposed.arm
         self._assigned.append((unit, proposed.arm, case.ask.moment))
         return proposed
+
+
+def _withdrawn(decision: Decision) -> Decision:
+    """The answer of nothing in place of a decision that was recorded; the record stays as it is."""
+    return msgspec.structs.replace(
+        decision,
+        survivors=(0,),
+        probabilities=(1.0,),
+        action=NOTHING,
+        probability=1.0,
+        offer_id=None,
+        channel=None,
+        contact_class=None,
+        scenario=None,
+        contact_cost=0,
+        source="no_contact",
+        reason=int(Reason.WITHDRAWN),
+    )

@@ -58,6 +58,7 @@ class Reason(IntEnum):
     STATIC_NOT_LEFT = 104
     NO_PERMISSION_READ = 105
     LEDGER_UNAVAILABLE = 106
+    WITHDRAWN = 107
 
     @property
     def code(self) -> str:
@@ -100,4 +101,5 @@ _SENTENCES = {
     Reason.STATIC_NOT_LEFT: "Values could not be read, and no static contact survived the checks.",
     Reason.NO_PERMISSION_READ: "Consent could not be read, so nobody is contacted.",
     Reason.LEDGER_UNAVAILABLE: "The ledger could not be read or written, so nobody is contacted.",
+    Reason.WITHDRAWN: "The customer said no after this decision, which is therefore not released again.",
 }

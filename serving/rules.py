@@ -105,6 +105,10 @@ class Rules:
         """The treatment of an action; None for ``nothing`` and for what the catalogue no longer holds."""
         return self._named.get(action)
 
+    def needs_yes(self, channel: str, contact_class: str) -> bool:
+        """Whether a contact of that class on ``channel`` asks for the customer's yes."""
+        return contact_class == "marketing" and channel not in self.book.contact_policy.without_consent
+
     def _compile_request(self, policy: ContactPolicy) -> None:
         placements = {treatment.content.placement for treatment in self.treatments}
         channels = dict.fromkeys(treatment.channel for treatment in self.treatments)
@@ -119,7 +123,7 @@ class Rules:
                 scope(c, k),
                 scope(EVERY, k),
                 self.of_channel[c] & kinds[k],
-                k == "marketing" and c not in policy.without_consent,
+                self.needs_yes(c, k),
             )
             for c in channels
             for k in CONTACT_CLASSES

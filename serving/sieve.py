@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from serving.conditions import Row
-from serving.consent import Permission
+from serving.consent import EVERY, Permission, scope
 from serving.contact_policy import Contact
 from serving.reasons import Reason
 from serving.rules import Rules
@@ -74,13 +74,29 @@ def _consent(sieve: Sieve, permission: Permission | None, rules: Rules) -> None:
     elif permission.hold is not None:
         sieve.drop(Reason.SUPPRESSED, rules.every)
     else:
-        granted, refused = permission.granted, permission.refused
-        for scope, rest, mask, needs_yes in rules.scopes:
-            # What was said of this channel counts; ``rest`` is what was said of all, for channels never named.
-            if scope in refused or (rest in refused and scope not in granted):
-                sieve.drop(Reason.OPTED_OUT, mask)
-            elif needs_yes and scope not in granted and rest not in granted:
-                sieve.drop(Reason.NO_CONSENT, mask)
+        for named, rest, mask, needs_yes in rules.scopes:
+            reason = _objection(permission, named, rest, needs_yes)
+            if reason is not None:
+                sieve.drop(reason, mask)
+
+
+def objection(permission: Permission, contact: Contact, *, rules: Rules) -> Reason | None:
+    """The reason for which ``contact`` may not go out, by consent alone; None when it may."""
+    if permission.hold is not None:
+        return Reason.SUPPRESSED
+    kind = contact.contact_class
+    needs_yes = rules.needs_yes(contact.channel, kind)
+    return _objection(permission, scope(contact.channel, kind), scope(EVERY, kind), needs_yes)
+
+
+def _objection(permission: Permission, named: str, rest: str, needs_yes: bool) -> Reason | None:
+    # What was said of this channel counts; ``rest`` is what was said of all, for channels never named.
+    granted, refused = permission.granted, permission.refused
+    if named in refused or (rest in refused and named not in granted):
+        return Reason.OPTED_OUT
+    if needs_yes and named not in granted and rest not in granted:
+        return Reason.NO_CONSENT
+    return None
 
 
 def _validity(sieve: Sieve, moment: datetime, rules: Rules) -> None:

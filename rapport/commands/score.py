@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from serving.trial import Trial
 
 
+_SHOWN = 40  # characters of a bad id
+
+
 class Engine(StrEnum):
     """What computes the features."""
 
@@ -226,10 +229,51 @@ def _spine(project: Project, customers: Path | None, at: datetime) -> pa.Table:
             raise InputError("the history holds no customer at that moment", got=f"{at}", do="run rapport ingest first")
     else:
         wanted = ("customer_id", "household_id", "segment", "time_zone")
-        given = read_table(customers)
+        given = read_table(customers, text=wanted)
         require_column(given, "customer_id")
-        table = pa.table({name: given[name].cast(pa.string()) for name in wanted if name in given.column_names})
+        given = given.select([name for name in wanted if name in given.column_names])
+        for name in ("customer_id", "household_id"):
+            if name in given.column_names and pa.types.is_floating(given[name].type):
+                raise InputError(f"the column {name} is no id", got=str(given[name].type), do="save it as text")
+        table = pa.table({name: _trimmed(given[name], name) for name in given.column_names})
+        for name in ("customer_id", "household_id"):
+            if name in table.column_names:
+                _require_ids(table[name], name)
     return table.append_column("as_of", pa.repeat(pa.scalar(at, TIMESTAMP), table.num_rows))
+
+
+def _trimmed(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """The texts of a column without the blanks around them; none where nothing else is left."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from features.errors import InputError
+
+    try:
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    except pa.ArrowException as error:
+        raise InputError(f"the column {name} is no text", got=str(column.type), do="save it as text") from error
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _require_ids(column: pa.ChunkedArray, name: str) -> None:
+    """Raise unless every text is an id, as those of consents and events are: another one would meet no opt-out."""
+    import pyarrow.compute as pc
+
+    from features.errors import InputError, listed
+    from serving.catalogue import ID_PATTERN
+
+    # What RE2 calls the end of a text is its very end, so it needs no look ahead, which it doesn't have.
+    fits = pc.match_substring_regex(column, ID_PATTERN.replace("(?!\\n)$", r"\z"))
+    bad = column.filter(pc.invert(fits))
+    if len(bad):
+        shown = [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..." for text in bad.slice(0, 12).to_pylist()]
+        more = f" and {len(bad) - len(shown)} more" if len(bad) > len(shown) else ""
+        raise InputError(
+            f"the column {name} holds what is no id",
+            got=listed(shown) + more,
+            do="use letters, digits, '_', '.', ':' and '-', at most 128, a letter or digit first",
+        )
 
 
 def _known(project: Project, at: datetime) -> pa.Table:

@@ -71,6 +71,24 @@ def test_a_retry_uses_no_second_slot_and_another_body_is_a_conflict(web, ledger,
     assert by_header.json()["action"] == "hello@email"
 
 
+def test_a_retry_after_an_opt_out_gives_nothing_and_leaves_the_record(web, ledger, monday):
+    first = web.decide("anna", "k1").json()
+    assert first["action"] == "hello@email"
+    no = {"customer_id": "anna", "channel": "email", "granted": False, "source": "customer"}
+    web.call("POST", "/v1/consents", {"consents": [no | {"occurred_at": monday.isoformat()}]})
+    again = web.decide("anna", "k1").json()
+    told = ("decision_id", "action", "offer_id", "channel", "unsubscribe", "contact_cost", "code")
+    expected = [first["decision_id"], "nothing", None, None, None, 0, "withdrawn"]
+    assert [again[name] for name in told] == expected
+    assert web.call("GET", f"/v1/decisions/{first['decision_id']}").json()["action"] == "hello@email"
+    with ledger.reading() as book:
+        assert book.count(schema.slots) == 1
+    web.clock[0] = monday + timedelta(seconds=1)
+    yes = no | {"granted": True, "occurred_at": web.clock[0].isoformat()}
+    web.call("POST", "/v1/consents", {"consents": [yes]})
+    assert web.decide("anna", "k1").json() == first
+
+
 def test_limits_and_opt_outs_hold_from_one_request_to_the_next(web, monday):
     assert web.decide("anna", "k1").json()["action"] == "hello@email"
     assert web.decide("anna", "k2").json()["action"] == "nothing"

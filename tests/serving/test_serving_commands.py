@@ -245,3 +245,54 @@ def _until_ready(base, server):
         except httpx.TransportError:
             server.poll()
     raise AssertionError("the server did not start")
+
+
+def test_ids_of_a_table_of_customers_stay_as_they_are(project, rapport_cli, tmp_path):
+    """An id that looks like a number meets the opt-out of exactly that id, blanks around it or not."""
+    ids = ["123456789012345678901234567890", "1.0", "1e3", "00042"]
+    before = NOON - timedelta(days=1)
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        no = {"channel": "all", "granted": False, "source": "customer", "occurred_at": before, "recorded_at": before}
+        book.consent([Consent(customer_id=each, contact_class="all", **no) for each in ids])
+    ledger.close()
+    who, out = tmp_path / "who.csv", tmp_path / "o.csv"
+    base = ("score", "--project", project.root, "--at", NOON.isoformat(), "--out", out, "--customers", who)
+    who.write_text("customer_id,segment\n" + "".join(f'" {each}\t",3\n' for each in ids))
+    ran = rapport_cli(*base)
+    assert ran.exit_code == 0, ran.stderr
+    decided = pd.read_csv(out, dtype=str)
+    assert decided["customer_id"].tolist() == ids
+    assert set(decided["action"]) == {"nothing"}
+    who.write_text("customer_id\nc1\nanna smith\n" + "a" * 129 + "\n-x\n")
+    ran = rapport_cli(*base)
+    assert ran.exit_code == 2
+    assert "'anna smith'" in ran.stderr
+    assert "'-x'" in ran.stderr
+    pq.write_table(pa.table({"customer_id": [1.0, 2.0]}), tmp_path / "who.parquet")
+    ran = rapport_cli(*base[:-1], tmp_path / "who.parquet")
+    assert (ran.exit_code, "the column customer_id is no id" in ran.stderr) == (2, True)
+
+
+def test_a_batch_run_again_releases_no_contact_to_whom_opted_out_since(project, rapport_cli, tmp_path):
+    """The file of the second run leaves them out, and the record of the first still replays."""
+    out = tmp_path / "o.csv"
+    base = ("score", "--project", project.root, "--at", NOON.isoformat(), "--out", out)
+    assert rapport_cli(*base).exit_code == 0
+    first = pd.read_csv(out).set_index("customer_id")
+    gone = first.index[first["action"] != "nothing"][0]
+    later = NOON + timedelta(hours=1)
+    no = {"channel": "all", "granted": False, "source": "customer", "occurred_at": later, "recorded_at": later}
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        book.consent([Consent(customer_id=gone, **no)])
+    ledger.close()
+    assert rapport_cli(*base).exit_code == 0
+    second = pd.read_csv(out).set_index("customer_id")
+    told = second.loc[gone]
+    assert (told["action"], told["reason"], told["contact_cost"]) == ("nothing", "withdrawn", 0)
+    assert told["decision_id"] == first.loc[gone, "decision_id"]
+    assert pd.isna(told["channel"])
+    pd.testing.assert_frame_equal(second.drop(gone), first.drop(gone))
+    assert rapport_cli("replay", told["decision_id"], "--project", project.root).exit_code == 0
+    assert first.loc[gone, "action"] in rapport_cli("explain", told["decision_id"], "--project", project.root).stdout
