@@ -54,15 +54,7 @@ class FeatureSet:
     @classmethod
     def from_config(cls, tables: Iterable[Mapping[str, Any]]) -> FeatureSet:
         """The set that a project declares in its ``[[feature]]`` tables, whose keys are Feature's parameters."""
-        tables = tuple(tables)
-        for table in tables:
-            if not table.keys() - {"name", "meaning", "unit", "purpose"}:
-                raise InputError(
-                    f"feature {table.get('name', '?')!r} says nothing of what it computes",
-                    got=listed(table),
-                    do="add aggregate, where, of or windows",
-                )
-        return cls.of(*(read_config(table, Feature, what=f"feature {table.get('name', '?')!r}") for table in tables))
+        return cls.of(*(_declared(table) for table in tables))
 
     def extended(self, tables: Iterable[Mapping[str, Any]]) -> FeatureSet:
         """This set and, after it, the features that a project declares itself."""
@@ -111,3 +103,14 @@ class FeatureSet:
     @cached_property
     def _plan(self) -> OnlinePlan:
         return OnlinePlan(self.columns)
+
+
+def _declared(table: Mapping[str, Any]) -> Feature:
+    feature = read_config(table, Feature, what=f"feature {table.get('name', '?')!r}")
+    if not table.keys() - {"name", "meaning", "unit", "purpose"}:
+        raise InputError(
+            f"feature {feature.name!r} says nothing of what it computes",
+            got=listed(table),
+            do="add aggregate, where, of or windows",
+        )
+    return feature
