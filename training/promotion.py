@@ -37,9 +37,7 @@ def promotion_of(trained: Trained, *, champion: Bundle | None, tolerance: float)
     if card.objections:
         return Promotion(promoted=False, reason="; ".join(card.objections))
     if champion is None:
-        return Promotion(
-            promoted=True, reason="calibrated or not a probability, no worse than baselines, no champion yet"
-        )
+        return Promotion(promoted=True, reason=f"{_fit(card)}, and there is no champion yet")
     try:
         verdict = _verdict(trained, champion, tolerance=tolerance)
     except InputError as error:
