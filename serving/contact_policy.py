@@ -13,6 +13,8 @@ import msgspec
 from features.errors import InputError
 from serving.catalogue import ContactClass
 
+_MOST_DAYS = 3660
+
 
 class Contact(NamedTuple):
     """A contact slot that was taken: what went out (or will), where and when."""
@@ -36,7 +38,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     contact_class: ContactClass | None = None
 
     def __post_init__(self) -> None:
-        if self.count < 0 or not 0 < self.window_days <= 3660:
+        if self.count < 0 or not 0 < self.window_days <= _MOST_DAYS:
             raise InputError(
                 "a limit makes no sense",
                 got=f"count = {self.count}, window_days = {self.window_days}",
@@ -58,6 +60,9 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     offer: str
     other: str
     days: float
+
+    def __post_init__(self) -> None:
+        _check_days("days of an exclusion", self.days)
 
 
 class QuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,6 +136,9 @@ class ContactPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quiet_hours: QuietHours | None = None
     without_consent: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check_days("cooldown_days", self.cooldown_days)
+
     @property
     def channels(self) -> tuple[str, ...]:
         """Every channel that the policy names."""
@@ -160,10 +168,25 @@ def zone(name: str | None) -> ZoneInfo | None:
 
 
 def utc(moment: datetime) -> datetime:
-    """``moment`` in UTC; a moment without an offset is refused."""
+    """``moment`` in UTC; a moment without an offset is refused.
+
+    At the edges of the calendar, where the offset leads out of it, it is the nearest moment that there is, so that a
+    no with such a time is heard too.
+
+    >>> utc(datetime.fromisoformat("9999-12-31T23:59:59-14:00")).year
+    9999
+    """
     if moment.tzinfo is None:
         raise InputError("a time has no offset", got=moment.isoformat(), do=f"write {moment.isoformat()}Z for UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return (datetime.max if moment.year == datetime.max.year else datetime.min).replace(tzinfo=UTC)
+
+
+def _check_days(name: str, days: float) -> None:
+    if not 0 <= days <= _MOST_DAYS:  # nan is not
+        raise InputError(f"{name} make no sense", got=f"{days:g}", do=f"give a number from 0 to {_MOST_DAYS}")
 
 
 Clock = Callable[[], datetime]

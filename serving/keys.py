@@ -71,8 +71,17 @@ def make_key(book: Book, *, scopes: Iterable[str], label: str, at: datetime) -> 
 
 
 def revoke_key(book: Book, key_id: str, *, at: datetime) -> None:
-    """Make a key invalid from now on."""
+    """Make a key invalid from now on.
+
+    Raises
+    ------
+    InputError
+        When there is no such key.
+    """
     table = schema.api_keys
+    known = list(book.connection.scalars(select(table.c.key_id).order_by(table.c.created_at)))
+    if key_id not in known:
+        raise unknown("key", key_id, known, do="pass the part of the key between its dots")
     book.connection.execute(update(table).where(table.c.key_id == key_id).values(revoked_at=micros(at)))
 
 

@@ -44,6 +44,11 @@ class Ledger:
     ----------
     path: the SQLite file. Beside it lies ``<name>.key``, the secret of suppressions and unsubscribe tokens.
 
+    Raises
+    ------
+    InputError
+        When the file is no ledger, is damaged, can't be opened, or is a newer Rapport's.
+
     >>> import tempfile
     >>> ledger = Ledger(Path(tempfile.mkdtemp()) / "ledger.db")
     >>> with ledger.reading() as book:
@@ -53,10 +58,14 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.secret = _secret(self.path.with_name(self.path.name + ".key"))
         self._engine = _engine(self.path)
-        _bring_up_to_date(self._engine)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.secret = _secret(self.path.with_name(self.path.name + ".key"))
+            _bring_up_to_date(self._engine)
+        except (OSError, UnicodeDecodeError, SQLAlchemyError) as error:
+            self._engine.dispose()
+            raise _unopened(self.path, error) from error
 
     @contextmanager
     def writing(self, *, patience: float = PATIENCE, synced: bool = True) -> Iterator[Book]:
@@ -100,6 +109,19 @@ class Ledger:
 def is_busy(error: SQLAlchemyError) -> bool:
     """Whether the ledger is sound and only held by others at the moment."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorcode", None) == _BUSY
+
+
+def _unopened(path: Path, error: Exception) -> InputError:
+    if isinstance(error, SQLAlchemyError) and is_busy(error):
+        return InputError(
+            f"the ledger {path.name} is held by others", got="no turn in time", do="end the process that writes to it"
+        )
+    reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return InputError(
+        f"the ledger {path.name} can't be opened",
+        got=reason.strip().splitlines()[0] if reason.strip() else type(error).__name__,
+        do="restore it, with its .key file, from a backup, or mend who may read and write it",
+    )
 
 
 def _secret(path: Path) -> bytes:

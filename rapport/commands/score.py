@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serving.trial import Trial
 
 
+_YEARS = (1900, 2200)  # of decisions; features and limits look years back and ahead of them
 _SHOWN = 40  # characters of a bad id
 
 
@@ -63,6 +64,7 @@ def score(
     """
     from features.errors import InputError
 
+    _require_writable(out)  # before anything is decided: what is recorded would take slots and reach nobody
     if (model is None) != (data is None):
         raise InputError("--model and --data go together", got="one of them", do="pass both, or neither")
     if model is not None and data is not None:
@@ -86,6 +88,28 @@ def score(
         out=out,
         json=json,
     )
+
+
+def _require_writable(out: Path) -> None:
+    """Raise unless a table can be written to ``out``, which is tried."""
+    import os
+
+    import pyarrow as pa
+
+    from features.errors import InputError
+    from features.tables import write_table
+
+    try:
+        held = out.exists()
+        if out.is_dir():
+            raise InputError("--out is a folder", got=repr(str(out))[:200], do=f"name a file: {out / 'decisions.csv'}")
+        # A table that is there stays until it is replaced, so the trial goes beside it.
+        trial = out.with_name(f".{os.getpid()}-{out.name[-12:]}") if held else out
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--out can't be written to {str(out)[:200]!r}", got=str(error)[:200], do="name a file that you may write"
+        ) from error
+    write_table(pa.table({"trial": [True]}), trial).unlink()
 
 
 def say_model(scorer: Scorer | None, note: str) -> None:
@@ -336,4 +360,6 @@ def _moment(text: str | None) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError("--at is not a time", got=repr(text), do="write it as 2026-11-21T09:00:00Z") from error
+    if not _YEARS[0] <= found.year <= _YEARS[1]:
+        raise InputError("--at is no time of this calendar", got=repr(text), do="write it as 2026-11-21T09:00:00Z")
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

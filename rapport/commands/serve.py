@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rapport.terminal import say
 
+if TYPE_CHECKING:
+    import socket
+
 EXAMPLE = "rapport serve --project shop --new-key decide,ingest,read   then   rapport serve --project shop"
+_BACKLOG = 2048  # connections that may wait to be taken, as uvicorn has it
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -61,7 +65,25 @@ def serve(
         keys = len(key_ring(book))
     ledger.close()
     _require_key(host, keys)
-    _run(project, host=host, port=port, experiment=experiment, unpromoted=unpromoted, keys=keys)
+    with _bound(host, port) as listening:
+        _run(project, listening, host=host, experiment=experiment, unpromoted=unpromoted, keys=keys)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens, before anything is loaded or announced."""
+    import socket
+
+    from features.errors import InputError
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the service can't listen on {host} port {port}",
+            got=str(error),
+            do="pass another --port or --host, or end what listens there",
+        ) from error
 
 
 def _require_key(host: str, keys: int) -> None:
@@ -75,7 +97,10 @@ def _require_key(host: str, keys: int) -> None:
         )
 
 
-def _run(project: Path, *, host: str, port: int, experiment: str | None, unpromoted: bool, keys: int) -> None:
+def _run(
+    project: Path, listening: socket.socket, *, host: str, experiment: str | None, unpromoted: bool, keys: int
+) -> None:
+    import contextlib
     import gc
     from functools import partial
 
@@ -96,7 +121,10 @@ def _run(project: Path, *, host: str, port: int, experiment: str | None, unpromo
     say_trial(engine.desk.trial)
     if keys == 0:
         say("There is no key yet, so only /health and /ready answer; make one with --new-key.", style="yellow")
-    say(f"Rapport serves on http://{host}:{port}, the console is at /console (the key as password). Ctrl-C ends it.")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    say(f"Rapport serves on {address}, the console is at /console (the key as password). Ctrl-C ends it.")
     app = create_app(site)
     gc.freeze()  # what was loaded stays; the collector need not look at it between requests
-    uvicorn.run(app, host=host, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
+        uvicorn.Server(config).run(sockets=[listening])

@@ -124,3 +124,13 @@ def test_a_set_of_treatments_keeps_its_order():
     left = (1 << 69) | (1 << 64) | 1
     assert rules.survivors(left).names == ("nothing", "o0@web", "o64@web", "o69@web")
     assert np.array_equal(rules.survivors(left).index, [0, 1, 65, 70])
+
+
+@pytest.mark.parametrize("days", [float("nan"), float("inf"), 1e300, 1e12, -5.0])
+def test_days_that_mean_nothing_are_refused(days):
+    with pytest.raises(InputError, match="make no sense"):
+        ContactPolicy(cooldown_days=days)
+    with pytest.raises(InputError, match="make no sense"):
+        from_toml(
+            {"exclusions": [{"offer": "a", "other": "b", "days": days}]}, ContactPolicy, where="contact_policy.toml"
+        )

@@ -112,6 +112,19 @@ def test_an_opt_out_among_the_events_is_a_no_even_from_the_future(web, monday):
     assert web.decide("ben", "k2").json()["action"] == "hello@email"
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_no_at_the_edge_of_the_calendar_is_heard_with_all_that_came_with_it(web, monday, text):
+    rows = [event(1, at=monday), event(2, customer="anna", kind="opt_out", at=monday) | {"occurred_at": text}]
+    taken = web.call("POST", "/v1/events", {"events": rows})
+    assert (taken.status_code, taken.json()["accepted"]) == (200, 2 if text.startswith("0") else 1)
+    assert web.decide("anna", "k1").json()["code"] == "nothing_left"
+    no = {"customer_id": "ben", "channel": "email", "granted": False, "source": "customer", "occurred_at": text}
+    assert web.call("POST", "/v1/consents", {"consents": [no]}).json()["accepted"] == 1
+    assert web.decide("ben", "k2", channel="email").json()["code"] == "nothing_left"
+    outcome = {"event_id": "o1", "decision_id": web.decide("carl", "k3").json()["decision_id"], "kind": "purchase"}
+    assert web.call("POST", "/v1/outcomes", {"outcomes": [outcome | {"occurred_at": text}]}).status_code == 200
+
+
 def test_a_no_for_a_channel_that_no_offer_uses_is_taken(web, monday):
     no = {"granted": False, "source": "customer", "occurred_at": monday.isoformat()}
     body = {"consents": [no | {"customer_id": "ben", "channel": name} for name in ("kiosk", "all")]}

@@ -296,3 +296,83 @@ def test_a_batch_run_again_releases_no_contact_to_whom_opted_out_since(project, 
     pd.testing.assert_frame_equal(second.drop(gone), first.drop(gone))
     assert rapport_cli("replay", told["decision_id"], "--project", project.root).exit_code == 0
     assert first.loc[gone, "action"] in rapport_cli("explain", told["decision_id"], "--project", project.root).stdout
+
+
+def test_nothing_is_decided_when_the_table_could_not_be_written(project, rapport_cli, tmp_path):
+    """Neither a decision nor a slot is recorded, nor is anything left of the trial."""
+    held = tmp_path / "held.csv"
+    held.write_text("what was here\n")
+    (tmp_path / "folder.csv").mkdir()
+    bad = ("o.xlsx", "folder.csv", f"{'a' * 300}.csv", "held.csv/o.csv")
+    for name in bad:
+        ran = rapport_cli("score", "--project", project.root, "--at", NOON.isoformat(), "--out", tmp_path / name)
+        assert (ran.exit_code, "do " in ran.stderr) == (2, True), name
+    assert not project.ledger.exists() or _decided(project) == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.csv", "held.csv", "shop"]
+    assert held.read_text() == "what was here\n"
+    ran = rapport_cli("score", "--project", project.root, "--at", NOON.isoformat(), "--out", held)
+    assert ran.exit_code == 0, ran.stderr
+    assert len(pd.read_csv(held)) == _decided(project) == 60
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.csv", "held.csv", "shop"]
+
+
+def _decided(project):
+    ledger = Ledger(project.ledger)
+    with ledger.reading() as book:
+        count = len(book.latest(100))
+    ledger.close()
+    return count
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-06-01T00:00:00Z"])
+def test_a_batch_at_the_edge_of_the_calendar_is_refused(project, rapport_cli, tmp_path, text):
+    ran = rapport_cli("score", "--project", project.root, "--at", text, "--out", tmp_path / "o.csv")
+    assert (ran.exit_code, "--at is no time" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("damage", ["junk", "truncated", "folder", "no key"])
+def test_a_damaged_ledger_is_told_in_three_parts(project, rapport_cli, tmp_path, damage):
+    for beside in project.ledger.parent.glob("ledger.db-*"):
+        beside.unlink()
+    whole = project.ledger.read_bytes()
+    match damage:
+        case "junk":
+            project.ledger.write_bytes(b"no database " * 1000)
+        case "truncated":
+            project.ledger.write_bytes(whole[: len(whole) // 2])
+        case "folder":
+            project.ledger.unlink()
+            project.ledger.mkdir()
+        case _:
+            key = project.ledger.with_name("ledger.db.key")
+            key.unlink()
+            key.mkdir()
+    root = project.root
+    for arguments in (
+        ("explain", "d-1", "--project", root),
+        ("replay", "d-1", "--project", root),
+        ("score", "--project", root, "--at", NOON.isoformat(), "--out", tmp_path / "o.csv"),
+        ("serve", "--project", root, "--new-key", "read"),
+    ):
+        ran = rapport_cli(*arguments)
+        assert ran.exit_code == 2, (arguments, ran.stderr)
+        assert "the ledger ledger.db can't be opened" in ran.stderr
+        assert "backup" in ran.stderr
+    ran = rapport_cli("ingest", "--project", root)
+    assert (ran.exit_code, "do " in ran.stderr) == (2, True)
+
+
+def test_an_unknown_key_is_not_called_revoked(project, rapport_cli):
+    key = rapport_cli("serve", "--project", project.root, "--new-key", "read").stdout.split()[-1].split(".")[1]
+    ran = rapport_cli("serve", "--project", project.root, "--revoke-key", key[:-1])
+    assert (ran.exit_code, f"did you mean '{key}'?" in ran.stderr) == (2, True)
+    assert "no longer valid" not in ran.stdout
+    assert rapport_cli("serve", "--project", project.root, "--revoke-key", "nope").exit_code == 2
+
+
+def test_a_taken_port_is_told_before_anything_is_announced(project, rapport_cli):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = rapport_cli("serve", "--project", project.root, "--port", port)
+    assert (ran.exit_code, "--port" in ran.stderr) == (2, True)
+    assert "serves on" not in ran.stdout
