@@ -39,7 +39,7 @@ def ingest(
         from rapport.project import load_project
 
         opened = load_project(project)
-    if not opened.sources and not opened.ledger.is_file():
+    if not opened.sources and not opened.ledger.exists():
         raise InputError(
             "the project has no source", got="no [[source]] in rapport.toml", do="add one; docs/features.md shows how"
         )
