@@ -80,7 +80,8 @@ def ingest(
     Raises
     ------
     InputError
-        When there is no such file, it can't be read at all, lacks a mapped column, or was taken in by another mapping.
+        When there is no such file, or one can't be read at all, lacks a mapped column, or was taken in by another
+        mapping; the others are taken in first.
     """
     moment = now or datetime.now(UTC)
     files = _files(source, data=data)
@@ -90,10 +91,17 @@ def ingest(
             got=f"nothing by that name in {str(data)!r}",
             do="check 'file' of the source, or pass --data the folder it lies in",
         )
-    return tuple(
-        _ingest_file(each, source, history=history, quarantine=quarantine, now=moment, accept_bad=accept_bad)
-        for each in files
-    )
+    loaded, failed = [], []
+    for each in files:
+        try:
+            loaded.append(
+                _ingest_file(each, source, history=history, quarantine=quarantine, now=moment, accept_bad=accept_bad)
+            )
+        except InputError as error:  # the other files are taken in all the same: an opt-out may stand in them
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return tuple(loaded)
 
 
 def _files(source: Source, *, data: Path) -> list[Path]:

@@ -131,6 +131,14 @@ def test_a_no_does_not_wait_for_the_offers_to_be_mended(shop: Path, rapport_cli:
     assert permission(shop).refused == ("email:marketing",)
 
 
+def test_a_no_does_not_wait_for_another_file_to_be_mended(shop: Path, rapport_cli: Callable[..., object]) -> None:
+    (shop / "crm-0.csv").write_bytes(b"")
+    write(shop, f"no,anna,opt_out,{NO},email,", *VISITS)
+    ran = rapport_cli("ingest", "--project", shop)
+    assert ran.exit_code == 2 and "crm-0.csv is empty" in ran.stderr
+    assert permission(shop).refused == ("email:marketing",)
+
+
 def test_a_customer_who_cannot_be_read_said_nothing(shop: Path, rapport_cli: Callable[..., object]) -> None:
     write(shop, f"no,,opt_out,{NO},,", f"no2,an na,opt_out,{NO},,", *VISITS)
     assert rapport_cli("ingest", "--project", shop).exit_code == 0
