@@ -80,6 +80,10 @@ def revoke_key(book: Book, key_id: str, *, at: datetime) -> None:
     """
     table = schema.api_keys
     known = list(book.connection.scalars(select(table.c.key_id).order_by(table.c.created_at)))
+    if not known:
+        raise InputError(
+            "there is no key to revoke", got=repr(key_id), do="make one with rapport serve --new-key SCOPES"
+        )
     if key_id not in known:
         raise unknown("key", key_id, known, do="pass the part of the key between its dots")
     book.connection.execute(update(table).where(table.c.key_id == key_id).values(revoked_at=micros(at)))

@@ -363,6 +363,7 @@ def test_a_damaged_ledger_is_told_in_three_parts(project, rapport_cli, tmp_path,
 
 
 def test_an_unknown_key_is_not_called_revoked(project, rapport_cli):
+    assert "no key to revoke" in rapport_cli("serve", "--project", project.root, "--revoke-key", "nope").stderr
     key = rapport_cli("serve", "--project", project.root, "--new-key", "read").stdout.split()[-1].split(".")[1]
     ran = rapport_cli("serve", "--project", project.root, "--revoke-key", key[:-1])
     assert (ran.exit_code, f"did you mean '{key}'?" in ran.stderr) == (2, True)
