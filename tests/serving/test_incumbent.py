@@ -173,7 +173,9 @@ def test_scoring_without_a_champion_says_so_and_falls_back(project, bundle, regi
     ran = rapport_cli(*base, NOON.isoformat())
     assert ran.exit_code == 0, ran.stderr
     assert "version 1 was not promoted (uncalibrated)" in " ".join(ran.stdout.split())
-    assert "No designed experiment runs, so the standing one does: static 10%, one_to_one 90%." in ran.stdout
+    assert "No designed experiment runs, so the standing one does: static 10%, one_to_one 90%." in " ".join(
+        ran.stdout.split()
+    )
     table = pq.read_table(out).to_pandas()
     assert sorted(table["customer_id"]) == sorted(CUSTOMERS)
     assert set(table["experiment"]) == {"standing"}
