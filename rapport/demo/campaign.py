@@ -17,11 +17,12 @@ from experiments.policies.fitting import fit_few, fit_segment
 from features.facts import TIMESTAMP
 from rapport.demo.setting import CLUSTERS, DELAY_DAYS, HISTORY_WEEKS, Tried
 from rapport.project import Project
+from serving.assembly import rules_of
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.desk import Desk
 from serving.ledger import Ledger
-from serving.rules import RuleBook, Rules
+from serving.rules import Rules
 from serving.scoring import Scorer
 from serving.trial import Trial
 
@@ -128,7 +129,7 @@ def run_campaign(
     progress: Callable[[int], None],
 ) -> Campaign:
     """So many Mondays on which every customer is decided on, and the market's answers, which arrive late."""
-    rules = Rules(_rule_book(project))
+    rules = rules_of(project)
     values_of = scorer(rules)
     ledger = Ledger(project.ledger)
     _opening_consents(ledger, project, market)
@@ -159,16 +160,6 @@ def run_campaign(
         decisions=pa.concat_tables(kept),
         incremental=incremental,
         model=values_of.version,
-    )
-
-
-def _rule_book(project: Project) -> RuleBook:
-    return RuleBook(
-        catalogue=project.catalogue,
-        contact_policy=project.contact_policy,
-        scenarios=project.scenarios,
-        feature_names=project.features.names,
-        features=project.features.fingerprint,
     )
 
 

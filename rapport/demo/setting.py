@@ -26,7 +26,7 @@ _EARNED = """
     WITH known AS (SELECT * FROM {events} WHERE occurred_at < $start AND recorded_at < $start),
     decided AS (
         SELECT event_id, customer_id, occurred_at, item, coalesce(item || '@' || channel, 'nothing') AS action
-        FROM known WHERE kind IN ('contact', 'no_contact') AND occurred_at <= $start - INTERVAL 7 DAY - $delay),
+        FROM known WHERE kind IN ('contact', 'no_contact') AND occurred_at < $start - INTERVAL 7 DAY - $delay),
     earned AS (
         SELECT decided.event_id, any_value(action) AS action,
             sum(CASE event.kind WHEN 'purchase' THEN $margin * amount WHEN 'return' THEN -$margin * amount
