@@ -54,7 +54,7 @@ def parity(
     sample = _sampled(spine, rng=rng, rows=rows)
     offline = features.offline(history, sample).select(features.names).to_pylist()
     keys = zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True)
-    online = [features.online(history.customer(customer), as_of) for customer, as_of in keys]
+    online = [features.online(history.customer(customer, as_of=as_of), as_of) for customer, as_of in keys]
     return _compared(features, sample, expected=offline, got=online)
 
 
@@ -76,7 +76,10 @@ def leakage(
     """
     sample = _sampled(spine, rng=rng, rows=rows)
     keys = list(zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True))
-    own = [_renamed(history.customer(customer), f"row-{place}") for place, (customer, _) in enumerate(keys)]
+    own = [
+        _renamed(history.customer(customer, as_of=as_of), f"row-{place}")
+        for place, (customer, as_of) in enumerate(keys)
+    ]
     altered = [_altered(facts, as_of, rng=rng) for facts, (_, as_of) in zip(own, keys, strict=True)]
     renamed = sample.set_column(
         sample.column_names.index("customer_id"),

@@ -80,6 +80,54 @@ OPT_OUTS = pa.schema(
 )
 
 
+#: One row a thing that a customer said about being contacted (purpose ``contact``) or about what is known of them being
+#: used (another purpose). ``channel`` and ``contact_class`` may be ``all``; ``said_by`` is customer, agent or import.
+CONSENTS = pa.schema(
+    [
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("purpose", pa.string(), nullable=False),
+        pa.field("contact_class", pa.string(), nullable=False),
+        pa.field("granted", pa.bool_(), nullable=False),
+        pa.field("said_by", pa.string(), nullable=False),
+        ("wording", pa.string()),
+        *_TIMES,
+        ("source", pa.string()),
+    ]
+)
+
+#: One row a link between two accounts: the latest fact of a pair, ``kind`` and ``because`` counts. ``kind`` is
+#: ``person`` or ``household``; ``because`` says what told it (email, phone, login, model, agent, ...); ``probability``
+#: is 1 for a certain link and 0 takes it back. ``account_id`` is the smaller of the two.
+LINKS = pa.schema(
+    [
+        pa.field("account_id", pa.string(), nullable=False),
+        pa.field("other_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("because", pa.string(), nullable=False),
+        pa.field("probability", pa.float64(), nullable=False),
+        *_TIMES,
+        ("source", pa.string()),
+    ]
+)
+
+#: What follows from LINKS: one row an account that belonged to a group of several, and when that was known. A question
+#: as of ``t`` sees it where ``since < t`` and (``until`` is null or ``t <= until``). ``strength`` is one of STRENGTHS.
+MEMBERS = pa.schema(
+    [
+        pa.field("strength", pa.string(), nullable=False),
+        pa.field("account_id", pa.string(), nullable=False),
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("since", TIMESTAMP, nullable=False),
+        ("until", TIMESTAMP),
+    ]
+)
+
+#: What a link must be strong enough for: an opt-out to reach the other account, its contacts to count, its behaviour to
+#: be used; and the household, which is no person.
+STRENGTHS = ("suppress", "count", "personalize", "household")
+
+
 class Event(NamedTuple):
     """One row of EVENTS in memory.
 

@@ -17,9 +17,12 @@ import pyarrow as pa
 
 from features.errors import InputError
 from features.facts import (
+    CONSENTS,
     EVENTS,
     ID_PATTERN,
     ITEMS,
+    LINKS,
+    MEMBERS,
     OPT_OUTS,
     PROFILE,
     CustomerFacts,
@@ -30,12 +33,26 @@ from features.facts import (
 )
 
 _ROWS_IN_GROUP = 65_536
+_TABLES = {
+    "events": EVENTS,
+    "profile": PROFILE,
+    "items": ITEMS,
+    "opt_outs": OPT_OUTS,
+    "consents": CONSENTS,
+    "links": LINKS,
+    "members": MEMBERS,
+}
 
 
 class History:
     """Facts under ``folder``: ``events/``, ``profile/`` and ``items/``, each a folder of Parquet parts.
 
-    Beside them lie the opt-outs of rows that were refused (``opt_outs/``): no facts for features, but a no is a no.
+    Beside them lie what customers said about consent (``consents/``), links between accounts (``links/``) with what
+    follows from them (``members/``), and the opt-outs of rows that were refused (``opt_outs/``): no facts for features,
+    but a no is a no.
+
+    ``customer_id`` in events, profile and consents is the *account*: the id by which the source knew the customer. Who
+    is behind it ``members`` tells; where it names nobody, an account is a customer of its own.
 
     Facts are only ever added. An event is known by its ``event_id``, a fact of profile or item by its whole row:
     what the history holds already is not added again, whatever the part is called. A part appears whole or not at
@@ -80,6 +97,15 @@ class History:
         facts = conform(opt_outs, OPT_OUTS, what="opt-outs")
         return self._append("opt_outs", facts, part=part, key=("customer_id", "channel", "occurred_at", "origin"))
 
+    def append_consents(self, consents: pa.Table, part: str) -> int:
+        """Add what customers said about consent (CONSENTS schema); returns how many were new."""
+        facts = conform(consents, CONSENTS, what="consents")
+        return self._append("consents", facts, part=part, key=(*CONSENTS.names[:6], "occurred_at"))
+
+    def append_links(self, links: pa.Table, part: str) -> int:
+        """Add links between accounts (LINKS schema); returns how many were new."""
+        return self._append("links", conform(links, LINKS, what="links"), part=part, key=tuple(LINKS.names))
+
     def events(self, until: datetime | None = None, *, since: datetime | None = None) -> pa.Table:
         """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema.
 
@@ -95,13 +121,44 @@ class History:
         """All facts about offers and products, or those known at ``until``, in the ITEMS schema."""
         return self._read("items", ITEMS, until=until)
 
-    def customer(self, customer_id: str) -> CustomerFacts:
-        """All facts of one customer, oldest first; of an unknown customer none."""
+    def consents(self, until: datetime | None = None) -> pa.Table:
+        """All that customers said about consent, or what was known at ``until``, in the CONSENTS schema."""
+        return self._read("consents", CONSENTS, until=until)
+
+    def links(self, until: datetime | None = None) -> pa.Table:
+        """All links between accounts, or those known at ``until``, in the LINKS schema."""
+        return self._read("links", LINKS, until=until)
+
+    def members(self) -> pa.Table:
+        """Which accounts belong together, and when that was known, in the MEMBERS schema."""
+        return self._read("members", MEMBERS, until=None)
+
+    def accounts(self, customer_id: str, *, as_of: datetime | None = None) -> tuple[str, ...]:
+        """The accounts whose behaviour may be used for a customer, named by any of them, as known at ``as_of``."""
+        at = (
+            "until IS NULL"
+            if as_of is None
+            else f"since < {_moment(as_of)} AND NOT coalesce(until < {_moment(as_of)}, false)"
+        )
+        known = f"(SELECT * FROM {self.scan('members')} WHERE strength = 'personalize' AND {at})"
+        found = self._cursor().execute(
+            f"SELECT account_id FROM {known} "
+            f"WHERE customer_id IN (SELECT customer_id FROM {known} WHERE account_id = ?)",
+            [customer_id],
+        )
+        return tuple(sorted({customer_id} | {account for (account,) in found.fetchall()}))
+
+    def customer(self, customer_id: str, *, as_of: datetime | None = None) -> CustomerFacts:
+        """All facts of one customer, of all the accounts known to be theirs at ``as_of`` (default: now), oldest first.
+
+        Of an unknown customer there are none.
+        """
+        accounts = list(self.accounts(customer_id, as_of=as_of))
         rows = {
             name: self._cursor()
             .execute(
-                f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE customer_id = ? ORDER BY {order}",
-                [customer_id],
+                f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE customer_id = ANY(?) ORDER BY {order}",
+                [accounts],
             )
             .to_arrow_table()
             .cast(schema)
@@ -117,8 +174,8 @@ class History:
         )
 
     def scan(self, name: str) -> str:
-        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` or ``opt_outs`` in a FROM clause."""
-        schema = {"events": EVENTS, "profile": PROFILE, "items": ITEMS, "opt_outs": OPT_OUTS}[name]
+        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` ... in a FROM clause."""
+        schema = _TABLES[name]
         parts = sorted((self.folder / name).glob("*.parquet"))
         if not parts:
             nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)
@@ -260,6 +317,8 @@ def _moment(moment: datetime) -> str:
 def _sql_type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "TIMESTAMPTZ"
+    if pa.types.is_boolean(kind) or pa.types.is_floating(kind):
+        return "BOOLEAN" if pa.types.is_boolean(kind) else "DOUBLE"
     return "BIGINT" if pa.types.is_integer(kind) else "VARCHAR"
 
 
