@@ -16,8 +16,8 @@ class Person(NamedTuple):
 
     ``customer_id``: the stable id of the person. ``household_id``: that of the household, where one is known.
     ``own``: accounts whose behaviour may be used (strength ``personalize``); ``counted``: accounts whose contacts count
-    against the limits (``count``); ``suppressing``: accounts whose opt-outs stop this one (``suppress``). Each holds the
-    one before, and the account itself; all are sorted.
+    against the limits (``count``); ``suppressing``: accounts whose opt-outs stop this one (``suppress``). Each holds
+    the one before, and the account itself; all are sorted.
     """
 
     customer_id: str
