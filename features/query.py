@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
 
 import ibis
 import ibis.expr.types as ir
 
-from features.feature import WHOLE_NUMBER, Column, Feature
+from features.aggregates import latest, matches, plain
+from features.feature import Column, Feature
 
 #: Bits of one band of a packed count. More events than that in one row would run over into the next band.
 BITS = 21
 _BANDS = 3
-_SECOND = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +44,13 @@ def compile_features(columns: Sequence[Column], tables: FactTables, *, bits: int
     """
     features = list({each.feature.name: each.feature for each in columns}.values())
     behaviour = [each for each in features if each.aggregate != "latest"]
-    latest = [each for each in features if each.aggregate == "latest"]
+    lasting = [each for each in features if each.aggregate == "latest"]
     packs = _packs(behaviour, bits=bits)
     result = tables.spine.select("row")
     if behaviour:
         result = _beside(result, _aggregated(behaviour, columns, tables, packs=packs))
-    if latest:
-        result = _beside(result, _latest(latest, tables))
+    if lasting:
+        result = _beside(result, latest(lasting, spine=tables.spine, profile=tables.profile))
     counts: dict[str, ir.Value] = {}
     for pack in packs:  # unpacked last: a third of the columns goes through the join
         pack.unpack(result, into=counts)
@@ -77,7 +75,7 @@ def _aggregated(
 ) -> ir.Table:
     wanted = [each for each in columns if each.feature.aggregate != "latest"]
     joined = _joined(tables, longest=_longest(wanted))
-    marked = joined.mutate(**{f"is_{each.name}": _matches(joined, each) for each in features if each.where})
+    marked = joined.mutate(**{f"is_{each.name}": matches(joined, each) for each in features if each.where})
     banded = marked.mutate(**{pack.band: pack.weight(marked["age"]) for pack in packs})
 
     def matched(feature: Feature) -> ir.BooleanValue:
@@ -85,7 +83,7 @@ def _aggregated(
 
     sums = {pack.name: matched(pack.feature).ifelse(banded[pack.band], 0).sum().cast("int64") for pack in packs}
     packed = {column.name for pack in packs for column in pack.columns}
-    others = {each.name: _plain(each, banded, matched(each.feature)) for each in wanted if each.name not in packed}
+    others = {each.name: plain(each, banded, matched(each.feature)) for each in wanted if each.name not in packed}
     return banded.group_by("row").aggregate(**sums, **others, n_events=banded.count())
 
 
@@ -100,36 +98,6 @@ def _joined(tables: FactTables, *, longest: int | None) -> ir.Table:
 def _longest(columns: Sequence[Column]) -> int | None:
     lengths = [each.micros for each in columns]
     return None if None in lengths else max(each for each in lengths if each is not None)
-
-
-def _matches(table: ir.Table, feature: Feature) -> ir.BooleanValue:
-    return reduce(
-        and_,
-        (
-            table[column] == values[0] if len(values) == 1 else table[column].isin(values)
-            for column, values in feature.filters.items()
-        ),
-    )
-
-
-def _within(column: Column, age: ir.IntegerValue) -> ir.BooleanValue:
-    return age > 0 if column.micros is None else age <= column.micros
-
-
-def _plain(column: Column, table: ir.Table, matched: ir.BooleanValue) -> ir.Scalar:
-    """The aggregate of one column by itself."""
-    chosen = matched & _within(column, table["age"])
-    match column.feature.aggregate:
-        case "count":
-            return chosen.ifelse(1, 0).sum()
-        case "sum":
-            return chosen.ifelse(table[str(column.feature.of)], 0).sum()
-        case "distinct":
-            return chosen.ifelse(table[str(column.feature.of)], ibis.null("string")).nunique()
-        case "seconds_since_last":
-            return chosen.ifelse(table["age"], ibis.null("int64")).min() // _SECOND
-        case _:
-            return chosen.ifelse(table["age"], ibis.null("int64")).max() // _SECOND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,30 +156,3 @@ def _packs(features: Sequence[Feature], *, bits: int | None) -> list[_Pack]:
                 )
             )
     return packs
-
-
-def _latest(features: Sequence[Feature], tables: FactTables) -> ir.Table:
-    """The latest known value of each attribute; ties fall to the later record, then to the greater value."""
-    spine = tables.spine
-    facts = tables.profile.filter(tables.profile["attribute"].isin(sorted({str(each.of) for each in features})))
-    known = [facts["occurred"] < spine["as_of"], facts["recorded"] < spine["as_of"]]
-    joined = spine.join(facts, [spine["customer_id"] == facts["customer_id"], *known])
-    order = [
-        joined["occurred"].desc(),
-        joined["recorded"].desc(),
-        joined["value"].isnull().ifelse(1, 0).asc(),
-        joined["value"].desc(),
-    ]
-    place = ibis.row_number().over(group_by=[joined["row"], joined["attribute"]], order_by=order)
-    ranked = joined.mutate(place=place)
-    newest = ranked.filter(ranked["place"] == 0)
-    values = {
-        each.name: (newest["attribute"] == each.of).ifelse(newest["value"], ibis.null("string")).max()
-        for each in features
-    }
-    result = newest.group_by("row").aggregate(**values)
-    return result.mutate(**{each.name: _whole(result[each.name]) for each in features if each.integer})
-
-
-def _whole(value: ir.StringValue) -> ir.IntegerValue:
-    return value.re_search(f"^{WHOLE_NUMBER}$").ifelse(value, ibis.null("string")).cast("int64")

@@ -1,0 +1,71 @@
+"""What each aggregate computes, in Ibis: of one feature over one window, from the join of spine and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_
+
+import ibis
+import ibis.expr.types as ir
+
+from features.feature import WHOLE_NUMBER, Column, Feature
+
+_SECOND = 1_000_000
+
+
+def matches(table: ir.Table, feature: Feature) -> ir.BooleanValue:
+    """Whether an event of ``table`` is one that the feature counts."""
+    return reduce(
+        and_,
+        (
+            table[column] == values[0] if len(values) == 1 else table[column].isin(values)
+            for column, values in feature.filters.items()
+        ),
+    )
+
+
+def plain(column: Column, table: ir.Table, matched: ir.BooleanValue) -> ir.Scalar:
+    """The aggregate of one column by itself."""
+    chosen = matched & _within(column, table["age"])
+    match column.feature.aggregate:
+        case "count":
+            return chosen.ifelse(1, 0).sum()
+        case "sum":
+            return chosen.ifelse(table[str(column.feature.of)], 0).sum()
+        case "distinct":
+            return chosen.ifelse(table[str(column.feature.of)], ibis.null("string")).nunique()
+        case "seconds_since_last":
+            return chosen.ifelse(table["age"], ibis.null("int64")).min() // _SECOND
+        case _:
+            return chosen.ifelse(table["age"], ibis.null("int64")).max() // _SECOND
+
+
+def _within(column: Column, age: ir.IntegerValue) -> ir.BooleanValue:
+    return age > 0 if column.micros is None else age <= column.micros
+
+
+def latest(features: Sequence[Feature], *, spine: ir.Table, profile: ir.Table) -> ir.Table:
+    """The latest known value of each attribute; ties fall to the later record, then to the greater value."""
+    facts = profile.filter(profile["attribute"].isin(sorted({str(each.of) for each in features})))
+    known = [facts["occurred"] < spine["as_of"], facts["recorded"] < spine["as_of"]]
+    joined = spine.join(facts, [spine["customer_id"] == facts["customer_id"], *known])
+    order = [
+        joined["occurred"].desc(),
+        joined["recorded"].desc(),
+        joined["value"].isnull().ifelse(1, 0).asc(),
+        joined["value"].desc(),
+    ]
+    place = ibis.row_number().over(group_by=[joined["row"], joined["attribute"]], order_by=order)
+    ranked = joined.mutate(place=place)
+    newest = ranked.filter(ranked["place"] == 0)
+    values = {
+        each.name: (newest["attribute"] == each.of).ifelse(newest["value"], ibis.null("string")).max()
+        for each in features
+    }
+    result = newest.group_by("row").aggregate(**values)
+    return result.mutate(**{each.name: _whole(result[each.name]) for each in features if each.integer})
+
+
+def _whole(value: ir.StringValue) -> ir.IntegerValue:
+    return value.re_search(f"^{WHOLE_NUMBER}$").ifelse(value, ibis.null("string")).cast("int64")
