@@ -15,8 +15,8 @@ from features.configuration import read_config
 from features.declaration import FeatureSet
 from features.errors import InputError, unknown
 from features.history import History
+from features.intake import Source
 from features.library import standard_features
-from features.sources import Source
 from features.tracking import TrackingStore
 from rapport.catalogue import OfferFacts, with_facts
 from serving.catalogue import Catalogue, from_toml

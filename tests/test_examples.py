@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.history import History
-from features.intake import ingest
-from features.sources import Source
+from features.intake import Source, ingest
 from rapport.project import load_project
 from training.dataset import NOTHING
 

@@ -1,7 +1,7 @@
 """The source systems of the simulated retailer: how each writes the facts it sees, and how they are mapped back.
 
 A system is declared once. The export is written from the declaration, and so is its ``[[source]]`` for
-``features.sources``, so the two can't drift apart.
+``features.intake``, so the two can't drift apart.
 """
 
 from __future__ import annotations

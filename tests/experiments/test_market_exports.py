@@ -15,8 +15,7 @@ from experiments.market.systems import SYSTEMS
 from features.errors import InputError
 from features.facts import EVENTS
 from features.history import History
-from features.intake import ingest
-from features.sources import Source
+from features.intake import Source, ingest
 from features.tables import read_table
 
 SPEC = MarketSpec(customers=3000, seed=3)

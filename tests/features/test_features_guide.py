@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from features import FeatureSet
-from features.sources import Source
+from features.intake import Source
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 

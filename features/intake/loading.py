@@ -18,13 +18,11 @@ import pyarrow as pa
 from features.errors import InputError
 from features.facts import EVENTS, ID_PATTERN, micros
 from features.history import History
-from features.quality import attribute_columns, believable, checked_rows
-from features.readers import ROW, Opened, open_source, rejected
-from features.sources import Field, Source
+from features.intake.checks import attribute_columns, believable, checked_rows
+from features.intake.readers import ROW, Opened, open_source, rejected
+from features.intake.sources import Source
 from features.sql import literal
 from features.tables import write_table
-
-__all__ = ["Field", "Loaded", "Source", "ingest"]
 
 #: Above this share of bad rows nothing of a file is loaded, unless told to.
 MOST_BAD = 0.05

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 import duckdb
 
 from features.errors import InputError, listed, unknown
-from features.sources import Source
+from features.intake.sources import Source
 from features.sql import identifier, literal
 
 #: Name of a whole row of the file within a query over it.

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from features.errors import InputError
 from features.facts import ID_PATTERN, KINDS, micros
 from features.feature import micros_of
-from features.readers import ROW, Opened, Value, texts
-from features.sources import Field, Source
+from features.intake.readers import ROW, Opened, Value, texts
+from features.intake.sources import Field, Source
 from features.sql import literal, literals
 
 #: What each reason code says, in words; codes about one column end in its name, as in ``missing_customer_id``.

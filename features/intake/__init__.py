@@ -1,0 +1,6 @@
+"""Intake: files and tables of many systems become facts; rows that can't are kept aside with the reason."""
+
+from features.intake.loading import Loaded, ingest
+from features.intake.sources import Field, Source
+
+__all__ = ["Field", "Loaded", "Source", "ingest"]
