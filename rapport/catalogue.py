@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ class OfferFacts:
     title: a text with attributes in braces, such as ``"{reward} off {difficulty}"`` (7.0 is written 7); the item's id
         without it.
     category, value, discount: attributes with the category, the worth of one response and what is given away with it.
+    valid_from, valid_until: attributes with the moments between which the offer holds, such as 2026-03-01T00:00:00Z;
+        empty: without that bound.
     unit: of value and discount; ``currency`` is 12.30, ``cents`` 1230.
     cost_cents: cost of one contact by channel, 0 where not given; a bundle costs the sum of its channels.
 
@@ -43,6 +46,8 @@ class OfferFacts:
     category: str = ""
     value: str = ""
     discount: str = ""
+    valid_from: str = ""
+    valid_until: str = ""
     unit: Literal["currency", "cents"] = "currency"
     cost_cents: Mapping[str, int] = field(default_factory=dict)
 
@@ -62,6 +67,9 @@ class OfferFacts:
         for key, name in (("value_cents", self.value), ("discount_cents", self.discount)):
             if name:
                 found[key] = self._cents(name, attributes, item=item)
+        for key, name in (("valid_from", self.valid_from), ("valid_until", self.valid_until)):
+            if name and (text := _text(name, attributes, item=item)):
+                found[key] = _moment(text, name=name, item=item)
         return found
 
     def _cents(self, name: str, attributes: Attributes, *, item: str) -> int:
@@ -85,6 +93,15 @@ def with_facts(typed: Mapping[str, Any], facts: OfferFacts, items: Mapping[str, 
     by_hand = {str(offer.get("offer_id")): offer for offer in typed.get("offers", ())}
     names = dict.fromkeys((*by_hand, *told))
     return {**typed, "offers": [{**told.get(name, {}), **by_hand.get(name, {})} for name in names]}
+
+
+def _moment(text: str, *, name: str, item: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(
+            f"{name} of offer {item!r} is no moment", got=repr(text), do="write it as 2026-03-01T00:00:00Z"
+        ) from error
 
 
 def _text(name: str, attributes: Attributes, *, item: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from math import inf
 from pathlib import Path
@@ -65,7 +65,9 @@ class Vocabulary:
 class Response:
     """What counts as the response to a contact: one of these event kinds within the window after it.
 
-    ``same_item`` and ``wave_size`` are those of ``training.dataset.Goal``.
+    ``same_item`` and ``wave_size`` are those of ``training.dataset.Goal``. ``recorded_from`` and ``recorded_until`` say
+    between which moments responses were recorded, where records begin later than contacts or ended in the past:
+    contacts before the one and windows that end after the other have no known outcome, and are left out.
     """
 
     kinds: tuple[str, ...] = ("purchase",)
@@ -73,8 +75,17 @@ class Response:
     delay_days: float = 0.0
     same_item: bool = False
     wave_size: int = 0
+    recorded_from: datetime | None = None
+    recorded_until: datetime | None = None
 
     def __post_init__(self) -> None:
+        for moment in (self.recorded_from, self.recorded_until):
+            if moment is not None and moment.tzinfo is None:
+                raise InputError(
+                    "a moment of [response] has no time zone",
+                    got=moment.isoformat(),
+                    do=f"write {moment.isoformat()}Z for UTC",
+                )
         if not self.kinds or not all(self.kinds):
             raise InputError(
                 "no kind of event counts as the response", got=str(list(self.kinds)), do="name at least one"
@@ -177,21 +188,26 @@ class Project:
         """What counts as the response, as training reads it."""
         from training.dataset import Goal
 
-        return Goal(**asdict(self.settings.response))
+        told = asdict(self.settings.response)
+        return Goal(**{each.name: told[each.name] for each in fields(Goal)})
 
     def contacts(self, *, until: datetime | None = None) -> TrainingSet:
-        """The mature contacts as known at ``until`` (default now), with features and response."""
+        """The mature contacts as known at ``until`` (default now), with features and response.
+
+        Those whose responses nobody recorded are left out (``recorded_from`` and ``recorded_until`` of ``[response]``).
+        """
         from training.dataset import training_set
 
-        facts = self.settings.catalogue
-        return training_set(
+        facts, recorded = self.settings.catalogue, self.settings.response
+        found = training_set(
             self.history,
             self.features,
             goal=self.goal,
-            until=until,
+            until=min(until or datetime.now(UTC), recorded.recorded_until or datetime.max.replace(tzinfo=UTC)),
             vocabulary=self.settings.features.vocabulary,
             channels=facts.channels if facts else "",
         )
+        return _since(found, recorded.recorded_from) if recorded.recorded_from else found
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
@@ -208,6 +224,17 @@ class Project:
     def _read(self, name: str) -> dict[str, Any]:
         path = self.root / name
         return read_toml(path) if path.exists() else {}
+
+
+def _since(found: TrainingSet, moment: datetime) -> TrainingSet:
+    """The contacts of a training set from ``moment`` on."""
+    kept = (found.times >= moment).to_numpy()
+    rows = {
+        each.name: getattr(found, each.name)[kept].reset_index(drop=True)
+        for each in fields(found)
+        if each.name != "censored"
+    }
+    return replace(found, **rows)
 
 
 _PARTS = (("project", Identity), ("features", Vocabulary), ("response", Response), ("catalogue", OfferFacts))

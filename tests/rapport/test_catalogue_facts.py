@@ -53,6 +53,15 @@ def test_channels_that_go_out_together_are_one_treatment_that_costs_their_sum() 
     assert together.offer("letter", EXPORT["letter"])["treatments"] == [{"channel": "email-mail", "cost_cents": 61}]
 
 
+def test_an_offer_holds_between_the_moments_of_its_facts() -> None:
+    facts = OfferFacts(channels="channels", valid_from="start", valid_until="end")
+    offer = facts.offer("o", {"channels": "mail", "start": "2026-03-01T00:00:00-05:00", "end": None})
+    assert offer["valid_from"] == datetime(2026, 3, 1, 5, tzinfo=UTC)
+    assert "valid_until" not in offer
+    with pytest.raises(InputError, match="end of offer 'o' is no moment"):
+        facts.offer("o", {"channels": "mail", "start": None, "end": "Easter"})
+
+
 @pytest.mark.parametrize(
     ("attributes", "wrong"),
     [({"channels": "web", "kind": "x", "worth": "1"}, "attribute of offer 'o' 'reward'"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from features.errors import InputError
+from features.facts import EVENTS, Event
 from rapport.init import create_project
 from rapport.project import load_project
 
@@ -72,6 +75,7 @@ def test_a_project_is_not_written_over(shop: Path) -> None:
         ("[project]\nname = 'x'\n[response]\ndelay_days = -1\n", "delay_days"),
         ("[project]\nname = 'x'\n[response]\ndelay_days = nan\n", "delay_days"),
         ("[project]\nname = 'x'\n[response]\nkinds = []\n", "kind"),
+        ("[project]\nname = 'x'\n[response]\nrecorded_until = 2017-12-31T00:00:00\n", "no time zone"),
     ],
 )
 def test_a_wrong_rapport_toml_is_told_in_three_parts(tmp_path: Path, text: str, wrong: str) -> None:
@@ -102,3 +106,31 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, folder: str) -> No
 def test_no_project(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no project"):
         load_project(tmp_path)
+
+
+def test_contacts_whose_responses_nobody_recorded_are_left_out(tmp_path: Path) -> None:
+    settings = """
+        [project]
+        name = "x"
+        [response]
+        kinds = ["discount"]
+        window_days = 7
+        recorded_from = 2017-01-01T00:00:00Z
+        recorded_until = 2017-01-31T00:00:00Z
+    """
+    (tmp_path / "rapport.toml").write_text(settings, encoding="utf-8")
+    project = load_project(tmp_path)
+    sent = [datetime(2016, 12, 31, tzinfo=UTC), *(datetime(2017, 1, day, tzinfo=UTC) for day in (1, 20, 23, 24, 31))]
+    facts = [
+        Event(f"c{place}", f"h{place}", "contact", at, at, channel="mail", item="letter")
+        for place, at in enumerate(sent)
+    ]
+    answer = datetime(2017, 1, 21, tzinfo=UTC)
+    facts.append(Event("d", "h2", "discount", answer, answer, item="letter"))
+    project.history.append(pa.Table.from_pylist([each._asdict() for each in facts], schema=EVENTS), part="all")
+    found = project.contacts()
+    # The first was sent before the records begin; the windows of the 24th and 31st end when they do, or later.
+    assert [at.day for at in found.times] == [1, 20, 23]
+    assert found.label.tolist() == [False, True, False]
+    assert found.customers.tolist() == ["h1", "h2", "h3"]
+    assert len(found.frame) == 3
