@@ -12,17 +12,25 @@ import ibis.expr.types as ir
 from features.feature import WHOLE_NUMBER, Column, Feature
 
 _SECOND = 1_000_000
+_HOUR = 3_600 * _SECOND
+_DAY = 24 * _HOUR
 
 
 def matches(table: ir.Table, feature: Feature) -> ir.BooleanValue:
     """Whether an event of ``table`` is one that the feature counts."""
-    return reduce(
-        and_,
-        (
-            table[column] == values[0] if len(values) == 1 else table[column].isin(values)
-            for column, values in feature.filters.items()
-        ),
-    )
+    return reduce(and_, (_among(table, column, values) for column, values in feature.filters.items()))
+
+
+def _among(table: ir.Table, column: str, values: tuple[str, ...]) -> ir.BooleanValue:
+    if column == "hour":
+        return _hour(table).isin([int(each) for each in values])
+    return table[column] == values[0] if len(values) == 1 else table[column].isin(values)
+
+
+def _hour(table: ir.Table) -> ir.IntegerValue:
+    """The hour of the day of each event; the remainder of a time before 1970 is made positive first."""
+    occurred = table["as_of"] - table["age"]
+    return (occurred % _DAY + _DAY) % _DAY // _HOUR
 
 
 def plain(column: Column, table: ir.Table, matched: ir.BooleanValue) -> ir.Scalar:
@@ -35,10 +43,20 @@ def plain(column: Column, table: ir.Table, matched: ir.BooleanValue) -> ir.Scala
             return chosen.ifelse(table[str(column.feature.of)], 0).sum()
         case "distinct":
             return chosen.ifelse(table[str(column.feature.of)], ibis.null("string")).nunique()
+        case "most_common":
+            return _most_common(column.feature, table, chosen)
         case "seconds_since_last":
             return chosen.ifelse(table["age"], ibis.null("int64")).min() // _SECOND
         case _:
             return chosen.ifelse(table["age"], ibis.null("int64")).max() // _SECOND
+
+
+def _most_common(feature: Feature, table: ir.Table, chosen: ir.BooleanValue) -> ir.Scalar:
+    """The first of the named values, in the order of the alphabet, that no other is more common than."""
+    of = str(feature.of)
+    counts = {each: (chosen & (table[of] == each)).ifelse(1, 0).sum() for each in feature.filters[of]}
+    most = ibis.greatest(*counts.values())
+    return ibis.cases(*(((count == most) & (most > 0), value) for value, count in counts.items()))
 
 
 def _within(column: Column, age: ir.IntegerValue) -> ir.BooleanValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -163,6 +164,8 @@ class ProfileFact(NamedTuple):
 class CustomerFacts:
     """All facts of one customer, in any order; what features are computed from online.
 
+    ``household``: events of those who were known to live with the customer, for features of that scope.
+
     >>> moment = datetime(2024, 5, 1, tzinfo=UTC)
     >>> facts = CustomerFacts(customer_id="anna", events=(Event("e1", "anna", "visit", moment, moment),))
     >>> len(facts.plus(Event("e2", "anna", "cart", moment, moment)).events)
@@ -172,6 +175,7 @@ class CustomerFacts:
     customer_id: str
     events: tuple[Event, ...] = ()
     profile: tuple[ProfileFact, ...] = ()
+    household: tuple[Event, ...] = ()
 
     def plus(self, *events: Event) -> CustomerFacts:
         """These facts and ``events``: what happened in the session that the history does not hold yet."""
@@ -180,8 +184,17 @@ class CustomerFacts:
     @cached_property
     def latest_first(self) -> list[tuple[int, int, Event]]:
         """``(occurred, recorded, event)`` with times in microseconds of the epoch, the latest event first."""
-        timed = [(micros(event.occurred_at), micros(event.recorded_at), event) for event in self.events]
-        return sorted(timed, key=lambda each: each[0], reverse=True)
+        return _latest_first(self.events)
+
+    @cached_property
+    def household_latest_first(self) -> list[tuple[int, int, Event]]:
+        """The same of everybody in the household, the customer among them."""
+        return _latest_first((*self.events, *self.household)) if self.household else self.latest_first
+
+
+def _latest_first(events: Iterable[Event]) -> list[tuple[int, int, Event]]:
+    timed = [(micros(event.occurred_at), micros(event.recorded_at), event) for event in events]
+    return sorted(timed, key=lambda each: each[0], reverse=True)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -25,6 +25,17 @@ FEATURES = FeatureSet.of(
     Feature(name="spend", aggregate="sum", of="amount", where={"kind": "purchase"}, windows=("1d", "30d")),
     Feature(name="pieces", aggregate="sum", of="quantity"),
     Feature(name="categories", aggregate="distinct", of="category", windows=("7d",)),
+    Feature(name="at_night", where={"hour": ("0", "1", "23"), "kind": ("visit", "purchase")}, windows=("1d", "30d")),
+    Feature(
+        name="channel",
+        aggregate="most_common",
+        of="channel",
+        where={"channel": ("web", "store")},
+        windows=("1d", "30d"),
+    ),
+    Feature(
+        name="usual_category", aggregate="most_common", of="category", where={"category": ("toys", "shoes", "hats")}
+    ),
     Feature(name="since_visit", aggregate="seconds_since_last", where={"kind": "visit"}),
     Feature(name="since_recent", aggregate="seconds_since_last", windows=("1h", "1d")),
     Feature(name="tenure", aggregate="seconds_since_first"),
