@@ -21,7 +21,6 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["account", "email", "phone", "card"]
@@ -170,29 +169,58 @@ def kept_digests(kind: Kind, text: str, *, secret: bytes) -> set[str]:
     return {digest(form, secret=secret) for form in kept_forms(kind, text)}
 
 
-@dataclass(frozen=True)
 class Erased:
     """The erased people, as far as they may still be known: tells of an identifier whether it was theirs.
 
+    It learns: an account that comes with an erased person's address is theirs too, and stays so (``recognized``).
+    Intake drops all rows of ``among`` the accounts of a file and of those that it ``recognize``s by their addresses.
+
+    Parameters
+    ----------
+    secret: the key of the digests, which lies outside the database.
+    digests: those that were kept, in hex (``kept_digests``).
+
     >>> key = b"a secret beside the database"
-    >>> erased = Erased(key, frozenset(kept_digests("email", "Anna.Lee@gmail.com", secret=key)))
-    >>> erased.among(["annalee+shop@googlemail.com", "ben@gmail.com"], kind="email")
-    {'annalee+shop@googlemail.com'}
+    >>> erased = Erased(key, kept_digests("email", "Anna.Lee@gmail.com", secret=key))
+    >>> erased.recognize([("crm-7", "e-mail", "annalee+shop@googlemail.com"), ("crm-8", "e-mail", "ben@gmail.com")])
+    {'crm-7'}
+    >>> erased.among(["crm-7", "crm-8"])
+    {'crm-7'}
     """
 
-    secret: bytes
-    digests: frozenset[str]
+    def __init__(self, secret: bytes, digests: Iterable[str] = ()) -> None:
+        self._secret = secret
+        self._digests = frozenset(digests)
+        self._recognized: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether anybody was erased: else there is no need to ask."""
-        return bool(self.digests)
+        return bool(self._digests)
+
+    @property
+    def recognized(self) -> frozenset[str]:
+        """The accounts that came with an address of an erased person."""
+        return frozenset(self._recognized)
 
     def among(self, texts: Iterable[str], *, kind: Kind = "account") -> set[str]:
         """Those of ``texts`` that are an erased person's account, e-mail address, phone number or card."""
-        if not self.digests:
+        if not self._digests:
             return set()
-        return {
-            text
-            for text in texts
-            if any(digest(form, secret=self.secret) in self.digests for form in asked_forms(kind, text))
-        }
+        own = self._recognized if kind == "account" else ()
+        return {text for text in texts if text in own or self._known(kind, text)}
+
+    def recognize(self, rows: Iterable[tuple[str, str, str | None]]) -> set[str]:
+        """The accounts of rows of (account, attribute, value) in which a value is an erased person's address.
+
+        Attributes that hold no address, by their name (``kind_of``), tell nothing.
+        """
+        found = set()
+        for account, attribute, value in rows if self._digests else ():
+            kind = kind_of(attribute)
+            if kind is not None and value and account not in found and self._known(kind, value):
+                found.add(account)
+        self._recognized |= found
+        return found
+
+    def _known(self, kind: Kind, text: str) -> bool:
+        return any(digest(form, secret=self._secret) in self._digests for form in asked_forms(kind, text))
