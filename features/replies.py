@@ -14,61 +14,31 @@ from typing import Literal
 
 Meaning = Literal["opt_out", "opt_in", "reply"]
 
+
+def _words(text: str) -> list[str]:
+    """The words of a message in small letters, without accents; ``opt out`` is one word."""
+    plain = unicodedata.normalize("NFKD", text[:1000]).casefold()
+    plain = "".join(each for each in plain if not unicodedata.combining(each))
+    return re.findall(r"\w+", re.sub(r"\bopt[\s_-]+(out|in)\b", r"opt\1", plain))
+
+
 #: A message that begins with one of these is a no.
 STOP_FIRST = frozenset(
-    [
-        "stop",
-        "stopall",
-        "stopp",
-        "unsubscribe",
-        "unsub",
-        "optout",
-        "revoke",
-        "abmelden",
-        "abbestellen",
-        "austragen",
-        "arret",
-        "desabonner",
-        "desinscrire",
-        "afmelden",
-        "uitschrijven",
-        "disiscrivi",
-        "afmeld",
-        "frameld",
-        "avmeld",
-        "avregistrera",
-        "wypisz",
-        "rezygnuje",
-        "odhlasit",
-    ]
+    _words(
+        "stop stopall stopp unsubscribe unsub optout revoke abmelden abbestellen austragen arret desabonner desinscrire "
+        "afmelden uitschrijven disiscrivi afmeld frameld avmeld avregistrera wypisz rezygnuje odhlasit"
+    )
 )
 
 #: A message that is nothing but one of these is a no.
 STOP_ALONE = frozenset(
-    [
-        "end",
-        "quit",
-        "cancel",
-        "remove",
-        "ende",
-        "baja",
-        "parar",
-        "sair",
-        "cancelar",
-        "cancella",
-        "basta",
-        "avsluta",
-        "stoppa",
-        "peru",
-        "lopeta",
-        "koniec",
-    ]
+    _words("end quit cancel remove ende baja parar sair cancelar cancella basta avsluta stoppa peru lopeta koniec")
 )
 
 #: A message that is nothing but one of these is a yes to the channel that it came by.
-START_ALONE = frozenset(["start", "unstop", "resume", "subscribe", "optin"])
+START_ALONE = frozenset(_words("start unstop resume subscribe optin"))
 
-_POLITE = frozenset(["please", "bitte", "pls", "now", "all", "alle", "thanks", "thank", "you", "merci", "danke"])
+_POLITE = frozenset(_words("please bitte pls now all alle thanks thank you merci danke"))
 
 
 def meant_by(text: str) -> Meaning:
@@ -93,10 +63,3 @@ def says_stop(text: str) -> bool:
     (True, False)
     """
     return meant_by(text) == "opt_out"
-
-
-def _words(text: str) -> list[str]:
-    """The words of a message in small letters, without accents; ``opt out`` is one word."""
-    plain = unicodedata.normalize("NFKD", text[:1000]).casefold()
-    plain = "".join(each for each in plain if not unicodedata.combining(each))
-    return re.findall(r"\w+", re.sub(r"\bopt[\s_-]+(out|in)\b", r"opt\1", plain))
