@@ -175,15 +175,19 @@ class History:
 
     def scan(self, name: str) -> str:
         """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` ... in a FROM clause."""
-        schema = _TABLES[name]
-        parts = sorted((self.folder / name).glob("*.parquet"))
+        schema, parts = _TABLES[name], self.parts(name)
         if not parts:
             nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)
             return f"(SELECT {nulls} WHERE false)"
-        for part in parts:
-            _check_whole(part)
         files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
         return f"read_parquet([{files}])"
+
+    def parts(self, name: str) -> list[Path]:
+        """The Parquet files of ``events``, ``profile``, ``items`` ..., each whole, by name."""
+        parts = sorted((self.folder / name).glob("*.parquet"))
+        for part in parts:
+            _check_whole(part)
+        return parts
 
     def _read(self, name: str, schema: pa.Schema, *, until: datetime | None, since: datetime | None = None) -> pa.Table:
         known = "true" if until is None else f"occurred_at < {_moment(until)} AND recorded_at < {_moment(until)}"
