@@ -25,8 +25,8 @@ def _words(text: str) -> list[str]:
 #: A message that begins with one of these is a no.
 STOP_FIRST = frozenset(
     _words(
-        "stop stopall stopp unsubscribe unsub optout revoke abmelden abbestellen austragen arret desabonner desinscrire "
-        "afmelden uitschrijven disiscrivi afmeld frameld avmeld avregistrera wypisz rezygnuje odhlasit"
+        "stop stopall stopp unsubscribe unsub optout revoke abmelden abbestellen austragen arret desabonner "
+        "desinscrire afmelden uitschrijven disiscrivi afmeld frameld avmeld avregistrera wypisz rezygnuje odhlasit"
     )
 )
 
