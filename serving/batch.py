@@ -14,12 +14,14 @@ import pyarrow as pa
 
 from features.errors import InputError
 from features.facts import TIMESTAMP
+from features.identity import Person
 from features.tables import require_column
 from serving.conditions import Row
 from serving.contact_policy import utc
 from serving.decision import Ask, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.ledger import Ledger
+from serving.people import People, person_id
 from serving.reasons import Reason
 
 DECISIONS = pa.schema(
@@ -58,6 +60,7 @@ def decide_all(
     at: datetime,
     seed: str,
     values: np.ndarray | None,
+    people: People | None = None,
     chunk: int = _CHUNK,
     progress: Callable[[int], None] | None = None,
 ) -> pa.Table:
@@ -73,6 +76,7 @@ def decide_all(
         ``time_zone`` and ``segment``.
     values: expected incremental profit in cents, float64 (rows, actions), as a :class:`serving.scoring.Scorer` gives
         it; None when the model can't be read, which makes ranking policies fall back on the static contact.
+    people: who is behind the ids, which are accounts; without it each is a person of its own. A person comes once.
     progress: called with the number of rows that were decided after each chunk.
 
     Raises
@@ -91,7 +95,8 @@ def decide_all(
     with _without_collector():
         for start in range(0, customers.num_rows, chunk):
             part = customers.slice(start, chunk)
-            cases = _cases(part, desk, at=utc(at), seed=seed, values=None if values is None else values[start:])
+            own = None if values is None else values[start:]
+            cases = _cases(part, desk, at=utc(at), seed=seed, values=own, people=people)
             decided = [answer for some in pace.shared_out(cases) for answer in desk.decide(some, synced=False)]
             tables.append(decision_table([each for each in decided if not isinstance(each, Conflict)]))
             if progress is not None:
@@ -165,15 +170,26 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Iterator[Row]:
     return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
-def _cases(part: pa.Table, desk: Desk, *, at: datetime, seed: str, values: np.ndarray | None) -> list[Case]:
+def _cases(
+    part: pa.Table, desk: Desk, *, at: datetime, seed: str, values: np.ndarray | None, people: People | None
+) -> list[Case]:
     told = {name: part[name].to_pylist() for name in _OF_ASK if name in part.column_names}
+    ids = part["customer_id"].to_pylist()
+    persons = people.persons(ids) if people is not None else {}
     asks = [
-        Ask(customer_id=customer_id, moment=at, seed=seed, **{name: told[name][place] for name in told})
-        for place, customer_id in enumerate(part["customer_id"].to_pylist())
+        _ask(persons.get(each), each, at=at, seed=seed, told={name: column[place] for name, column in told.items()})
+        for place, each in enumerate(ids)
     ]
     rows = rows_of(part, desk.rules.book.feature_names)
     each_values = repeat(None, len(asks)) if values is None else values[: len(asks)]
     return [
-        Case(ask=ask, assignment=assignment, row=row, values=own)
+        Case(ask=ask, assignment=assignment, row=row, values=own, person=persons.get(ask.customer_id))
         for ask, assignment, row, own in zip(asks, desk.trial.assignments_of(asks), rows, each_values, strict=True)
     ]
+
+
+def _ask(person: Person | None, customer_id: str, *, at: datetime, seed: str, told: dict[str, str | None]) -> Ask:
+    if person is None:
+        return Ask(customer_id=customer_id, moment=at, seed=seed, **told)
+    told["household_id"] = told.get("household_id") or person.household_id
+    return Ask(customer_id=customer_id, moment=at, seed=seed, person_id=person_id(customer_id, person), **told)

@@ -10,6 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from features import EVENTS, PROFILE, CustomerFacts, Event, History, ProfileFact
+from features.identity import Person
+from serving.people import LinkedAccounts
 
 _MOST = 10_000
 
@@ -31,9 +33,14 @@ class RecentCustomers:
         self._kept: OrderedDict[str, CustomerFacts] = OrderedDict()
         self._parts: tuple[int, ...] = ()
         self._local = threading.local()
+        self._links = LinkedAccounts(history)
+
+    def persons(self, account_ids: Collection[str]) -> dict[str, Person]:
+        """The person behind each account, as known now."""
+        return self._links.persons(account_ids)
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
-        """All facts of each of the customers; of an unknown one none."""
+        """All facts of each of the accounts; of an unknown one none."""
         parts = self._state()
         if parts != self._parts:
             self._kept.clear()

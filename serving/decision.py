@@ -34,6 +34,7 @@ from features.errors import InputError
 from serving.conditions import Row, Value
 from serving.consent import Permission
 from serving.contact_policy import Contact
+from serving.people import Linked
 from serving.reasons import Reason
 from serving.rules import Rules
 from serving.sieve import sift
@@ -48,6 +49,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True)
     """Who is to be contacted, when and where: the question that a decision answers.
 
     ``channel`` and ``placement`` restrict the candidates, ``time_zone`` is the customer's, ``segment`` the marketers'.
+    ``person_id`` is the person whom the account ``customer_id`` belonged to then, None for one that was linked to none.
 
     >>> from datetime import UTC
     >>> ask = Ask(customer_id="c-1", moment=datetime(2026, 3, 1, 12, tzinfo=UTC), seed="week-9")
@@ -63,6 +65,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True)
     placement: str | None = None
     time_zone: str | None = None
     segment: str | None = None
+    person_id: str | None = None
 
     @cached_property
     def decision_id(self) -> str:
@@ -97,6 +100,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     takes some hundred bytes; :func:`serving.explanation.explain` gives them their names. ``removed`` holds pairs of a
     reason's number and the actions that it removed; ``survivors`` and ``probabilities`` belong together, ``nothing``
     first. ``values`` are expected incremental profits in cents, one per action, or None when they could not be read.
+    ``contacts`` are those of all accounts that count as the customer's, and ``linked`` says what else came from them.
     """
 
     decision_id: str
@@ -125,6 +129,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     degraded: bool
     reason: int
     withheld: bool = False
+    linked: Linked | None = None
 
     @property
     def contact(self) -> Contact | None:
@@ -166,6 +171,7 @@ def decide(
     assignment: Assignment,
     rules: Rules,
     model: str = "",
+    linked: Linked | None = None,
 ) -> Decision:
     """The decision for ``ask``: checks in order, then arbitration by the arm's policy and the ask's seed.
 
@@ -179,6 +185,7 @@ def decide(
     row: feature values in the order of ``rules.book.feature_names``; None when they could not be read.
     values: expected incremental profit in cents, float64 of shape (len(rules.actions),), 0 for ``nothing``; or None.
     model: the version of what gave ``values``.
+    linked: what came from other accounts of the customer, for the record.
     """
     seen = rules.no_features if row is None else row
     sieve = sift(ask, permission=permission, contacts=contacts, row=seen, withheld=assignment.withheld, rules=rules)
@@ -220,6 +227,7 @@ def decide(
         degraded=reason in _DEGRADED,
         reason=int(reason),
         withheld=assignment.withheld,
+        linked=linked,
     )
 
 

@@ -9,12 +9,14 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
+from features.identity import Person
 from serving.book import Book
 from serving.catalogue import NOTHING
 from serving.conditions import Row
-from serving.contact_policy import now
+from serving.contact_policy import Contact, now
 from serving.decision import Ask, Assignment, Decision, decide
 from serving.ledger import PATIENCE, Ledger, LedgerError
+from serving.people import accounts_of, agreed, linked
 from serving.reasons import Reason
 from serving.rules import Rules
 from serving.sieve import objection
@@ -27,7 +29,7 @@ class Case:
 
     ``key`` and ``digest`` are the idempotency key and a hash of the request; a batch has none, as a decision's id
     already stands for customer, moment and seed. ``assignment`` is for a unit without an arm: one that the ledger
-    holds an arm of keeps that.
+    holds an arm of keeps that. ``person`` is who is behind the account; without one, it is linked to no other.
     """
 
     ask: Ask
@@ -36,6 +38,12 @@ class Case:
     values: np.ndarray | None
     key: str | None = None
     digest: str = ""
+    person: Person | None = None
+
+    @property
+    def whose(self) -> Person:
+        """The person, if only by this account."""
+        return self.person or Person.alone(self.ask.customer_id)
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,13 @@ class Desk:
         except LedgerError:
             return [self.closed(case) for case in cases]
 
-    def closed(self, case: Case) -> Decision:
-        """The decision of nothing for want of a ledger."""
+    def units_of(self, ask: Ask, person: Person) -> tuple[str, ...]:
+        """The unit that is assigned for an ask, and then those that it may have been before."""
+        former = self.trial.former_units(ask, person.own) if len(person.own) > 1 else ()
+        return (self.trial.unit_of(ask), *former)
+
+    def closed(self, case: Case, *, reason: Reason = Reason.LEDGER_UNAVAILABLE) -> Decision:
+        """The decision of nothing for want of a ledger, or of what else permission can't be known without."""
         decision = decide(
             case.ask,
             permission=None,
@@ -95,23 +108,24 @@ class Desk:
             rules=self.rules,
             model=self.model,
         )
-        return msgspec.structs.replace(decision, reason=int(Reason.LEDGER_UNAVAILABLE))
+        return msgspec.structs.replace(decision, reason=int(reason))
 
 
 class _Sitting:
     """One transaction of the desk: what it read, and what it will write."""
 
     def __init__(self, book: Book, cases: Sequence[Case], desk: Desk) -> None:
-        customers = list({case.ask.customer_id for case in cases})
+        persons = [case.whose for case in cases]
         self._book = book
         self._desk = desk
         self._answered = book.answered([case.key for case in cases if case.key is not None])
         self._known = book.decisions(
             {case.ask.decision_id for case in cases} | {decision_id for _, decision_id in self._answered.values()}
         )
-        self._permissions = book.permissions(customers)
-        self._contacts = book.contacts(customers, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
-        units = {desk.trial.unit_of(case.ask) for case in cases}
+        self._permissions = book.permissions(accounts_of(persons))
+        counted = list({account for person in persons for account in person.counted})
+        self._contacts = book.contacts(counted, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
+        units = {unit for case, whose in zip(cases, persons, strict=True) for unit in desk.units_of(case.ask, whose)}
         self._arms = book.arms(desk.trial.key, units) if desk.trial.splits else {}
         self._assigned: list[tuple[str, str, datetime]] = []
         self._fresh: list[Decision] = []
@@ -119,22 +133,22 @@ class _Sitting:
 
     def answer(self, case: Case) -> Decision | Conflict:
         if case.key is None:
-            return self._released(case.ask.decision_id) or self._decide(case)
+            return self._released(case, case.ask.decision_id) or self._decide(case)
         digest, decision_id = self._answered.get(case.key, (case.digest, case.ask.decision_id))
         if digest != case.digest:
             return Conflict(case.key)
-        decision = self._released(decision_id) or self._decide(case)
+        decision = self._released(case, decision_id) or self._decide(case)
         if case.key not in self._answered:
             self._answered[case.key] = (case.digest, decision.decision_id)
             self._keys.append((case.key, case.digest, decision.decision_id))
         return decision
 
-    def _released(self, decision_id: str) -> Decision | None:
+    def _released(self, case: Case, decision_id: str) -> Decision | None:
         """The recorded decision, its contact taken out of the answer when the customer has said no since."""
         decision = self._known.get(decision_id)
         if decision is None or decision.contact is None:
             return decision
-        permission = self._permissions[decision.ask.customer_id]
+        permission = agreed(case.ask.customer_id, case.whose, self._permissions)
         if objection(permission, decision.contact, rules=self._desk.rules) is None:
             return decision
         return _withdrawn(decision)
@@ -145,37 +159,48 @@ class _Sitting:
         self._book.answer(self._keys)
 
     def _decide(self, case: Case) -> Decision:
-        desk = self._desk
-        contacts = self._contacts[case.ask.customer_id]
+        desk, asked, whose = self._desk, case.ask.customer_id, case.whose
         decision = decide(
             case.ask,
-            permission=self._permissions[case.ask.customer_id],
-            contacts=contacts,
+            permission=agreed(asked, whose, self._permissions),
+            contacts=self._taken(whose),
             row=case.row,
             values=case.values,
             assignment=self._assignment(case),
             rules=desk.rules,
             model=desk.model if case.values is not None else "",
+            linked=linked(asked, whose, self._permissions),
         )
         self._fresh.append(decision)
         self._known[decision.decision_id] = decision
-        # The next case of this customer in the same transaction sees the slot that this one takes.
+        # The next case of this person in the same transaction, by whichever account, sees the slot that this one takes.
         if decision.contact is not None:
-            contacts.append(decision.contact)
+            self._contacts[asked].append(decision.contact)
         return decision
 
+    def _taken(self, person: Person) -> list[Contact]:
+        """The slots that all the accounts of a person have taken, oldest first."""
+        if len(person.counted) == 1:
+            return self._contacts[person.counted[0]]
+        every = [contact for account in person.counted for contact in self._contacts[account]]
+        return sorted(every, key=lambda contact: contact.taken_at)
+
     def _assignment(self, case: Case) -> Assignment:
-        """The arm that the case's unit has in the ledger; else the proposed one, which is its own from now on."""
-        trial = self._desk.trial
+        """The arm that the case's unit has in the ledger; else the proposed one, which is its own from now on.
+
+        A person who was a unit under another account before the accounts were linked stays in that arm, and the
+        account asked for keeps it too, should they be parted again.
+        """
+        trial, proposed = self._desk.trial, case.assignment
         if not trial.splits:
-            return case.assignment
-        unit, proposed = trial.unit_of(case.ask), case.assignment
-        arm = self._arms.get(unit)
-        if arm is not None:
-            return proposed if arm == proposed.arm else trial.kept(arm)
-        self._arms[unit] = proposed.arm
-        self._assigned.append((unit, proposed.arm, case.ask.moment))
-        return proposed
+            return proposed
+        unit, *former = self._desk.units_of(case.ask, case.whose)
+        arm = next((self._arms[each] for each in (unit, *former) if each in self._arms), proposed.arm)
+        for each in (unit, *former[:1]):
+            if each not in self._arms:
+                self._arms[each] = arm
+                self._assigned.append((each, arm, case.ask.moment))
+        return proposed if arm == proposed.arm else trial.kept(arm)
 
 
 def _withdrawn(decision: Decision) -> Decision:

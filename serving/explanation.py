@@ -129,6 +129,7 @@ def replay(decision: Decision, *, rules: Rules, policy: AnyPolicy) -> Decision:
         ),
         rules=rules,
         model=decision.model,
+        linked=decision.linked,
     )
 
 

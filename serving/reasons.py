@@ -59,6 +59,7 @@ class Reason(IntEnum):
     NO_PERMISSION_READ = 105
     LEDGER_UNAVAILABLE = 106
     WITHDRAWN = 107
+    PEOPLE_UNREADABLE = 108
 
     @property
     def code(self) -> str:
@@ -102,4 +103,5 @@ _SENTENCES = {
     Reason.NO_PERMISSION_READ: "Consent could not be read, so nobody is contacted.",
     Reason.LEDGER_UNAVAILABLE: "The ledger could not be read or written, so nobody is contacted.",
     Reason.WITHDRAWN: "The customer said no after this decision, which is therefore not released again.",
+    Reason.PEOPLE_UNREADABLE: "Whose accounts belong together could not be read, so nobody is contacted.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from features import CustomerFacts, Event, FeatureSet
+from features.identity import Person
 from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
@@ -20,6 +21,8 @@ from serving.decision import Ask, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
 from serving.messages import DecisionRequest
+from serving.people import People, person_id
+from serving.reasons import Reason
 from serving.scoring import Scorer
 
 _log = logging.getLogger("rapport.serving")
@@ -35,11 +38,11 @@ class Busy(Exception):
     """More requests are waiting than can be answered soon."""
 
 
-class Customers(Protocol):
-    """Where the facts of customers come from."""
+class Customers(People, Protocol):
+    """Who is behind the accounts that are asked for, and where their facts come from."""
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
-        """All facts of each of the customers."""
+        """All facts of each of the accounts."""
         ...
 
 
@@ -99,14 +102,19 @@ class Service:
     def decide(self, asked: Sequence[Asked]) -> list[Decision | Conflict]:
         """The decisions for several requests, taken in one transaction."""
         engine, moment = self.engine, self.clock()
-        asks = [_ask(each, moment) for each in asked]
-        rows = self.rows(asks)
+        persons = self._persons(asked)
+        if persons is None:
+            return [_unknown(each, engine.desk, moment) for each in asked]
+        asks = [_ask(each, moment, person) for each, person in zip(asked, persons, strict=True)]
+        rows = self.rows(asks, persons)
         values = _values(engine.scorer, rows)
         assignments = engine.desk.trial.assignments_of(asks)
         return engine.desk.decide(
             [
-                Case(ask=ask, assignment=arm, row=row, values=own, key=each.key, digest=each.digest)
-                for each, ask, arm, row, own in zip(asked, asks, assignments, rows, values, strict=True)
+                Case(ask=ask, assignment=arm, row=row, values=own, key=each.key, digest=each.digest, person=person)
+                for each, ask, arm, row, own, person in zip(
+                    asked, asks, assignments, rows, values, persons, strict=True
+                )
             ],
             patience=_PATIENCE,
         )
@@ -126,14 +134,17 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
-    def rows(self, asks: Sequence[Ask]) -> list[Row | None]:
-        """Each customer's features at the moment of the ask, from the history and the inbox; None when unreadable."""
-        names = {ask.customer_id for ask in asks}
+    def rows(self, asks: Sequence[Ask], persons: Sequence[Person]) -> list[Row | None]:
+        """Each person's features at the moment of the ask, from the history and the inbox; None when unreadable."""
+        names = {account for person in persons for account in person.own}
         try:
             known = self.customers.customers(names)
             with self.engine.desk.ledger.reading(patience=_PATIENCE) as book:
                 inbox = events_of(book, names)
-            return [self._row(known[ask.customer_id], inbox[ask.customer_id], ask.moment) for ask in asks]
+            return [
+                self._row(_facts(person, known), [event for each in person.own for event in inbox[each]], ask.moment)
+                for ask, person in zip(asks, persons, strict=True)
+            ]
         except Exception as error:  # ranking fails open: whatever is wrong with a store, the static contact stands in
             _log.error("features could not be read: %s", type(error).__name__)
             return [None] * len(asks)
@@ -143,6 +154,16 @@ class Service:
         new = [event for event in inbox if event.event_id not in held]
         # Facts sort themselves once, at their first use: without anything new they are used as they are.
         return tuple(self.features.online(facts.plus(*new) if new else facts, moment).values())
+
+    def _persons(self, asked: Sequence[Asked]) -> list[Person] | None:
+        """Who is behind the account of each request; None when it can't be known."""
+        names = [each.request.customer_id for each in asked]
+        try:
+            known = self.customers.persons(names)
+            return [known[each] for each in names]
+        except Exception as error:  # permission fails closed: whatever is wrong, a no may be missed
+            _log.error("links between accounts could not be read: %s", type(error).__name__)
+            return None
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -160,17 +181,36 @@ class Service:
                         future.set_result(answer)
 
 
-def _ask(asked: Asked, moment: datetime) -> Ask:
+def _facts(person: Person, known: Mapping[str, CustomerFacts]) -> CustomerFacts:
+    if len(person.own) == 1:
+        return known[person.own[0]]
+    facts = [known[account] for account in person.own]
+    return CustomerFacts(
+        customer_id=person.customer_id,
+        events=tuple(event for each in facts for event in each.events),
+        profile=tuple(fact for each in facts for fact in each.profile),
+    )
+
+
+def _unknown(asked: Asked, desk: Desk, moment: datetime) -> Decision:
+    """The answer of nothing where it can't be known whose no concerns the account; it is not recorded."""
+    ask = _ask(asked, moment, Person.alone(asked.request.customer_id))
+    case = Case(ask=ask, assignment=desk.trial.assignment(ask), row=None, values=None)
+    return desk.closed(case, reason=Reason.PEOPLE_UNREADABLE)
+
+
+def _ask(asked: Asked, moment: datetime, person: Person) -> Ask:
     request = asked.request
     return Ask(
         customer_id=request.customer_id,
         moment=moment,
         seed=request.seed or asked.key,
-        household_id=request.household_id,
+        household_id=request.household_id or person.household_id,
         channel=request.channel,
         placement=request.placement,
         time_zone=request.time_zone,
         segment=request.segment,
+        person_id=person_id(request.customer_id, person),
     )
 
 

@@ -103,8 +103,15 @@ class Trial:
         return f"Experiment {self.key}: {arms}{held}."
 
     def unit_of(self, ask: Ask) -> str:
-        """What is assigned: the customer, or their household where that is known."""
-        return ask.household_id if self.unit == "household" and ask.household_id else ask.customer_id
+        """What is assigned: the person, or their household where that is known."""
+        return self._household_of(ask) or ask.person_id or ask.customer_id
+
+    def former_units(self, ask: Ask, own: Sequence[str]) -> tuple[str, ...]:
+        """The units that the accounts ``own`` of a person were before they were linked, the account asked for first."""
+        return () if self._household_of(ask) else (ask.customer_id, *(each for each in own if each != ask.customer_id))
+
+    def _household_of(self, ask: Ask) -> str | None:
+        return ask.household_id if self.unit == "household" else None
 
     def assignment(self, ask: Ask) -> Assignment:
         """The arm that the present shares give a customer (or their household) who has none yet."""
