@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -26,11 +25,15 @@ from sqlalchemy import (
 
 from experiments.policies import AnyPolicy, from_json, to_json
 from features.facts import micros
+from features.suppression import Erased, Kind, kept_digests
 from serving import schema
 from serving.consent import ConsentFact, Permission, permission
 from serving.contact_policy import Contact
 from serving.decision import Decision
 from serving.rules import RuleBook
+
+ERASED = "erased"
+"""The reason of the suppression of an erased person."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encoder = msgspec.msgpack.Encoder()
@@ -191,22 +194,47 @@ class Book:
 
         Returns the number of rows removed from each table.
         """
-        digest = self.digest(customer_id)
-        row = {"digest": digest, "reason": "erased", "created_at": micros(at)}
-        self.insert_new(schema.suppressions, "digest", {digest: row})
-        removed = {}
+        self.suppress([self.digest(customer_id)], at=at)
+        return self.remove([customer_id])
+
+    def remove(self, customer_ids: Iterable[str]) -> dict[str, int]:
+        """Remove all rows of customers; returns how many from each table."""
+        names = listed(customer_ids)
         keys = schema.idempotency
-        own = select(schema.decisions.c.decision_id).where(schema.decisions.c.customer_id == customer_id)
-        removed["idempotency"] = self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own))).rowcount
+        own = select(schema.decisions.c.decision_id).where(among(schema.decisions.c.customer_id))
+        removed = {
+            "idempotency": self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own)), names).rowcount
+        }
         own_rows = {table: table.c.customer_id for table in (schema.slots, schema.consents, schema.events)}
         own_rows |= {schema.assignments: schema.assignments.c.unit, schema.decisions: schema.decisions.c.customer_id}
         for table, owner in own_rows.items():
-            removed[table.name] = self.connection.execute(delete(table).where(owner == customer_id)).rowcount
+            removed[table.name] = self.connection.execute(delete(table).where(among(owner)), names).rowcount
         return removed
+
+    def suppress(self, digests: Iterable[str], *, at: datetime, reason: str = ERASED) -> int:
+        """Keep keyed hashes (``features.suppression``) of whom nobody may contact; returns how many were new."""
+        rows = {digest: {"digest": digest, "reason": reason, "created_at": micros(at)} for digest in digests}
+        return self.insert_new(schema.suppressions, "digest", rows)
+
+    def suppressed_since(self, digest: str) -> datetime | None:
+        """When a keyed hash was kept first, None for one that was not."""
+        columns = schema.suppressions.c
+        stamp = self.connection.scalar(select(columns.created_at).where(columns.digest == digest))
+        return None if stamp is None else moment(stamp)
+
+    def erased_people(self) -> Erased:
+        """What is known of the erased: enough to know them again, for intake."""
+        columns = schema.suppressions.c
+        return Erased(self._secret, self.connection.scalars(select(columns.digest).where(columns.reason == ERASED)))
+
+    def digests(self, identifiers: Iterable[tuple[Kind, str]]) -> set[str]:
+        """The keyed hashes to keep of identifiers."""
+        return {each for kind, text in identifiers for each in kept_digests(kind, text, secret=self._secret)}
 
     def digest(self, customer_id: str) -> str:
         """The keyed hash under which a customer is suppressed: trimmed, in small letters."""
-        return hmac.new(self._secret, b"suppress\x1f" + customer_id.strip().casefold().encode(), "sha256").hexdigest()
+        (found,) = kept_digests("account", customer_id, secret=self._secret)
+        return found
 
     def erased(self, customer_ids: Iterable[str]) -> set[str]:
         """Those of ``customer_ids`` who are suppressed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -142,4 +142,13 @@ suppressions = Table(
     Column("reason", String(64), nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
-"""Keyed HMACs of customers who must not be contacted, such as erased ones."""
+"""Keyed HMACs of the accounts and addresses of people who must not be contacted, such as erased ones."""
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("customer_id", String(128), primary_key=True),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("traces", Text, nullable=False),
+)
+"""One row an erasure that is under way; ``traces`` (JSON) says what to look for, "" while nobody has looked yet."""
