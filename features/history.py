@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -135,43 +135,46 @@ class History:
 
     def accounts(self, customer_id: str, *, as_of: datetime | None = None) -> tuple[str, ...]:
         """The accounts whose behaviour may be used for a customer, named by any of them, as known at ``as_of``."""
+        return self._linked((customer_id,), strength="personalize", as_of=as_of)
+
+    def customer(self, customer_id: str, *, as_of: datetime | None = None) -> CustomerFacts:
+        """All facts of one customer, of all the accounts known to be theirs at ``as_of`` (default: now), oldest first.
+
+        With the events of the accounts that were known to share a household with one of them. Of an unknown customer
+        there are none.
+        """
+        own = self.accounts(customer_id, as_of=as_of)
+        others = sorted(set(self._linked(own, strength="household", as_of=as_of)) - set(own))
+        return CustomerFacts(
+            customer_id=customer_id,
+            events=tuple(map(Event._make, self._rows("events", own, order="occurred_at, event_id"))),
+            profile=tuple(
+                map(ProfileFact._make, self._rows("profile", own, order="occurred_at, recorded_at, attribute, value"))
+            ),
+            household=tuple(map(Event._make, self._rows("events", others, order="occurred_at, event_id"))),
+        )
+
+    def _linked(self, account_ids: Sequence[str], *, strength: str, as_of: datetime | None) -> tuple[str, ...]:
+        """``account_ids`` and the accounts in a group of ``strength`` with one of them, as known at ``as_of``."""
         at = (
             "until IS NULL"
             if as_of is None
             else f"since < {_moment(as_of)} AND NOT coalesce(until < {_moment(as_of)}, false)"
         )
-        known = f"(SELECT * FROM {self.scan('members')} WHERE strength = 'personalize' AND {at})"
+        known = f"(SELECT * FROM {self.scan('members')} WHERE strength = ? AND {at})"
         found = self._cursor().execute(
-            f"SELECT account_id FROM {known} "
-            f"WHERE customer_id IN (SELECT customer_id FROM {known} WHERE account_id = ?)",
-            [customer_id],
+            f"WITH known AS {known} SELECT account_id FROM known "
+            "WHERE customer_id IN (SELECT customer_id FROM known WHERE account_id = ANY(?))",
+            [strength, list(account_ids)],
         )
-        return tuple(sorted({customer_id} | {account for (account,) in found.fetchall()}))
+        return tuple(sorted({*account_ids} | {account for (account,) in found.fetchall()}))
 
-    def customer(self, customer_id: str, *, as_of: datetime | None = None) -> CustomerFacts:
-        """All facts of one customer, of all the accounts known to be theirs at ``as_of`` (default: now), oldest first.
-
-        Of an unknown customer there are none.
-        """
-        accounts = list(self.accounts(customer_id, as_of=as_of))
-        rows = {
-            name: self._cursor()
-            .execute(
-                f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE customer_id = ANY(?) ORDER BY {order}",
-                [accounts],
-            )
-            .to_arrow_table()
-            .cast(schema)
-            for name, schema, order in (
-                ("events", EVENTS, "occurred_at, event_id"),
-                ("profile", PROFILE, "occurred_at, recorded_at, attribute, value"),
-            )
-        }
-        return CustomerFacts(
-            customer_id=customer_id,
-            events=tuple(map(Event._make, _tuples(rows["events"]))),
-            profile=tuple(map(ProfileFact._make, _tuples(rows["profile"]))),
-        )
+    def _rows(self, name: str, account_ids: Sequence[str], *, order: str) -> Iterator[tuple[object, ...]]:
+        if not account_ids:
+            return iter(())
+        schema = _TABLES[name]
+        sql = f"SELECT {', '.join(schema.names)} FROM {self.scan(name)} WHERE customer_id = ANY(?) ORDER BY {order}"
+        return _tuples(self._cursor().execute(sql, [list(account_ids)]).to_arrow_table().cast(schema))
 
     def scan(self, name: str) -> str:
         """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` ... in a FROM clause."""
