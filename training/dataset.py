@@ -18,6 +18,7 @@ from features.errors import InputError
 from features.facts import ITEMS, PROFILE
 from features.history import History
 from features.matching import matched, patterns
+from features.purposes import Purposes, masked
 
 NOTHING = "nothing"
 _MOST_CONTACTS = 1_000_000
@@ -54,7 +55,7 @@ class TrainingSet:
     ``frame``: features as of each contact, then ``offer``, ``channel``, item attributes, and the features that match
     the offer's own category and channel (``features.matching``), (rows, columns).
     ``label``: whether the customer responded (rows,). ``treatment``: ``<offer>@<channel>`` or ``nothing`` (rows,).
-    ``times``, ``customers``: moment and customer of each row. ``censored``: contacts left out, their window being open.
+    ``times``, ``customers``: moment and person of each row. ``censored``: contacts left out, their window being open.
     """
 
     frame: pd.DataFrame
@@ -74,8 +75,14 @@ def training_set(
     vocabulary: Mapping[str, Sequence[str]] = {},
     most: int = _MOST_CONTACTS,
     channels: str = "",
+    purposes: Purposes | None = None,
+    used_at: datetime | None = None,
+    consents: pa.Table | None = None,
 ) -> TrainingSet:
     """The mature contacts of ``history`` as known at ``until`` (default now).
+
+    A contact to one account of a person is answered by whatever account of theirs: who is one person is read as known
+    at ``until``, as responses are. Features are those of the person as known at the contact.
 
     Parameters
     ----------
@@ -83,6 +90,9 @@ def training_set(
     most: contacts beyond this many are left out at random, by a hash of their ids.
     channels: the attribute of offers that lists their channels. A contact that names no channel went out over all
         that its offer had then, as one (``features.channels.bundle``); without the attribute it is left out.
+    purposes: what features may be used for, by default that of a project that says nothing. What its customer had not
+        allowed at the contact, or does not allow at ``used_at`` (default ``until``), is missing in a row.
+    consents: more of what customers said (CONSENTS schema), beside what the history holds.
 
     Raises
     ------
@@ -91,7 +101,14 @@ def training_set(
     """
     moment = until or datetime.now(UTC)
     spine, censored = spine_of(history, goal=goal, until=moment, most=most, channels=channels)
-    table = features.offline(history, spine)
+    table = masked(
+        features.offline(history, spine),
+        features,
+        history,
+        purposes=purposes or Purposes(),
+        used_at=used_at or moment,
+        also=consents,
+    )
     frame = table.select([*features.names, "offer", "channel"]).to_pandas()
     frame = frame.join(_item_attributes(history, spine, until=moment))
     frame = frame.assign(**_matching(frame, spine["category"].to_pandas(), features, vocabulary))
@@ -100,7 +117,7 @@ def training_set(
         label=spine["label"].to_pandas(),
         treatment=spine["treatment"].to_pandas(),
         times=spine["as_of"].to_pandas(),
-        customers=spine["customer_id"].to_pandas(),
+        customers=spine["person"].to_pandas(),
         censored=censored,
     )
 
@@ -117,6 +134,7 @@ def spine_of(
         profile=history.profile(until) if goal.wave_size else None,
         items=history.items(until) if channels else None,
         channels=channels,
+        members=history.members(),
     )
 
 
@@ -129,20 +147,23 @@ def contacts(
     profile: pa.Table | None = None,
     items: pa.Table | None = None,
     channels: str = "",
+    members: pa.Table | None = None,
 ) -> tuple[pa.Table, int]:
     """The spine of mature contacts, in order of time, and how many were censored as immature.
 
-    Columns: customer_id, as_of, offer and channel (``nothing`` for ``no_contact``), category, treatment, label. A row
-    is mature when its window and the delay have ended before ``until``; others are left out, never counted as a no.
-    Where only the contact's own item counts as a response, decisions of nothing have none to give and are left out.
+    Columns: customer_id (the account), person, as_of, offer and channel (``nothing`` for ``no_contact``), category,
+    treatment, label. A row is mature when its window and the delay have ended before ``until``; others are left out,
+    never counted as a no. Where only the contact's own item counts as a response, decisions of nothing have none to
+    give and are left out.
     ``profile`` and ``items`` are facts: who was known when, for waves; which ``channels`` an offer had, for contacts
-    that name none.
+    that name none. ``members`` (MEMBERS schema) tells which accounts are one person, as known at ``until``.
     """
     wait = timedelta(days=goal.window_days + goal.delay_days)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", events)
-        connection.register("profile", PROFILE.empty_table() if profile is None else profile)
+        for name, facts in (("events", events), ("profile", PROFILE.empty_table() if profile is None else profile)):
+            connection.register(f"{name}_of_accounts", facts)
+            connection.execute(_WITH_PERSON[_register_persons(connection, members, until=until)].format(name=name))
         connection.register("bundles", _bundles(ITEMS.empty_table() if items is None else items, channels))
         connection.register("kinds", pa.table({"kind": list(goal.kinds)}))
         found = connection.execute(
@@ -173,6 +194,26 @@ def contacts(
     return mature.cast(_spine_schema(mature)), censored
 
 
+def _register_persons(connection: duckdb.DuckDBPyConnection, members: pa.Table | None, *, until: datetime) -> bool:
+    """Make the table ``persons`` of accounts that belong to a person with several; whether there are any."""
+    if members is None or members.num_rows == 0:
+        return False
+    connection.register("members", members)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE persons AS SELECT account_id, customer_id AS person FROM members "
+        "WHERE strength = 'personalize' AND since < $at AND (until IS NULL OR $at <= until)",
+        {"at": until},
+    )
+    return True
+
+
+# Without links (False) everybody has one account, and nothing is joined.
+_WITH_PERSON = {
+    False: "CREATE TEMP VIEW {name} AS SELECT *, customer_id AS person FROM {name}_of_accounts",
+    True: "CREATE TEMP VIEW {name} AS SELECT {name}_of_accounts.*, coalesce(person, customer_id) AS person "
+    "FROM {name}_of_accounts LEFT JOIN persons ON account_id = customer_id",
+}
+
 _CONTACTS = """
 WITH bundled AS (
     SELECT event_id, arg_max(bundle, (bundles.occurred_at, bundles.recorded_at, bundle)) AS bundle
@@ -181,7 +222,7 @@ WITH bundled AS (
     WHERE kind = 'contact' AND channel IS NULL GROUP BY event_id
 ),
 decided AS (
-    SELECT event_id, customer_id, kind, occurred_at, item, coalesce(channel, bundle) AS channel, category
+    SELECT event_id, customer_id, person, kind, occurred_at, item, coalesce(channel, bundle) AS channel, category
     FROM events LEFT JOIN bundled USING (event_id)
     WHERE kind = 'no_contact' OR (kind = 'contact' AND item IS NOT NULL AND coalesce(channel, bundle) IS NOT NULL)
 ),
@@ -190,20 +231,20 @@ waves AS (
     WHERE kind = 'contact' AND $wave > 0 GROUP BY occurred_at HAVING count(*) >= $wave
 ),
 known AS (
-    SELECT customer_id, min(greatest(occurred_at, recorded_at)) AS since
-    FROM (SELECT customer_id, occurred_at, recorded_at FROM events WHERE $wave > 0
-          UNION ALL SELECT customer_id, occurred_at, recorded_at FROM profile)
-    GROUP BY customer_id
+    SELECT person, min(since) AS since, arg_min(customer_id, (since, customer_id)) AS customer_id
+    FROM (SELECT person, customer_id, greatest(occurred_at, recorded_at) AS since FROM events WHERE $wave > 0
+          UNION ALL SELECT person, customer_id, greatest(occurred_at, recorded_at) FROM profile)
+    GROUP BY person
 ),
 left_out AS (
-    SELECT 'no_contact:' || epoch_us(occurred_at) || ':' || customer_id AS event_id, customer_id,
+    SELECT 'no_contact:' || epoch_us(occurred_at) || ':' || customer_id AS event_id, customer_id, person,
            'no_contact' AS kind, occurred_at, NULL AS item, NULL AS channel, NULL AS category
     FROM waves JOIN known ON known.since < waves.occurred_at
-    ANTI JOIN events AS sent ON sent.customer_id = known.customer_id AND sent.occurred_at = waves.occurred_at
+    ANTI JOIN events AS sent ON sent.person = known.person AND sent.occurred_at = waves.occurred_at
       AND sent.kind IN ('contact', 'no_contact')
 ),
 sent AS (
-    SELECT event_id, customer_id, occurred_at AS as_of,
+    SELECT event_id, customer_id, person, occurred_at AS as_of,
            CASE kind WHEN 'contact' THEN item ELSE $nothing END AS offer,
            CASE kind WHEN 'contact' THEN channel ELSE $nothing END AS channel,
            CASE kind WHEN 'contact' THEN category END AS category,
@@ -214,7 +255,7 @@ sent AS (
 answered AS (
     SELECT DISTINCT sent.event_id
     FROM sent JOIN events AS answer
-      ON answer.customer_id = sent.customer_id
+      ON answer.person = sent.person
      AND answer.occurred_at > sent.as_of AND answer.occurred_at <= sent.as_of + $window
      AND (NOT $same OR answer.item = sent.offer)
     WHERE answer.kind IN (SELECT kind FROM kinds)
