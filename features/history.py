@@ -200,7 +200,7 @@ class History:
             return self._cursor().execute(sql).to_arrow_table().cast(schema)
 
     def _append(self, name: str, facts: pa.Table, *, part: str, key: tuple[str, ...]) -> int:
-        with self._lock(), _connect() as connection, _told(self.folder / name):
+        with self.writing(), _connect() as connection, _told(self.folder / name):
             connection.register("batch", facts)
             new = _new_facts(connection, held=self.scan(name), key=key)
             if new == 0:
@@ -220,7 +220,8 @@ class History:
         return connection
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Hold the history against all other writers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,0 +1,142 @@
+"""Erasure: all rows of accounts out of the history, out of quarantines and out of tables that Rapport wrote.
+
+Facts are never taken back, but for this. Each file is replaced whole or not at all, and what is gone already is no
+error: an erasure that was interrupted is simply run again.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from features.history import History
+from features.sql import literal
+from features.traces import Traces
+
+#: Columns that say whose row it is, in the history and in tables that Rapport writes.
+OWNERS = ("customer_id", "account_id", "other_id")
+
+_ORIGINAL = "original"
+_CELLS = re.compile(r"[,;\t|]")
+
+
+def erase_facts(history: History, accounts: Collection[str]) -> dict[str, int]:
+    """Remove all rows about accounts from every part of the history; returns how many of each table."""
+    removed: dict[str, int] = {}
+    with history.writing():
+        for part in sorted(history.folder.rglob("*.parquet")):
+            gone = erase_rows(part, accounts)
+            if gone:
+                removed[part.parent.name] = removed.get(part.parent.name, 0) + gone
+    return removed
+
+
+def erase_rows(path: Path, accounts: Collection[str]) -> int:
+    """Remove the rows of a Parquet file that a column of OWNERS gives to an account; returns how many there were.
+
+    A file that has no row left is removed.
+    """
+    owners = [name for name in pq.read_schema(path).names if name in OWNERS]
+    if not owners or not accounts:
+        return 0
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("CREATE TEMP TABLE gone AS SELECT unnest($ids) AS id", {"ids": list(accounts)})
+        theirs = " OR ".join(f"coalesce(CAST({name} AS VARCHAR) IN (FROM gone), false)" for name in owners)
+        table = f"read_parquet({literal(str(path))})"
+        counted = f"SELECT count(*) FILTER ({theirs}), count(*) FROM {table}"
+        found, rows = connection.execute(counted).fetchone() or (0, 0)
+        if found == rows:
+            path.unlink()
+        elif found:
+            copy = f"COPY (SELECT * FROM {table} WHERE NOT ({theirs}))"
+            how = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+            replaced(path, lambda scratch: bool(connection.execute(f"{copy} TO {literal(str(scratch))} {how}")))
+    return int(found)
+
+
+def erase_lines(path: Path, traces: Traces) -> int:
+    """Remove the rows of a CSV file (also gzipped) that are a person's; returns how many there were.
+
+    A row is theirs where a column of OWNERS names one of their accounts, or, in a quarantine, a value of the original
+    row is one of their traces.
+    """
+    gone = 0
+
+    def keep_others(scratch: Path) -> bool:
+        nonlocal gone
+        with _text(path, "rt") as stream, _text(scratch, "wt", like=path) as out:
+            rows, writer = csv.reader(stream), csv.writer(out, lineterminator="\n")
+            header = next(rows, [])
+            watched = [place for place, name in enumerate(header) if name in (*OWNERS, _ORIGINAL)]
+            if watched:
+                writer.writerow(header)
+                for row in rows:
+                    if _is_theirs(row, header, watched=watched, traces=traces):
+                        gone += 1
+                    else:
+                        writer.writerow(row)
+        return gone > 0
+
+    replaced(path, keep_others)
+    return gone
+
+
+def replaced(path: Path, write: Callable[[Path], bool]) -> None:
+    """Put in the place of ``path`` what ``write`` makes, once it is on disk; where it says False nothing changes."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if write(scratch):
+            synced(scratch)
+            scratch.replace(path)
+            synced(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def synced(path: Path) -> None:
+    """Put a file or a folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _text(path: Path, mode: str, *, like: Path | None = None) -> Any:
+    opener: Any = gzip.open if (like or path).suffix == ".gz" else open
+    return opener(path, mode, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _is_theirs(row: list[str], header: list[str], *, watched: list[int], traces: Traces) -> bool:
+    for place in watched:
+        if place < len(row):
+            cells = leaves(row[place]) if header[place] == _ORIGINAL else [row[place]]
+            if any(traces.named_in(cell) for cell in cells):
+                return True
+    return False
+
+
+def leaves(original: str) -> Iterator[str]:
+    """The values of a row as a quarantine keeps it: a JSON object, or a line that could not be read."""
+    try:
+        told = json.loads(original)
+    except (ValueError, RecursionError):
+        told = original
+    stack = [told]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict | list):
+            stack.extend(value.values() if isinstance(value, dict) else value)
+        elif value is not None:
+            yield str(value)
+            yield from (cell.strip(" \"'") for cell in _CELLS.split(str(value)))
