@@ -26,18 +26,18 @@ class OfferFacts:
     channels: the attribute that lists the offer's channels.
     together: an offer goes out over all its channels at once: it has one treatment, whose channel is their bundle
         (``features.channels.bundle``). Without it, a treatment per channel.
-    title: a text with attributes in braces, such as ``"{reward} off {difficulty}"`` (7.0 is written 7); the item's id
-        without it.
+    title: a text with attributes in braces, such as ``"{reward} off {difficulty}"`` (7.0 is written 7), ``{item}`` being
+        the item's id; the id without it.
     category, value, discount: attributes with the category, the worth of one response and what is given away with it.
     valid_from, valid_until: attributes with the moments between which the offer holds, such as 2026-03-01T00:00:00Z;
         empty: without that bound.
     unit: of value and discount; ``currency`` is 12.30, ``cents`` 1230.
     cost_cents: cost of one contact by channel, 0 where not given; a bundle costs the sum of its channels.
 
-    >>> facts = OfferFacts(channels="channels", title="{reward} off", together=True, cost_cents={"email": 1, "web": 0})
+    >>> facts = OfferFacts(channels="channels", title="{item}: {reward} off", together=True, cost_cents={"email": 1, "web": 0})
     >>> offer = facts.offer("o1", {"channels": "web, email", "reward": "5"})
     >>> offer["title"], offer["treatments"]
-    ('5 off', [{'channel': 'email-web', 'cost_cents': 1}])
+    ('o1: 5 off', [{'channel': 'email-web', 'cost_cents': 1}])
     """
 
     channels: str
@@ -54,9 +54,10 @@ class OfferFacts:
     def offer(self, item: str, attributes: Attributes) -> dict[str, Any]:
         """The offer of one item, in the form of an entry of ``offers.toml``."""
         listed = channels_of(attributes.get(self.channels))
+        words = {"item": item, **attributes}
         found: dict[str, Any] = {
             "offer_id": item,
-            "title": re.sub(r"\{(\w+)\}", lambda name: _text(name[1], attributes, item=item), self.title) or item,
+            "title": re.sub(r"\{(\w+)\}", lambda name: _text(name[1], words, item=item), self.title) or item,
             "treatments": [
                 {"channel": bundle(each), "cost_cents": sum(self.cost_cents.get(channel, 0) for channel in each)}
                 for each in ([listed] if self.together else [(channel,) for channel in listed])
