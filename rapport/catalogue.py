@@ -26,15 +26,15 @@ class OfferFacts:
     channels: the attribute that lists the offer's channels.
     together: an offer goes out over all its channels at once: it has one treatment, whose channel is their bundle
         (``features.channels.bundle``). Without it, a treatment per channel.
-    title: a text with attributes in braces, such as ``"{reward} off {difficulty}"`` (7.0 is written 7), ``{item}`` being
-        the item's id; the id without it.
+    title: a text with attributes in braces, such as ``"{item}: {reward} off"`` (7.0 is written 7); the item's id
+        without it.
     category, value, discount: attributes with the category, the worth of one response and what is given away with it.
     valid_from, valid_until: attributes with the moments between which the offer holds, such as 2026-03-01T00:00:00Z;
         empty: without that bound.
     unit: of value and discount; ``currency`` is 12.30, ``cents`` 1230.
     cost_cents: cost of one contact by channel, 0 where not given; a bundle costs the sum of its channels.
 
-    >>> facts = OfferFacts(channels="channels", title="{item}: {reward} off", together=True, cost_cents={"email": 1, "web": 0})
+    >>> facts = OfferFacts(channels="channels", title="{item}: {reward} off", together=True, cost_cents={"email": 1})
     >>> offer = facts.offer("o1", {"channels": "web, email", "reward": "5"})
     >>> offer["title"], offer["treatments"]
     ('o1: 5 off', [{'channel': 'email-web', 'cost_cents': 1}])
