@@ -50,6 +50,7 @@ _CHUNK = 5_000
 _FEW, _MANY = 80, 1_000
 _PAUSE = 0.002
 _FIRST_LOOK, _REMEMBERED = 1.0, 10.0  # seconds
+_NOTHING: frozenset[int] = frozenset()
 _OF_ASK = ("household_id", "time_zone", "segment")
 
 
@@ -61,6 +62,7 @@ def decide_all(
     seed: str,
     values: np.ndarray | None,
     people: People | None = None,
+    masks: Sequence[frozenset[int]] | None = None,
     chunk: int = _CHUNK,
     progress: Callable[[int], None] | None = None,
 ) -> pa.Table:
@@ -77,6 +79,7 @@ def decide_all(
     values: expected incremental profit in cents, float64 (rows, actions), as a :class:`serving.scoring.Scorer` gives
         it; None when the model can't be read, which makes ranking policies fall back on the static contact.
     people: who is behind the ids, which are accounts; without it each is a person of its own. A person comes once.
+    masks: the places of each row's features that were masked before it was valued (``serving.masking``).
     progress: called with the number of rows that were decided after each chunk.
 
     Raises
@@ -95,8 +98,10 @@ def decide_all(
     with _without_collector():
         for start in range(0, customers.num_rows, chunk):
             part = customers.slice(start, chunk)
-            own = None if values is None else values[start:]
-            cases = _cases(part, desk, at=utc(at), seed=seed, values=own, people=people)
+            rest = slice(start, start + part.num_rows)
+            valued = None if values is None else values[rest]
+            hidden = None if masks is None else masks[rest]
+            cases = _cases(part, desk, at=utc(at), seed=seed, values=valued, people=people, masks=hidden)
             decided = [answer for some in pace.shared_out(cases) for answer in desk.decide(some, synced=False)]
             tables.append(decision_table([each for each in decided if not isinstance(each, Conflict)]))
             if progress is not None:
@@ -171,7 +176,14 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Iterator[Row]:
 
 
 def _cases(
-    part: pa.Table, desk: Desk, *, at: datetime, seed: str, values: np.ndarray | None, people: People | None
+    part: pa.Table,
+    desk: Desk,
+    *,
+    at: datetime,
+    seed: str,
+    values: np.ndarray | None,
+    people: People | None,
+    masks: Sequence[frozenset[int]] | None,
 ) -> list[Case]:
     told = {name: part[name].to_pylist() for name in _OF_ASK if name in part.column_names}
     ids = part["customer_id"].to_pylist()
@@ -181,10 +193,12 @@ def _cases(
         for place, each in enumerate(ids)
     ]
     rows = rows_of(part, desk.rules.book.feature_names)
-    each_values = repeat(None, len(asks)) if values is None else values[: len(asks)]
+    valued = repeat(None, len(asks)) if values is None else values
+    masked = repeat(_NOTHING, len(asks)) if masks is None else masks
+    assigned = desk.trial.assignments_of(asks)
     return [
-        Case(ask=ask, assignment=assignment, row=row, values=own, person=persons.get(ask.customer_id))
-        for ask, assignment, row, own in zip(asks, desk.trial.assignments_of(asks), rows, each_values, strict=True)
+        Case(ask=ask, assignment=arm, row=row, values=own, person=persons.get(ask.customer_id), masked=hidden)
+        for ask, arm, row, own, hidden in zip(asks, assigned, rows, valued, masked, strict=True)
     ]
 
 

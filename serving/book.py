@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -67,14 +67,24 @@ class Book:
         self.connection = connection
         self._secret = secret
 
-    def permissions(self, customer_ids: Sequence[str]) -> dict[str, Permission]:
-        """What each customer permits; one without facts permits no marketing."""
-        facts: dict[str, list[ConsentFact]] = {customer_id: [] for customer_id in customer_ids}
-        found = self.connection.execute(_CONSENTS, listed(facts))
-        for customer_id, channel, purpose, kind, granted, source, occurred_at in found:
-            facts[customer_id].append(ConsentFact(channel, purpose, kind, granted, source, moment(occurred_at)))
-        held = self._held(facts)
-        return {customer_id: permission(each, hold=held.get(customer_id)) for customer_id, each in facts.items()}
+    def permissions(
+        self, customer_ids: Sequence[str], *, said: Mapping[str, Sequence[ConsentFact]] | None = None
+    ) -> dict[str, Permission]:
+        """What each customer permits; one without facts permits no marketing.
+
+        ``said``: the facts that count, where they were read before (:meth:`said`) and some are about something else.
+        """
+        facts = self.said(customer_ids) if said is None else said
+        held = self._held(customer_ids)
+        return {each: permission(facts.get(each, ()), hold=held.get(each)) for each in customer_ids}
+
+    def said(self, customer_ids: Sequence[str]) -> dict[str, list[ConsentFact]]:
+        """All that each customer said; those who said nothing are left out."""
+        return _by_customer(self.connection.execute(_CONSENTS, listed(customer_ids)))
+
+    def said_about(self, purposes: Iterable[str]) -> dict[str, list[ConsentFact]]:
+        """What all customers said about ``purposes``; those who said nothing are left out."""
+        return _by_customer(self.connection.execute(_CONSENTS_ABOUT, listed(purposes)))
 
     def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
         """The slots that each customer has taken after ``since``, planned ones included."""
@@ -287,6 +297,7 @@ def listed(names: Iterable[str]) -> dict[str, str]:
 # Written once: building a query anew costs SQLAlchemy more than running it costs SQLite.
 _SAID = ("customer_id", *ConsentFact._fields)
 _CONSENTS = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.customer_id))
+_CONSENTS_ABOUT = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.purpose))
 _TAKEN = ("customer_id", *Contact._fields)
 _CONTACTS = (
     select(*(schema.slots.c[name] for name in _TAKEN))
@@ -304,6 +315,14 @@ _ANY_SUPPRESSED = select(schema.suppressions.c.digest).limit(1)
 _SUPPRESSED = select(schema.suppressions.c.digest, schema.suppressions.c.reason).where(
     among(schema.suppressions.c.digest)
 )
+
+
+def _by_customer(found: Iterable[Any]) -> dict[str, list[ConsentFact]]:
+    facts: dict[str, list[ConsentFact]] = {}
+    for customer_id, channel, purpose, kind, granted, source, occurred_at in found:
+        fact = ConsentFact(channel, purpose, kind, granted, source, moment(occurred_at))
+        facts.setdefault(customer_id, []).append(fact)
+    return facts
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -38,6 +38,10 @@ class RecentCustomers:
     def persons(self, account_ids: Collection[str]) -> dict[str, Person]:
         """The person behind each account, as known now."""
         return self._links.persons(account_ids)
+
+    def housemates(self, person: Person) -> tuple[str, ...]:
+        """The accounts that are linked to a person's own as a household, their own left out."""
+        return self._links.housemates(person)
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
         """All facts of each of the accounts; of an unknown one none."""
@@ -87,3 +91,37 @@ class RecentCustomers:
         """What changes when a part is added: the folders' times."""
         folders = (self._history.folder / name for name in ("events", "profile"))
         return tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders)
+
+
+def facts_of(
+    person: Person,
+    known: Mapping[str, CustomerFacts],
+    inbox: Mapping[str, Sequence[Event]],
+    *,
+    others: Sequence[str] = (),
+) -> CustomerFacts:
+    """The facts of all accounts of a person, from the history and, where that does not hold them yet, the inbox.
+
+    ``others`` are the accounts of the rest of the household.
+    """
+    first = known[person.own[0]]
+    events = _events(person.own, known, inbox)
+    if len(person.own) == 1 and events is first.events and not others:
+        return first  # facts sort themselves once, at their first use
+    return CustomerFacts(
+        customer_id=person.customer_id,
+        events=events,
+        profile=tuple(fact for each in person.own for fact in known[each].profile),
+        household=_events(others, known, inbox),
+    )
+
+
+def _events(
+    accounts: Sequence[str], known: Mapping[str, CustomerFacts], inbox: Mapping[str, Sequence[Event]]
+) -> tuple[Event, ...]:
+    one = len(accounts) == 1
+    held = known[accounts[0]].events if one else tuple(event for each in accounts for event in known[each].events)
+    recent = [event for each in accounts for event in inbox[each]]
+    ids = {event.event_id for event in held} if recent else ()
+    new = tuple(event for event in recent if event.event_id not in ids)
+    return held + new if new else held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -16,6 +16,7 @@ from serving.conditions import Row
 from serving.contact_policy import Contact, now
 from serving.decision import Ask, Assignment, Decision, decide
 from serving.ledger import PATIENCE, Ledger, LedgerError
+from serving.masking import Facts, Masking
 from serving.people import accounts_of, agreed, linked
 from serving.reasons import Reason
 from serving.rules import Rules
@@ -30,6 +31,7 @@ class Case:
     ``key`` and ``digest`` are the idempotency key and a hash of the request; a batch has none, as a decision's id
     already stands for customer, moment and seed. ``assignment`` is for a unit without an arm: one that the ledger
     holds an arm of keeps that. ``person`` is who is behind the account; without one, it is linked to no other.
+    ``masked``: places in the row that were masked before it was valued.
     """
 
     ask: Ask
@@ -39,6 +41,7 @@ class Case:
     key: str | None = None
     digest: str = ""
     person: Person | None = None
+    masked: frozenset[int] = frozenset()
 
     @property
     def whose(self) -> Person:
@@ -59,10 +62,15 @@ class Desk:
     Parameters
     ----------
     model: the version of the model that gave the cases' values.
+    masking: what may be used of a row, by what its customer said. A row that shows what was withdrawn since it was
+        valued is masked and loses its values.
     """
 
-    def __init__(self, ledger: Ledger, *, rules: Rules, trial: Trial, model: str = "") -> None:
+    def __init__(
+        self, ledger: Ledger, *, rules: Rules, trial: Trial, model: str = "", masking: Masking | None = None
+    ) -> None:
         self.ledger = ledger
+        self.masking = masking
         self.rules = rules
         self.trial = trial
         self.model = model
@@ -122,7 +130,9 @@ class _Sitting:
         self._known = book.decisions(
             {case.ask.decision_id for case in cases} | {decision_id for _, decision_id in self._answered.values()}
         )
-        self._permissions = book.permissions(accounts_of(persons))
+        accounts = accounts_of(persons)
+        self._said = book.said(accounts)
+        self._permissions = book.permissions(accounts, said=_about_contact(self._said, desk.masking))
         counted = list({account for person in persons for account in person.counted})
         self._contacts = book.contacts(counted, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
         units = {unit for case, whose in zip(cases, persons, strict=True) for unit in desk.units_of(case.ask, whose)}
@@ -159,6 +169,7 @@ class _Sitting:
         self._book.answer(self._keys)
 
     def _decide(self, case: Case) -> Decision:
+        case = self._masked(case)
         desk, asked, whose = self._desk, case.ask.customer_id, case.whose
         decision = decide(
             case.ask,
@@ -177,6 +188,16 @@ class _Sitting:
         if decision.contact is not None:
             self._contacts[asked].append(decision.contact)
         return decision
+
+    def _masked(self, case: Case) -> Case:
+        """The case without what its customer does not allow to be used; its values go when they knew of that."""
+        masking = self._desk.masking
+        if masking is None or case.row is None:
+            return case
+        masked = masking.of(case.whose, self._said)
+        if masked <= case.masked:
+            return case
+        return replace(case, row=masking.apply(case.row, masked), values=None)
 
     def _taken(self, person: Person) -> list[Contact]:
         """The slots that all the accounts of a person have taken, oldest first."""
@@ -201,6 +222,15 @@ class _Sitting:
                 self._arms[each] = arm
                 self._assigned.append((each, arm, case.ask.moment))
         return proposed if arm == proposed.arm else trial.kept(arm)
+
+
+def _about_contact(said: Facts, masking: Masking | None) -> Facts:
+    """What was said about being contacted: a no for whatever purpose, but those that features are for."""
+    if masking is None:
+        return said
+    return {
+        account: [each for each in facts if each.purpose not in masking.purposes] for account, facts in said.items()
+    }
 
 
 def _withdrawn(decision: Decision) -> Decision:

@@ -132,13 +132,22 @@ class LinkedAccounts:
         InputError, OSError, duckdb.Error
             When links changed and can't be read: then nobody knows whom a no concerns.
         """
+        person = self._current().person
+        return {each: person(each) for each in account_ids}
+
+    def housemates(self, person: Person) -> tuple[str, ...]:
+        """The accounts that are linked to a person's own as a household, their own left out."""
+        index = self._current()
+        together = {each for account in person.own for each in index.household(account)}
+        return tuple(sorted(together - set(person.own)))
+
+    def _current(self) -> _Index:
         folder = self._history.folder / "members"
         state = folder.stat().st_mtime_ns if folder.exists() else 0  # changes when a part is added or replaced
         if state != self._state:
             self._index = _read(self._history)
             self._state = state
-        person = self._index.person
-        return {each: person(each) for each in account_ids}
+        return self._index
 
 
 class _Groups(NamedTuple):
@@ -169,6 +178,11 @@ class _Index(NamedTuple):
             counted=(count or alone)[1],
             suppressing=(suppress or alone)[1],
         )
+
+    def household(self, account_id: str) -> tuple[str, ...]:
+        place = self.places.get(account_id)
+        group = None if place is None else self._group(place, "household")
+        return group[1] if group else ()
 
     def _group(self, place: int, strength: str) -> tuple[str, tuple[str, ...]] | None:
         groups = self.groups[strength]

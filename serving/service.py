@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar
+from functools import cached_property
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from features import CustomerFacts, Event, FeatureSet
+from features import CustomerFacts, FeatureSet
 from features.identity import Person
 from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
-from serving.decision import Ask, Decision
+from serving.customers import facts_of
+from serving.decision import Ask, Assignment, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
 from serving.messages import DecisionRequest
-from serving.people import People, person_id
+from serving.people import People, accounts_of, person_id
 from serving.reasons import Reason
 from serving.scoring import Scorer
 
@@ -40,6 +42,10 @@ class Busy(Exception):
 
 class Customers(People, Protocol):
     """Who is behind the accounts that are asked for, and where their facts come from."""
+
+    def housemates(self, person: Person) -> tuple[str, ...]:
+        """The accounts of the others in a person's household."""
+        ...
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
         """All facts of each of the accounts."""
@@ -65,6 +71,13 @@ class Asked:
     request: DecisionRequest
     key: str
     digest: str
+
+
+class Shown(NamedTuple):
+    """A feature row as far as it may be used, None when it can't be read, and the places that were masked."""
+
+    row: Row | None
+    masked: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -107,17 +120,10 @@ class Service:
             return [_unknown(each, engine.desk, moment) for each in asked]
         asks = [_ask(each, moment, person) for each, person in zip(asked, persons, strict=True)]
         rows = self.rows(asks, persons)
-        values = _values(engine.scorer, rows)
+        values = _values(engine.scorer, [each.row for each in rows])
         assignments = engine.desk.trial.assignments_of(asks)
-        return engine.desk.decide(
-            [
-                Case(ask=ask, assignment=arm, row=row, values=own, key=each.key, digest=each.digest, person=person)
-                for each, ask, arm, row, own, person in zip(
-                    asked, asks, assignments, rows, values, persons, strict=True
-                )
-            ],
-            patience=_PATIENCE,
-        )
+        found = zip(asked, asks, assignments, rows, values, persons, strict=True)
+        return engine.desk.decide([_case(*each) for each in found], patience=_PATIENCE)
 
     async def in_turn(self, work: Callable[[Book], T]) -> T:
         """Run ``work`` in a transaction between those of the decisions, in the one thread that writes.
@@ -134,26 +140,34 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
-    def rows(self, asks: Sequence[Ask], persons: Sequence[Person]) -> list[Row | None]:
-        """Each person's features at the moment of the ask, from the history and the inbox; None when unreadable."""
-        names = {account for person in persons for account in person.own}
+    def rows(self, asks: Sequence[Ask], persons: Sequence[Person]) -> list[Shown]:
+        """What each person's features are at the moment of the ask, from the history and the inbox, as far as allowed.
+
+        Nothing where they can't be read.
+        """
+        masking = self.engine.desk.masking
         try:
+            others = [self.customers.housemates(each) if self._of_households else () for each in persons]
+            names = {account for person in persons for account in person.own}.union(*others)
             known = self.customers.customers(names)
             with self.engine.desk.ledger.reading(patience=_PATIENCE) as book:
                 inbox = events_of(book, names)
-            return [
-                self._row(_facts(person, known), [event for each in person.own for event in inbox[each]], ask.moment)
-                for ask, person in zip(asks, persons, strict=True)
+                said = book.said(accounts_of(persons)) if masking else {}
+            rows = [
+                tuple(self.features.online(facts_of(person, known, inbox, others=mates), ask.moment).values())
+                for ask, person, mates in zip(asks, persons, others, strict=True)
             ]
+            if masking is None:
+                return [Shown(row) for row in rows]
+            masks = [masking.of(person, said) for person in persons]
+            return [Shown(masking.apply(row, masked), masked) for row, masked in zip(rows, masks, strict=True)]
         except Exception as error:  # ranking fails open: whatever is wrong with a store, the static contact stands in
             _log.error("features could not be read: %s", type(error).__name__)
-            return [None] * len(asks)
+            return [Shown(None)] * len(asks)
 
-    def _row(self, facts: CustomerFacts, inbox: Sequence[Event], moment: datetime) -> Row:
-        held = {event.event_id for event in facts.events} if inbox else set()
-        new = [event for event in inbox if event.event_id not in held]
-        # Facts sort themselves once, at their first use: without anything new they are used as they are.
-        return tuple(self.features.online(facts.plus(*new) if new else facts, moment).values())
+    @cached_property
+    def _of_households(self) -> bool:
+        return any(each.feature.scope == "household" for each in self.features.columns)
 
     def _persons(self, asked: Sequence[Asked]) -> list[Person] | None:
         """Who is behind the account of each request; None when it can't be known."""
@@ -181,14 +195,18 @@ class Service:
                         future.set_result(answer)
 
 
-def _facts(person: Person, known: Mapping[str, CustomerFacts]) -> CustomerFacts:
-    if len(person.own) == 1:
-        return known[person.own[0]]
-    facts = [known[account] for account in person.own]
-    return CustomerFacts(
-        customer_id=person.customer_id,
-        events=tuple(event for each in facts for event in each.events),
-        profile=tuple(fact for each in facts for fact in each.profile),
+def _case(
+    asked: Asked, ask: Ask, assignment: Assignment, shown: Shown, values: np.ndarray | None, person: Person
+) -> Case:
+    return Case(
+        ask=ask,
+        assignment=assignment,
+        row=shown.row,
+        values=values,
+        key=asked.key,
+        digest=asked.digest,
+        person=person,
+        masked=shown.masked,
     )
 
 
