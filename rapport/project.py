@@ -16,7 +16,8 @@ from features.declaration import FeatureSet
 from features.errors import InputError, unknown
 from features.history import History
 from features.intake import Source
-from features.library import standard_features
+from features.library import DEFAULT_GROUPS, standard_features
+from features.purposes import Purposes
 from features.tracking import TrackingStore
 from rapport.catalogue import OfferFacts, with_facts
 from serving.catalogue import Catalogue, from_toml
@@ -50,10 +51,18 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What the standard features count by: the company's channels and product categories."""
+    """What the standard features count by: the company's channels, product categories, brands (each with its items) ...
+
+    The keys are the parameters of ``features.standard_features``.
+    """
 
     channels: tuple[str, ...] = ("web", "email", "mail", "call", "store")
     categories: tuple[str, ...] = ()
+    brands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    groups: tuple[str, ...] = DEFAULT_GROUPS
+    hours_from_utc: int = 0
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -110,6 +119,7 @@ class Settings:
     catalogue: OfferFacts | None = None
     source: tuple[Source, ...] = ()
     feature: tuple[dict[str, Any], ...] = ()
+    purposes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,8 +171,13 @@ class Project:
     def features(self) -> FeatureSet:
         """The standard features for the company's channels and categories, and its own."""
         words = self.settings.features
-        standard = standard_features(channels=words.channels, categories=words.categories)
+        standard = standard_features(**{each.name: getattr(words, each.name) for each in fields(words)})
         return standard.extended(self.settings.feature)
+
+    @cached_property
+    def purposes(self) -> Purposes:
+        """What features may be used for without asking."""
+        return Purposes.from_config(self.settings.purposes)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -206,6 +221,8 @@ class Project:
             until=min(until or datetime.now(UTC), recorded.recorded_until or datetime.max.replace(tzinfo=UTC)),
             vocabulary=self.settings.features.vocabulary,
             channels=facts.channels if facts else "",
+            purposes=self.purposes,
+            used_at=datetime.now(UTC),  # whatever the rows are known as of, an objection of today stops their use
         )
         return _since(found, recorded.recorded_from) if recorded.recorded_from else found
 

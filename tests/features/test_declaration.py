@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 from features import CustomerFacts, Event, Feature, FeatureSet, InputError, standard_features
@@ -30,8 +31,9 @@ def test_the_fingerprint_is_of_what_determines_the_values() -> None:
         {"where": {}},
         {"windows": ("8d",)},
         {"aggregate": "distinct", "of": "item"},
+        {"scope": "household"},
     ]
-    assert len({fingerprint(), *(fingerprint(**each) for each in others)}) == 6
+    assert len({fingerprint(), *(fingerprint(**each) for each in others)}) == 7
     assert len(fingerprint()) == 64
     # Published: a bundle trained yesterday must load tomorrow.
     assert fingerprint() == "31e5d49b66cdd3da87b38ff9d70ee86c0648b6c5bf7473949be92b47690639fe"
@@ -50,11 +52,35 @@ def test_standard_features_have_a_size_and_a_meaning() -> None:
     features = standard_features(
         channels=("web", "email", "mail", "call", "store"), categories=("shoes", "Home & Garden")
     )
-    assert 40 <= len(features.names) <= 60
+    assert 80 <= len(features.names) <= 100  # every column is computed for every row: their number is a cost
     assert {"purchases_30d", "spend_90d", "interest_home_garden_30d", "contacts_email_30d", "tenure"} <= set(
         features.names
     )
-    assert all(each.feature.meaning and each.unit for each in features.columns)
+    assert all(each.feature.meaning and (each.unit or each.type == pa.string()) for each in features.columns)
+
+
+def test_a_company_says_more_of_itself_and_chooses_groups() -> None:
+    names = standard_features(
+        brands={"Acme": ("sku-1", "sku-2")},
+        offers=("shoes-10",),
+        reasons=("Complaint",),
+        groups=("affinities", "reactions", "service", "household"),
+    ).names
+    assert {"purchases_brand_acme_365d", "redeemed_shoes_10_365d", "calls_complaint_90d"} <= set(names)
+    assert "household_spend_365d" in names and "visits_7d" not in names
+    assert "household_spend_365d" not in standard_features().names
+    with pytest.raises(InputError, match="did you mean 'recency'"):
+        standard_features(groups=("recent",))
+
+
+def test_parts_of_the_day_follow_the_companys_clock() -> None:
+    def hours(ahead: int) -> set[str]:
+        features = {each.feature.name: each.feature for each in standard_features(hours_from_utc=ahead).columns}
+        return set(features["active_morning"].filters["hour"])
+
+    assert hours(0) == {"6", "7", "8", "9", "10", "11"}
+    assert hours(1) == {"5", "6", "7", "8", "9", "10"}  # six o'clock in Berlin is five o'clock UTC
+    assert hours(-8) == {"14", "15", "16", "17", "18", "19"}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +93,14 @@ def test_standard_features_have_a_size_and_a_meaning() -> None:
         ({"name": "v", "aggregate": "sum"}, "can't be a sum"),
         ({"name": "v", "of": "amount"}, "can't be a count"),
         ({"name": "v", "aggregate": "latest", "of": "age", "windows": ["7d"]}, "latest value of a profile attribute"),
+        (
+            {"name": "v", "aggregate": "latest", "of": "age", "scope": "household"},
+            "latest value of a profile attribute",
+        ),
+        ({"name": "v", "aggregate": "most_common", "of": "channel"}, "among which values"),
+        ({"name": "v", "where": {"hour": ["24"]}}, "an hour that is none"),
+        ({"name": "v", "where": {"kind": []}}, "counts no event"),
+        ({"name": "v", "scope": "street"}, "declared wrongly"),
         ({"name": "v", "aggregate": "mean"}, "declared wrongly"),
         ({"name": "v", "colour": "red"}, "unknown key"),
     ],

@@ -120,8 +120,13 @@ SELECT
   (SELECT count(*) FROM e WHERE {seen} AND kind = 'visit' AND {within_7}) AS visits_7d,
   (SELECT count(*) FROM e WHERE {seen} AND kind = 'visit' AND {within_365}) AS visits_365d,
   (SELECT coalesce(sum(amount), 0) FROM e WHERE {seen} AND kind = 'purchase' AND {within_30}) AS spend_30d,
-  (SELECT count(*) FROM e WHERE {seen} AND kind IN ('open', 'click') AND channel = 'email' AND {within_90})
-    AS responses_email_90d,
+  (SELECT count(*) FROM e WHERE {seen} AND kind = 'open' AND channel = 'email' AND {within_90}) AS opens_email_90d,
+  (SELECT count(*) FROM e WHERE {seen} AND {active} AND {within_90}
+     AND extract('hour' FROM occurred_at) BETWEEN 12 AND 17) AS active_afternoon_90d,
+  (SELECT channel FROM e WHERE {seen} AND {active} AND {within_365} AND channel IN ('web', 'email')
+     GROUP BY channel ORDER BY count(*) DESC, channel LIMIT 1) AS preferred_channel_365d,
+  (SELECT count(DISTINCT item) FROM e WHERE {seen} AND kind IN ('visit', 'search', 'cart')
+     AND occurred_at >= s.as_of - INTERVAL 30 MINUTE) AS session_items_30m,
   (SELECT count(*) FROM e WHERE {seen} AND kind IN ('visit', 'search', 'cart') AND category = 'shoes' AND {within_30})
     AS interest_shoes_30d,
   (SELECT date_diff('microsecond', max(occurred_at), s.as_of) // 1000000 FROM e WHERE {seen} AND kind = 'contact')
@@ -147,6 +152,7 @@ def test_offline_equals_naive_sql(tmp_path: Path) -> None:
             "recorded_at": pa.array(occurred + delay, pa.timestamp("us", tz="UTC")),
             "channel": rng.choice(["web", "email", "store"], count),
             "category": rng.choice(["shoes", "toys"], count),
+            "item": rng.choice(["boot", "doll", "ball"], count),
             "amount": rng.integers(0, 10_000, count),
         }
     )
@@ -163,9 +169,10 @@ def test_offline_equals_naive_sql(tmp_path: Path) -> None:
     connection.register("s", spine.append_column("place", pa.array(range(300))))
     windows = {f"within_{days}": f"occurred_at >= s.as_of - INTERVAL {days} DAY" for days in (7, 30, 90, 365)}
     seen = "e.customer_id = s.customer_id AND occurred_at < s.as_of AND recorded_at < s.as_of"
-    oracle = connection.execute(ORACLE.format(seen=seen, **windows)).to_arrow_table()
+    active = "kind IN ('visit', 'search', 'cart', 'purchase', 'open', 'click')"
+    oracle = connection.execute(ORACLE.format(seen=seen, active=active, **windows)).to_arrow_table()
     for name in oracle.column_names:
-        assert ours[name].to_pylist() == oracle[name].cast(pa.int64()).to_pylist(), name
+        assert ours[name].to_pylist() == oracle[name].cast(ours[name].type).to_pylist(), name
 
 
 def test_rows_come_back_as_they_were_given(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def test_every_pattern_stands_for_a_feature_of_every_word() -> None:
     names = standard_features(channels=vocabulary["channel"], categories=vocabulary["category"]).names
     found = patterns(names, vocabulary=vocabulary)
     assert "interest_<category>_30d" in found
-    assert "responses_<channel>_90d" in found
+    assert "opens_<channel>_90d" in found
     for channel in vocabulary["channel"]:
         for category in vocabulary["category"]:
             assert {matched(each, {"channel": channel, "category": category}) for each in found} <= set(names)
