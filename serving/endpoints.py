@@ -15,6 +15,7 @@ from serving.book import Book
 from serving.catalogue import check_id
 from serving.decision import Decision
 from serving.desk import Conflict
+from serving.erasures import queue_erasure
 from serving.explanation import explain, recorded
 from serving.inbox import take_consents, take_events, take_outcomes
 from serving.keys import Unsubscription, read_token, sign
@@ -38,6 +39,9 @@ from serving.service import Asked
 from serving.web import HttpError, Site, body, json
 
 _LATEST = 50
+_ELSEWHERE = (
+    "the history and files of the project: the next `rapport ingest`, or `rapport erase --pending`, erases there"
+)
 
 
 async def post_decision(site: Site, request: Request) -> Response:
@@ -161,11 +165,11 @@ def _customer(book: Book, customer_id: str) -> CustomerView | None:
 
 
 async def delete_customer(site: Site, request: Request) -> Response:
-    """Erase a customer from the ledger and suppress them from now on."""
+    """Erase a customer from the ledger, suppress them from now on, and queue what lies outside of the ledger."""
     customer_id = _id(request, "customer_id")
     at = site.service.clock()
-    removed = await site.write(lambda book: book.erase(customer_id, at=at))
-    return json(Erased(removed=removed, suppressed=True))
+    removed = await site.write(lambda book: queue_erasure(book, customer_id, at=at))
+    return json(Erased(removed=removed, suppressed=True, pending=_ELSEWHERE))
 
 
 async def post_reload(site: Site, request: Request) -> Response:

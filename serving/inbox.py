@@ -9,21 +9,38 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
-from sqlalchemy import select
+from sqlalchemy import literal, select
 
 from features import History, facts
 from features.errors import InputError
-from features.facts import EVENTS, micros
+from features.facts import CONSENTS, EVENTS, micros
+from features.replies import meant_by
 from serving import schema
 from serving.book import Book, Consent, among, listed, moment
-from serving.consent import EVERY
+from serving.catalogue import CONTACT_CLASSES
+from serving.consent import CONTACT_PURPOSE, EVERY
 from serving.contact_policy import utc
 from serving.messages import ConsentMessage, Event, Outcome, Refused, Taken
 
+REPLY = "reply"
+"""The kind of an event that is what a customer wrote back."""
+
 _AHEAD = timedelta(minutes=5)
+_MEANT = "meant"
 _OF_CUSTOMERS = select(*(schema.events.c[name] for name in facts.Event._fields)).where(
     among(schema.events.c.customer_id)
 )
+
+LEDGER = "ledger"
+"""The source of facts in the history that the ledger told: what it knows already."""
+
+_SIGNS = """
+    SELECT event_id, customer_id, kind, channel, occurred_at FROM {events} WHERE kind IN ('opt_out', 'opt_in')
+    UNION ALL
+    SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at) FROM {opt_outs}
+    ORDER BY occurred_at, event_id
+"""
+_CONSENTS = f"SELECT * FROM {{consents}} WHERE source IS DISTINCT FROM '{LEDGER}' ORDER BY occurred_at, customer_id"
 
 FROM_FUTURE = ("from_the_future", "The row lies more than 5 minutes in the future.")
 UNKNOWN_DECISION = ("unknown_decision", "The ledger holds no decision of that id.")
@@ -31,9 +48,11 @@ ERASED = ("erased", "The customer was erased; what arrives later is dropped.")
 
 
 def take_events(book: Book, events: Sequence[Event], *, at: datetime) -> Taken:
-    """Take events in; an ``opt_out`` or ``opt_in`` among them is a consent fact too."""
-    rows = [(each.event_id, msgspec.structs.asdict(each) | {"decision_id": None}) for each in events]
-    return _take(book, rows, at=at)
+    """Take events in; an ``opt_out`` or ``opt_in`` among them is a consent fact too, and so is a reply that says STOP.
+
+    The text of a reply is not kept.
+    """
+    return _take(book, [(each.event_id, _row(each)) for each in events], at=at)
 
 
 def take_outcomes(book: Book, outcomes: Sequence[Outcome], *, at: datetime) -> Taken:
@@ -77,14 +96,7 @@ def events_since(book: Book, since: datetime | None = None) -> pa.Table:
     query = select(*(columns[name] for name in EVENTS.names)).order_by(columns.recorded_at, columns.event_id)
     if since is not None:
         query = query.where(columns.recorded_at > micros(since))
-    found = list(zip(*book.connection.execute(query), strict=True)) or [()] * len(EVENTS.names)
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(column, field.type)
-        for column, field in zip(found, EVENTS, strict=True)
-    ]
-    return pa.table(arrays, schema=EVENTS)
+    return _table(book.connection.execute(query).all(), EVENTS)
 
 
 def drain(book: Book, history: History) -> tuple[int, int]:
@@ -98,28 +110,34 @@ def drain(book: Book, history: History) -> tuple[int, int]:
 
 
 def hear(book: Book, history: History, *, channels: Container[str] | None, at: datetime) -> tuple[int, int]:
-    """Take the opt-outs and opt-ins of the history down as consent facts; returns how many, and how many were new.
+    """Take what the history's files say about consent down as facts; returns how many, and how many were new.
 
-    Opt-outs of rows and files that intake refused are among them. Files say what other systems hold, so their opt-ins
-    never lift a customer's own no. Their words for channels are their own too: a no to a channel that is not among
-    ``channels``, those of the offers, is a no to all of them (None: every channel is taken at its word).
+    That is their opt-outs and opt-ins, also of rows and files that intake refused, and their consents. Files say what
+    other systems hold, so their opt-ins never lift a customer's own no. Their words for channels are their own too: a
+    no to a channel that is not among ``channels``, those of the offers, is a no to all of them (None: every channel is
+    taken at its word).
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        found = connection.execute(
-            f"SELECT event_id, customer_id, kind, channel, occurred_at FROM {history.scan('events')} "
-            "WHERE kind IN ('opt_out', 'opt_in') UNION ALL "
-            "SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at) "
-            f"FROM {history.scan('opt_outs')} ORDER BY occurred_at, event_id"
-        ).to_arrow_table()
     said = [
         msgspec.structs.replace(sign, source="import")
-        for row in found.to_pylist()
+        for row in _asked(history, _SIGNS)
         for sign in _sign(row | {"channel": _meant(row, channels)}, utc(row["occurred_at"]), at)
     ]
+    said += [fact for row in _asked(history, _CONSENTS) for fact in _of_file(row, channels, at=at)]
     erased = book.erased(sign.customer_id for sign in said)
     kept = [sign for sign in said if sign.customer_id not in erased]
     return len(kept), book.consent(kept)
+
+
+def keep_consents(book: Book, history: History) -> tuple[int, int]:
+    """Add what customers said to the service about the use of what is known of them to ``history``.
+
+    So training masks what serving masks. Returns how many such facts the ledger holds, and how many were new there.
+    """
+    columns = schema.consents.c
+    told = {each.name: each for each in columns} | {"said_by": columns.source, "source": literal(LEDGER)}
+    query = select(*(told[name].label(name) for name in CONSENTS.names)).where(columns.purpose != CONTACT_PURPOSE)
+    table = _table(book.connection.execute(query.order_by(columns.consent_id)).all(), CONSENTS)
+    return table.num_rows, history.append_consents(table, part="ledger")
 
 
 def events_of(book: Book, customer_ids: Iterable[str]) -> dict[str, list[facts.Event]]:
@@ -154,13 +172,22 @@ def _take(book: Book, rows: Sequence[tuple[str, dict[str, Any]]], *, at: datetim
     return Taken(accepted=new, repeated=len(rows) - new - len(refused), refused=tuple(refused))
 
 
+def _row(event: Event) -> dict[str, Any]:
+    row = msgspec.structs.asdict(event) | {"decision_id": None}
+    text = row.pop("text")
+    meant = meant_by(text) if text and event.kind == REPLY else event.kind
+    # A yes is one to the channel that it came by; where nobody knows which, it is none.
+    return row | {_MEANT: event.kind if meant == "opt_in" and text and not event.channel else meant}
+
+
 def _sign(row: dict[str, Any], occurred_at: datetime, at: datetime) -> list[Consent]:
     """The consent fact within an event: an opt-out at any time, an opt-in that isn't from the future."""
-    if row["kind"] == "opt_out" or (row["kind"] == "opt_in" and occurred_at <= at + _AHEAD):
+    meant = row.get(_MEANT, row["kind"])
+    if meant == "opt_out" or (meant == "opt_in" and occurred_at <= at + _AHEAD):
         fact = Consent(
             customer_id=row["customer_id"],
             channel=row["channel"] or "all",
-            granted=row["kind"] == "opt_in",
+            granted=meant == "opt_in",
             source="customer",
             occurred_at=occurred_at,
             recorded_at=at,
@@ -170,10 +197,51 @@ def _sign(row: dict[str, Any], occurred_at: datetime, at: datetime) -> list[Cons
     return []
 
 
+def _of_file(row: dict[str, Any], channels: Container[str] | None, *, at: datetime) -> list[Consent]:
+    """The consent fact that a file tells: of a class of contacts that nobody knows, a no stops all, a yes is none."""
+    known = row["contact_class"] in (EVERY, *CONTACT_CLASSES)
+    if row["granted"] and not known:
+        return []
+    fact = Consent(
+        customer_id=row["customer_id"],
+        channel=_meant(row, channels if row["purpose"] == CONTACT_PURPOSE else None),
+        granted=row["granted"],
+        source=row["said_by"],
+        occurred_at=utc(row["occurred_at"]),
+        recorded_at=at,
+        contact_class=row["contact_class"] if known else EVERY,
+        purpose=row["purpose"],
+        wording=row["wording"] or "",
+    )
+    return [fact]
+
+
+def _asked(history: History, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query on the history, whose tables are named in braces."""
+    tables = {name: history.scan(name) for name in ("events", "opt_outs", "consents")}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        rows: list[dict[str, Any]] = connection.execute(sql.format(**tables)).to_arrow_table().to_pylist()
+    return rows
+
+
+def _table(rows: Sequence[Sequence[Any]], schema_of: pa.Schema) -> pa.Table:
+    """Rows of the ledger, times in microseconds, in a schema of facts."""
+    found = list(zip(*rows, strict=True)) or [()] * len(schema_of)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(found, schema_of, strict=True)
+    ]
+    return pa.table(arrays, schema=schema_of)
+
+
 def _meant(row: dict[str, Any], channels: Container[str] | None) -> str:
     """The channel that an event of a file speaks of: a no whose channel nobody knows stops all."""
     channel = (row["channel"] or "").strip().lower() or EVERY
-    return EVERY if row["kind"] == "opt_out" and channels is not None and channel not in channels else channel
+    yes = row["granted"] if "granted" in row else row["kind"] == "opt_in"
+    return channel if yes or channels is None or channel in channels else EVERY
 
 
 def _customers(book: Book, decision_ids: Sequence[str]) -> dict[str, str]:

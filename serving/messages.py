@@ -71,7 +71,8 @@ class DecisionAnswer(Message, frozen=True, kw_only=True):
 class Event(Request, frozen=True, kw_only=True):
     """One thing that a customer did; ``amount`` in cents. Sent again with the same id, it changes nothing.
 
-    An ``opt_out`` may name the channel ``all``, as it does when it names none.
+    An ``opt_out`` may name the channel ``all``, as it does when it names none. Of a ``reply`` the ``text`` is looked at
+    for words such as STOP and START, which are a no, or a yes to its channel; the text itself is not kept.
     """
 
     event_id: Identifier
@@ -84,6 +85,7 @@ class Event(Request, frozen=True, kw_only=True):
     amount: Amount | None = None
     quantity: Amount | None = None
     source: Word | None = None
+    text: Text | None = None
 
 
 class Outcome(Request, frozen=True, kw_only=True):
@@ -194,10 +196,14 @@ class CustomerView(Message, frozen=True, kw_only=True):
 
 
 class Erased(Message, frozen=True, kw_only=True):
-    """What was removed from the ledger; the customer stays suppressed under a keyed hash."""
+    """What was removed from the ledger; the customer stays suppressed under a keyed hash.
+
+    ``pending`` says what is left to be erased, and by what.
+    """
 
     removed: dict[str, int]
     suppressed: bool
+    pending: str
 
 
 class Reloaded(Message, frozen=True, kw_only=True):
