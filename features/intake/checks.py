@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from features.errors import InputError
@@ -19,14 +20,21 @@ REASONS = {
     "bad_id": "an id holds other characters than letters, digits and _ . : -, or more than 128",
     "unknown": "the mapping does not say what this value stands for",
     "unreadable": "the value can't be read as a moment, an amount or a number",
+    "impossible_local_time": "clocks were put forward over this moment: it never was in the source's zone",
     "implausible_time": "the moment lies before 1900",
     "implausible_amount": "the amount is 10 billion or more",
     "future_time": "the moment lies more than 5 minutes in the future",
     "recorded_before_occurred": "it was recorded before it happened",
+    "before_its_cause": "it happened before what it follows: opened before it was sent, returned before it was bought",
+    "other_currency": "the amount is in another currency than the project's",
     "negative": "an amount or a number below zero",
     "duplicate_event_id": "the same event stands in the file already",
     "conflicting_event_id": "another event has this id; the first is kept",
+    "erased_person": "the customer was erased, and stays so; the row's content is not kept",
 }
+
+#: Name of the SQL function that says what a customer's reply means.
+MEANT_BY = "meant_by"
 
 #: How far a clock of another system may run ahead.
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -44,18 +52,33 @@ _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
 _WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
 _ZONED = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?| [A-Za-z][A-Za-z_/]*)$"
 _IDS = ("customer_id", "event_id", "item")
-_MOMENTS = ("occurred_at", "recorded_at")
+_KNOWN_TIMES = ("occurred_at", "recorded_at")
+_TIMES = (*_KNOWN_TIMES, "not_before")
 _NUMBERS = ("amount", "quantity")
-_NEEDED = ("customer_id", "event_id", "kind", "attribute")
+_NEEDED = ("customer_id", "event_id", "kind", "attribute", "granted")
+_YES = ("true", "t", "yes", "y", "1", "granted", "opt_in", "opted_in", "subscribed")
+#: Words of a consent that says no, where the mapping has none of its own.
+NOT_GRANTED = ("false", "f", "no", "n", "0", "denied", "withdrawn", "opt_out", "opted_out", "unsubscribed")
+_SPEAKERS = ("customer", "agent", "import")
+#: What a consent means where the file does not say.
+_UNSAID = {"purpose": "contact", "contact_class": "marketing", "said_by": "import"}
 
 Check = tuple[str, str]
 
 
-def checked_rows(source: Source, opened: Opened, *, now: datetime) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What rows are judged by: ``now`` (what lies later is the future) and the project's ``currency`` ("": any)."""
+
+    now: datetime
+    currency: str = ""
+
+
+def checked_rows(source: Source, opened: Opened, *, rules: Rules) -> str:
     """The query that reads a file: ``place`` (row number), typed columns and ``reason`` (null: the row is good).
 
-    Columns of a fact that the mapping leaves out are not in the result, but ``recorded_at`` always is. Attributes
-    come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping.
+    Columns of a fact that the mapping leaves out are not in the result, but ``recorded_at`` always is, and all of a
+    consent's. Attributes come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping.
     """
     columns = {**source.mapped, **attribute_columns(source)}
     taken = [f"{_text(name, each, opened)} AS t_{name}" for name, each in columns.items()]
@@ -63,7 +86,9 @@ def checked_rows(source: Source, opened: Opened, *, now: datetime) -> str:
     if "recorded_at" not in typed:
         delay = micros_of(source.delay) if source.delay else 0
         typed["recorded_at"] = f"make_timestamptz(epoch_us(occurred_at) + {delay})" if delay else "occurred_at"
-    checks = _checks(source, columns, now=now)
+    if source.rows == "consents":
+        typed |= {name: _told(name, unsaid, typed.get(name)) for name, unsaid in _UNSAID.items()}
+    checks = _checks(source, columns, opened=opened, rules=rules)
     reason = "CASE " + " ".join(f"WHEN {test} THEN {literal(code)}" for code, test in checks) + " END"
     return f"""
         WITH taken AS (
@@ -88,7 +113,7 @@ def believable(name: str, *, now: datetime) -> str:
 def _text(name: str, field: Field, opened: Opened) -> str:
     if field.constant is not None:
         return literal(field.constant)
-    if name in _MOMENTS and (stored := _stored_moment(field, opened)):
+    if name in _TIMES and (stored := _stored_moment(field, opened)):
         return stored.moment
     text = texts(opened, field.paths)
     return f"CASE WHEN {text} NOT IN ({literals(field.missing)}) THEN {text} END" if field.missing else text
@@ -96,18 +121,38 @@ def _text(name: str, field: Field, opened: Opened) -> str:
 
 def _typed(name: str, field: Field, *, source: Source, opened: Opened) -> str:
     text = f"t_{name}"
-    if name in _MOMENTS:
+    if name in _TIMES:
         return _moment(field, text, zone=field.zone or source.zone, opened=opened)
     if name == "amount":
         return _amount(field, text)
     if name == "quantity":
         number = f"CAST(try_cast({text} AS DECIMAL(18, 2)) AS BIGINT)"
         return f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} END"
+    if field.replies:
+        return f"{MEANT_BY}({text})"
+    meant = _meant(field, text)
+    if name == "customer_id" and source.namespace:
+        return f"{literal(source.namespace + ':')} || {meant}"
+    if name == "granted":
+        said = f"lower({meant})"
+        return (
+            f"CASE WHEN {said} IN ({literals(_YES)}) THEN true WHEN {said} IN ({literals(NOT_GRANTED)}) THEN false END"
+        )
+    if name == "currency":
+        return f"upper({meant})"
+    return f"lower({meant})" if source.rows == "consents" and name in ("channel", *_UNSAID) else meant
+
+
+def _meant(field: Field, text: str) -> str:
     if not field.values:
         return text
     cases = " ".join(f"WHEN {literal(given)} THEN {literal(meant)}" for given, meant in field.values.items())
     other = f"ELSE {literal(field.otherwise)} " if field.otherwise is not None else ""
     return f"CASE {text} {cases} {other}END"
+
+
+def _told(name: str, unsaid: str, typed: str | None) -> str:
+    return f"CASE WHEN t_{name} IS NULL THEN {literal(unsaid)} ELSE {typed} END" if typed else literal(unsaid)
 
 
 def _moment(field: Field, text: str, *, zone: str, opened: Opened) -> str:
@@ -118,18 +163,47 @@ def _moment(field: Field, text: str, *, zone: str, opened: Opened) -> str:
             f"CASE WHEN abs({number}) < 4e15 THEN "
             f"make_timestamptz({_origin(field.since)} + CAST({number} AS BIGINT)) END"
         )
-    if field.formats:
-        tried = ", ".join(f"try_strptime({text}, {literal(each)})" for each in field.formats)
-        return _zoned(f"coalesce({tried})", zone=zone)
-    if stored := _stored_moment(field, opened):
-        return text if stored.kind == "TIMESTAMP WITH TIME ZONE" else _zoned(f"CAST({text} AS TIMESTAMP)", zone=zone)
+    local = _local(field, text, opened=opened)
+    if not local:
+        tried = f"coalesce({', '.join(_parsed(text, each) for each in field.formats)})" if field.formats else text
+        return f"CAST({tried} AS TIMESTAMPTZ)"
+    here = f"CAST({local} AS TIMESTAMPTZ)" if zone == "UTC" else f"({local} AT TIME ZONE {literal(zone)})"
+    if field.formats or _stored_moment(field, opened):
+        return here
     # A letter first would let words such as "epoch" or "infinity" pass as moments.
     digit = f"ascii({text}) BETWEEN 48 AND 57"
     if zone == "UTC":
         return f"CASE WHEN {digit} THEN try_cast({text} AS TIMESTAMPTZ) END"
-    own = f"contains({text}, ':') AND regexp_matches({text}, '{_ZONED}')"
-    local = _zoned(f"try_cast({text} AS TIMESTAMP)", zone=zone)
-    return f"CASE WHEN NOT {digit} THEN NULL WHEN {own} THEN try_cast({text} AS TIMESTAMPTZ) ELSE {local} END"
+    return f"CASE WHEN NOT {digit} THEN NULL WHEN {_zoned(text)} THEN try_cast({text} AS TIMESTAMPTZ) ELSE {here} END"
+
+
+def _local(field: Field, text: str, *, opened: Opened) -> str:
+    """SQL for the moment as a clock on the wall shows it; empty where the value says its own zone."""
+    if field.number_of or any("%z" in each.lower() for each in field.formats):
+        return ""
+    if field.formats:
+        return f"coalesce({', '.join(_parsed(text, each) for each in field.formats)})"
+    if stored := _stored_moment(field, opened):
+        return "" if stored.kind == "TIMESTAMP WITH TIME ZONE" else f"CAST({text} AS TIMESTAMP)"
+    return f"try_cast({text} AS TIMESTAMP)"
+
+
+def _parsed(text: str, form: str) -> str:
+    return f"try_strptime({text}, {literal(form)})"
+
+
+def _zoned(text: str) -> str:
+    return f"(contains({text}, ':') AND regexp_matches({text}, '{_ZONED}'))"
+
+
+def _skipped(name: str, field: Field, *, source: Source, opened: Opened) -> str:
+    """SQL: clocks were put forward over this moment, so that it never was; empty where that can't be."""
+    zone = field.zone or source.zone
+    local = _local(field, f"t_{name}", opened=opened)
+    if zone == "UTC" or not local:
+        return ""
+    plain = "" if field.formats or _stored_moment(field, opened) else f"NOT {_zoned(f't_{name}')} AND "
+    return f"{plain}({name} AT TIME ZONE {literal(zone)}) <> {local}"
 
 
 def _stored_moment(field: Field, opened: Opened) -> Value | None:
@@ -138,10 +212,6 @@ def _stored_moment(field: Field, opened: Opened) -> Value | None:
         return None
     value = opened.values[field.paths[0]]
     return value if value.moment else None
-
-
-def _zoned(naive: str, *, zone: str) -> str:
-    return f"CAST({naive} AS TIMESTAMPTZ)" if zone == "UTC" else f"({naive} AT TIME ZONE {literal(zone)})"
 
 
 def _origin(since: str) -> int:
@@ -164,31 +234,44 @@ def _amount(field: Field, text: str) -> str:
     return f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN {cents} END"
 
 
-def _checks(source: Source, columns: Mapping[str, Field], *, now: datetime) -> list[Check]:
+def _checks(source: Source, columns: Mapping[str, Field], *, opened: Opened, rules: Rules) -> list[Check]:
     """Reason codes and what makes a row earn them; of several the first counts."""
-    latest = micros(now + CLOCK_TOLERANCE)
     checks: list[Check] = [("unreadable_row", "NOT readable")]
     for name, field in columns.items():
         if name in _NEEDED or (name == "item" and source.rows == "items"):
             checks.append((f"missing_{name}", f"t_{name} IS NULL"))
-        if field.values:
+        if (field.values and name not in _NUMBERS + _TIMES) or name == "granted":
             known = list(source.mapped_attributes)[int(name[10:])] if name.startswith("attribute_") else name
             checks.append((f"unknown_{known}", f"t_{name} IS NOT NULL AND {name} IS NULL"))
         if name in _IDS:
             checks.append((f"bad_{name}", f"{name} IS NOT NULL AND NOT regexp_full_match({name}, '{ID_PATTERN}')"))
-        if name in _NUMBERS:
+        if name in (*_NUMBERS, "not_before"):
             checks.append((f"unreadable_{name}", f"t_{name} IS NOT NULL AND {name} IS NULL"))
-    for name in _MOMENTS:
-        if name in columns:
-            checks.append((f"missing_{name}", f"t_{name} IS NULL"))
-            checks.append((f"unreadable_{name}", f"{name} IS NULL"))
-        checks.append(("implausible_time", f"epoch_us({name}) < {_EARLIEST}"))
-        checks.append(("future_time", f"epoch_us({name}) > {latest}"))
-    checks.append(("recorded_before_occurred", "recorded_at < occurred_at"))
+    checks += _checks_of_times(source, columns, opened=opened, now=rules.now)
     if "amount" in columns:
-        known = f"kind IN ({literals(KINDS)})"
-        checks.append(("negative_amount", f"amount < 0 AND {known}"))
+        checks.append(("negative_amount", f"amount < 0 AND kind IN ({literals(KINDS)})"))
         checks.append(("implausible_amount", f"abs(amount) >= {_LARGEST_AMOUNT}"))
     if "quantity" in columns:
         checks.append(("negative_quantity", "quantity < 0"))
+    if "currency" in columns and rules.currency:
+        checks.append(("other_currency", f"currency <> {literal(rules.currency.upper())}"))
+    if source.rows == "consents":  # a no whose channel is unknown stops all; a yes to nothing in particular is none
+        checks.append(("missing_channel", "granted AND channel IS NULL"))
+        checks.append(("unknown_said_by", f"said_by NOT IN ({literals(_SPEAKERS)}) OR said_by IS NULL"))
+    return checks
+
+
+def _checks_of_times(source: Source, columns: Mapping[str, Field], *, opened: Opened, now: datetime) -> list[Check]:
+    checks: list[Check] = []
+    for name in _KNOWN_TIMES:
+        if name in columns:
+            checks.append((f"missing_{name}", f"t_{name} IS NULL"))
+            checks.append((f"unreadable_{name}", f"{name} IS NULL"))
+            if skipped := _skipped(name, columns[name], source=source, opened=opened):
+                checks.append(("impossible_local_time", skipped))
+        checks.append(("implausible_time", f"epoch_us({name}) < {_EARLIEST}"))
+        checks.append(("future_time", f"epoch_us({name}) > {micros(now + CLOCK_TOLERANCE)}"))
+    checks.append(("recorded_before_occurred", "recorded_at < occurred_at"))
+    if "not_before" in columns:
+        checks.append(("before_its_cause", "occurred_at < not_before"))
     return checks

@@ -43,16 +43,18 @@ class Opened:
     Parameters
     ----------
     relation: what stands in the FROM clause.
-    original: a whole row as JSON text, where the relation is called ROW.
     names: columns of the file, as far as they are known.
     values: the values at the paths that were asked for.
+    columns: what a person sees of a row: column -> its text; nested values by the paths that were asked for.
+    line: the text of the line that a row was, where that is more than its columns tell.
     readable: true for rows that could be read.
     """
 
     relation: str
-    original: str
     names: Sequence[str]
     values: Mapping[str, Value]
+    columns: Mapping[str, str]
+    line: str = ""
     readable: str = "true"
 
 
@@ -72,7 +74,9 @@ def open_source(
         raise InputError(f"{path.name} is empty", got="0 bytes", do="export it again")
     if name.endswith(_PARQUET):
         return _open_parquet(connection, plain, paths=paths)
-    return _open_json(plain, paths=paths) if name.endswith(_JSON) else _open_text(plain, source=source, paths=paths)
+    if name.endswith(_JSON):
+        return _open_json(plain, paths=paths)
+    return open_text(plain, paths=paths, delimiter=source.delimiter, encoding=source.encoding)
 
 
 def texts(opened: Opened, paths: Sequence[str]) -> str:
@@ -105,22 +109,21 @@ def rejected(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
     return [(int(line), text) for line, record in records for text in str(record).split("\n") if text.strip()]
 
 
-def _open_text(path: Path, *, source: Source, paths: Sequence[str]) -> Opened:
-    first = _first_line(path, encoding=source.encoding)
-    delimiter = source.delimiter or max(
-        _DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
-    )
-    named = next(csv.reader([first], delimiter=delimiter))
+def open_text(path: Path, *, paths: Sequence[str], delimiter: str = "", encoding: str = "utf-8") -> Opened:
+    """Open a plain CSV file; without a ``delimiter`` the one that parts its header line most counts."""
+    first = _first_line(path, encoding=encoding)
+    mark = delimiter or max(_DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+    named = next(csv.reader([first], delimiter=mark))
     _check_once(path, [name.strip().casefold() for name in named], paths=paths)
     header = _distinct(named)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
     return Opened(
-        relation=f"read_csv({literal(path)}, columns = {{{columns}}}, delim = {literal(delimiter)}, quote = '\"', "
+        relation=f"read_csv({literal(path)}, columns = {{{columns}}}, delim = {literal(mark)}, quote = '\"', "
         "escape = '\"', header = true, auto_detect = false, store_rejects = true, strict_mode = true, "
-        f"encoding = {literal(source.encoding)})",
-        original=f"CAST(to_json({ROW}) AS VARCHAR)",
+        f"encoding = {literal(encoding)})",
         names=header,
         values={each: Value(text=identifier(each) if each in header else "") for each in paths},
+        columns={each: identifier(each) for each in header},
     )
 
 
@@ -131,32 +134,37 @@ def _open_json(path: Path, *, paths: Sequence[str]) -> Opened:
         "header = false, auto_detect = false, store_rejects = true)"
     )
     found = f"CASE WHEN line[1] = '{{' AND json_valid(line) THEN json_extract_string(line, [{places}]) END"
+    texts = {each: f"found[{place}]" for place, each in enumerate(paths, start=1)}
     return Opened(
         relation=f"(SELECT line, {found} AS found FROM (SELECT trim(line) AS line FROM {lines}) WHERE line <> '')",
-        original=f"{ROW}.line",
         names=(),
-        values={each: Value(text=f"found[{place}]") for place, each in enumerate(paths, start=1)},
+        values={each: Value(text=text) for each, text in texts.items()},
+        columns=texts,
+        line="line",
         readable="found IS NOT NULL",
     )
 
 
 def _open_parquet(connection: duckdb.DuckDBPyConnection, path: Path, *, paths: Sequence[str]) -> Opened:
     relation = f"read_parquet({literal(path)})"
-    names = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+    kinds = {str(row[0]): str(row[1]) for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
     def typed(each: str) -> Value:
-        expression = ".".join(map(identifier, [each] if each in names else each.split(".")))
+        expression = ".".join(map(identifier, [each] if each in kinds else each.split(".")))
         try:
             described = connection.execute(f"DESCRIBE SELECT {expression} AS it FROM {relation}").fetchone()
         except duckdb.BinderException:
             return Value()
         return _typed_value(expression, kind=str(described[1]) if described else "")
 
+    values = {each: typed(each) for each in paths}
+    plain = {name: _typed_value(identifier(name), kind=kind) for name, kind in kinds.items()}
+    nested = {each: value for each, value in values.items() if each not in kinds and value.text}
     return Opened(
         relation=relation,
-        original=f"CAST(to_json({ROW}) AS VARCHAR)",
-        names=names,
-        values={each: typed(each) for each in paths},
+        names=list(kinds),
+        values=values,
+        columns={name: value.text for name, value in (plain | nested).items()},
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from features import History, InputError
 from features.intake import Loaded, Source, ingest
-from features.tables import read_table
+from features.intake.quarantine import read
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 TILL = {
@@ -95,8 +95,7 @@ def shop(tmp_path: Path) -> Shop:
 def test_each_bad_row_has_its_reason(shop: Shop, row: str, reason: str) -> None:
     loaded = shop.till(row, good=30)
     assert (loaded.accepted, loaded.reasons) == (30, {reason: 1})
-    kept = read_table(loaded.quarantine).to_pylist()
-    assert [each["reason"] for each in kept] == [reason]
+    assert read(Path(loaded.quarantine))["reason"].to_pylist() == [reason]
 
 
 def test_a_good_row_is_kept_as_it_was_meant(shop: Shop) -> None:

@@ -1,0 +1,85 @@
+"""Opt-outs of rows that become no facts: a no is heard whatever else is wrong with its row, its line or its file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from features.facts import ID_PATTERN, OPT_OUTS, micros
+from features.history import History
+from features.intake.checks import NOT_GRANTED, believable
+from features.intake.lines import tokens
+from features.intake.sources import Source
+from features.intake.staging import Staged
+from features.sql import literal
+from features.suppression import ERASED_PERSON
+
+_SAID_IN = {"events": ("kind", {"opt_out"}), "consents": ("granted", set(NOT_GRANTED))}
+_SHORTEST = 3
+
+
+def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool) -> None:
+    """Keep the opt-outs of bad rows and lines, or of ``every`` row when the file may be refused."""
+    found = pa.concat_tables([_of_rows(staged, part=part, now=now, every=every), _of_lines(staged, history, part, now)])
+    if found.num_rows:
+        history.append_opt_outs(found, part=part)
+
+
+def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Table:
+    no = {"events": "kind = 'opt_out'", "consents": "granted = false AND coalesce(purpose = 'contact', true)"}
+    if staged.source.rows not in no:
+        return OPT_OUTS.empty_table()
+    channel = "channel" if "channel" in staged.source.columns else "CAST(NULL AS VARCHAR)"
+    if staged.source.rows == "consents":
+        channel = "nullif(channel, 'all')"
+    found = staged.connection.execute(
+        f"""
+        SELECT DISTINCT customer_id, {channel} AS channel,
+            CASE WHEN {believable("occurred_at", now=now)} THEN occurred_at END AS occurred_at,
+            make_timestamptz({micros(now)}) AS recorded_at, {literal(part)} AS origin
+        FROM staged
+        WHERE {no[staged.source.rows]} AND {"true" if every else "reason IS NOT NULL"}
+            AND reason IS DISTINCT FROM {literal(ERASED_PERSON)} AND regexp_full_match(customer_id, '{ID_PATTERN}')
+        """
+    ).to_arrow_table()
+    return found.cast(OPT_OUTS)
+
+
+def _of_lines(staged: Staged, history: History, part: str, now: datetime) -> pa.Table:
+    """Opt-outs of lines that can't be read: a known account and a word for no stand in them.
+
+    It may stop a contact that nobody refused, when a value looks like another customer's account; the other way round
+    somebody who said no would be contacted.
+    """
+    source = staged.source
+    said = [cells for _, line in staged.lines if _says_no(source, cells := tokens(line))]
+    if not said:
+        return OPT_OUTS.empty_table()
+    named = {_account(source, cell) for cells in said for cell in cells if len(cell) >= _SHORTEST}
+    held = " UNION ALL ".join(
+        f"SELECT customer_id FROM {history.scan(name)}" for name in ("events", "profile", "consents")
+    )
+    known = staged.connection.execute(
+        f"SELECT DISTINCT customer_id FROM ({held} UNION ALL SELECT customer_id FROM staged WHERE reason IS NULL) "
+        "WHERE list_contains(?, customer_id) ORDER BY ALL",
+        [sorted(named)],
+    ).to_arrow_table()["customer_id"]
+    number = len(known)
+    nothing = pa.nulls(number, pa.string())
+    columns = [known, nothing, nothing, pa.array([now] * number), pa.array([part] * number)]
+    return pa.table(columns, names=OPT_OUTS.names).cast(OPT_OUTS)
+
+
+def _account(source: Source, cell: str) -> str:
+    return f"{source.namespace}:{cell}" if source.namespace else cell
+
+
+def _says_no(source: Source, cells: list[str]) -> bool:
+    """Whether the source tells of nothing but noes, or one of its words for no is among the values of a line."""
+    if source.rows not in _SAID_IN:
+        return False
+    column, words = _SAID_IN[source.rows]
+    field = source.mapped[column]
+    own = {word.lower() for word, meaning in field.values.items() if meaning.lower() in words}
+    return field.constant in words or not (own or words).isdisjoint(cell.lower() for cell in cells)

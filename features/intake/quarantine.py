@@ -1,0 +1,160 @@
+"""The quarantine: rows that were refused, as a table that a person can open in a spreadsheet, mend and load again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from features.errors import InputError
+from features.intake.readers import ROW, open_text
+from features.intake.staging import Staged
+from features.sql import identifier, literal, literals
+from features.suppression import ERASED_PERSON
+from features.tables import write_table
+
+#: Columns before those of the file: where the row comes from and why it was refused.
+HEAD = ("source", "file", "place", "reason")
+#: The text of a line that could not be read as a row.
+LINE = "line"
+#: Which row of which file it is: by it a mended row is known again.
+KEY = "quarantine_id"
+
+_OWN = (*HEAD, LINE, KEY)
+_ALSO = " of file"
+# What a spreadsheet would take for a formula; plain numbers are none.
+_FORMULA = r"^''*[=+\-@\t\r]"
+_ESCAPED = r"^''+[=+\-@\t\r]"
+_NUMBER = r"[+-]?[0-9]+([.,][0-9]+)*"
+
+
+def bad_rows(staged: Staged, *, part: str) -> pa.Table:
+    """The bad rows of a staged file, but those of erased people, in their own columns; lines without any come last."""
+    return pa.concat_tables([_read_again(staged, part=part), _unread(staged, part=part)], promote_options="default")
+
+
+def _read_again(staged: Staged, *, part: str) -> pa.Table:
+    """The rows that could be read, from the file once more: it spares the good ones from being kept in full."""
+    wanted = f"reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)}"
+    if not staged.count(wanted):
+        return pa.table({name: pa.array([], pa.string()) for name in (*HEAD, KEY)})
+    own = "".join(f"{safe(sql)} AS {identifier(theirs(name))}, " for name, sql in staged.opened.columns.items())
+    line = f"{safe(staged.opened.line)} AS {LINE}, " if staged.opened.line else ""
+    return staged.connection.execute(
+        f"""
+        SELECT {literal(staged.source.name)} AS source, {safe(literal(staged.file))} AS file,
+            'row ' || place_of_row AS place, reason_of_row AS reason, {line}{own}
+            {literal(part + ":row-")} || place_of_row AS {KEY}
+        FROM (SELECT row_number() OVER () AS place_of_row, * FROM {staged.opened.relation} AS {ROW})
+        JOIN (SELECT place AS bad_row, reason AS reason_of_row FROM staged WHERE {wanted}) ON bad_row = place_of_row
+        ORDER BY place_of_row
+        """
+    ).to_arrow_table()
+
+
+def _unread(staged: Staged, *, part: str) -> pa.Table:
+    number, texts = len(staged.lines), [text for _, text in staged.lines]
+    columns = {
+        "source": [staged.source.name] * number,
+        "file": [staged.file] * number,
+        "place": [f"line {line}" for line, _ in staged.lines],
+        "reason": ["unreadable_row"] * number,
+        LINE: [f"'{text}" if text.lstrip("'")[:1] in tuple("=+-@\t\r") and text else text for text in texts],
+        KEY: [f"{part}:line-{line}.{place}" for place, (line, _) in enumerate(staged.lines)],
+    }
+    names = columns if number else [*HEAD, KEY]
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in names})
+
+
+def safe(text: str) -> str:
+    """SQL for a text that no spreadsheet takes for a formula; ``meant`` gives it back."""
+    formula = f"regexp_matches({text}, {literal(_FORMULA)}) AND NOT regexp_full_match({text}, '{_NUMBER}')"
+    return f"CASE WHEN {formula} THEN '''' || {text} ELSE {text} END"
+
+
+def meant(text: str) -> str:
+    """SQL for the text that ``safe`` was given."""
+    return f"CASE WHEN regexp_matches({text}, {literal(_ESCAPED)}) THEN substr({text}, 2) ELSE {text} END"
+
+
+def theirs(name: str) -> str:
+    """How the quarantine calls a column of the file, which may be called as one of its own."""
+    return f"{name}{_ALSO}" if name.lower() in _OWN else name
+
+
+def ours(name: str) -> str:
+    """How the file calls a column of the quarantine."""
+    plain = name.removesuffix(_ALSO)
+    return plain if plain.lower() in _OWN else name
+
+
+def counts(bad: pa.Table) -> dict[str, int]:
+    """Number of rows by reason, the most frequent first."""
+    found: Mapping[str, int] = Counter(bad["reason"].to_pylist())
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
+
+
+def write(bad: pa.Table, target: Path) -> str:
+    """Write the bad rows in place of those before, no file for none; returns where, empty for nowhere."""
+    if bad.num_rows == 0:
+        target.unlink(missing_ok=True)
+        return ""
+    last = [name for name in bad.column_names if name != KEY]
+    return str(write_table(bad.select([*last, KEY]), target))
+
+
+def read(path: Path) -> pa.Table:
+    """A table of quarantined rows, all text, as Rapport wrote it or a spreadsheet saved it (``;``, byte order mark).
+
+    Raises
+    ------
+    InputError
+        When it is no such table.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
+    opened = open_text(path, paths=[*HEAD, KEY])
+    absent = [name for name in (*HEAD, KEY) if not opened.values[name].text]
+    if absent:
+        raise InputError(
+            f"{path.name} is no table of quarantined rows",
+            got=f"columns {', '.join(opened.names[:8])}; {', '.join(absent)} not among them",
+            do="mend a copy of a file of quarantine/, and keep its first columns and the last",
+        )
+    with duckdb.connect() as connection:
+        try:
+            table = connection.execute(f"SELECT * FROM {opened.relation}").to_arrow_table()
+            refused = connection.execute("SELECT line FROM reject_errors ORDER BY line").fetchone()
+        except duckdb.Error as error:
+            raise InputError(
+                f"{path.name} can't be read", got=str(error).strip().splitlines()[0], do="save it again as CSV in UTF-8"
+            ) from error
+    if refused:
+        raise InputError(
+            f"line {refused[0]} of {path.name} does not fit its columns",
+            got="more or fewer values than the header names, or text that is not UTF-8",
+            do="mend that line, or save it again as CSV in UTF-8",
+        )
+    return table
+
+
+def held(folder: Path, part: str) -> pa.Table:
+    """The rows of a part that are in quarantine now."""
+    path = folder / f"{part}.csv"
+    return read(path) if path.exists() else pa.table({name: pa.array([], pa.string()) for name in (*HEAD, KEY)})
+
+
+def in_own_columns(rows: pa.Table, *, keys: list[str], target: Path) -> None:
+    """Write the rows of ``keys`` as the file that they came from might have been: its columns only."""
+    columns = ", ".join(
+        f"{meant(identifier(name))} AS {identifier(ours(name))}" for name in rows.column_names if name not in _OWN
+    )
+    with duckdb.connect() as connection:
+        connection.register("kept", rows)
+        connection.execute(
+            f"COPY (SELECT {columns} FROM kept WHERE {KEY} IN ({literals(keys)})) TO {literal(target)} "
+            "(FORMAT csv, HEADER, FORCE_QUOTE *)"
+        )

@@ -1,0 +1,176 @@
+"""Staging: the rows of one file, typed and judged, in a DuckDB table of their own before any becomes a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+
+from features.errors import InputError
+from features.facts import EVENTS
+from features.history import History
+from features.intake.checks import MEANT_BY, Rules, attribute_columns, checked_rows
+from features.intake.lines import tokens
+from features.intake.readers import Opened, open_source, rejected
+from features.intake.sources import Source
+from features.sql import literal
+from features.suppression import ERASED_PERSON, Erased
+
+_UNREADABLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """The rows of one file as the table ``staged`` of ``connection``: place, typed columns and ``reason``.
+
+    ``lines``: number and text of the lines that the reader refused; ``hidden`` counts those of erased people, whose
+    text isn't kept. Rows without a ``reason`` (null) are good.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    source: Source
+    file: str
+    opened: Opened
+    lines: Sequence[tuple[int, str]]
+    hidden: int
+
+    def count(self, condition: str) -> int:
+        """How many rows of ``staged`` meet a condition in SQL."""
+        found = self.connection.execute(f"SELECT count(*) FROM staged WHERE {condition}").fetchone()
+        return int(found[0]) if found else 0
+
+
+@contextmanager
+def workshop() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in memory that spills into a scratch folder, and that folder, for the time of one file."""
+    with TemporaryDirectory(prefix="rapport-intake-") as scratch, duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = {literal(scratch)}")
+        yield connection, Path(scratch)
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    source: Source,
+    *,
+    file: str,
+    scratch: Path,
+    history: History,
+    rules: Rules,
+    erased: Erased | None = None,
+) -> Staged:
+    """Read a file whole into ``staged``: each row is typed and judged, alone and beside the others and the history.
+
+    Raises
+    ------
+    InputError
+        When the file can't be read at all, or lacks a mapped column.
+    """
+    if any(each.replies for each in source.mapped.values()):
+        _teach_replies(connection)
+    try:
+        opened = open_source(connection, path, source=source, paths=source.paths, scratch=scratch)
+        connection.execute(f"CREATE TEMP TABLE staged AS {checked_rows(source, opened, rules=rules)}")
+        lines = rejected(connection)
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{file} can't be read", got=str(error).strip().splitlines()[0], do="export it again, or mend it"
+        ) from error
+    kept = lines
+    if erased:
+        _mark_erased(connection, source, erased)
+        kept = [each for each in lines if not _tells_of(erased, each[1])]
+    if source.rows == "events":
+        if "event_id" in source.columns:
+            _mark_repeated(connection, history)
+        else:
+            _give_ids(connection, source)
+    return Staged(
+        connection=connection, source=source, file=file, opened=opened, lines=kept, hidden=len(lines) - len(kept)
+    )
+
+
+def _teach_replies(connection: duckdb.DuckDBPyConnection) -> None:
+    from features.replies import meant_by
+
+    def meanings(texts: pa.ChunkedArray) -> pa.Array:
+        distinct: dict[str | None, str | None] = {each: each and meant_by(each) for each in set(texts.to_pylist())}
+        return pa.array([distinct[each] for each in texts.to_pylist()], pa.string())
+
+    function: Callable[..., object] = meanings
+    connection.create_function(MEANT_BY, function, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special")
+
+
+def _mark_erased(connection: duckdb.DuckDBPyConnection, source: Source, erased: Erased) -> None:
+    """Mark the rows of erased people, known by their account or by an address among the attributes."""
+    if "customer_id" not in source.columns:
+        return
+    told = [(name, column) for name, column in zip(source.mapped_attributes, attribute_columns(source), strict=True)]
+    for attribute, value in [(literal(name), column) for name, column in told] or (
+        [("attribute", "value")] if "value" in source.columns else []
+    ):
+        erased.recognize(
+            connection.execute(
+                f"SELECT DISTINCT customer_id, {attribute}, {value} FROM staged "
+                f"WHERE customer_id IS NOT NULL AND {value} IS NOT NULL"
+            ).fetchall()
+        )
+    accounts = [row[0] for row in connection.execute("SELECT DISTINCT customer_id FROM staged").fetchall() if row[0]]
+    gone = erased.among(accounts) | erased.among([each for each in accounts if "@" in each], kind="email")
+    connection.execute(
+        f"UPDATE staged SET reason = {literal(ERASED_PERSON)} WHERE list_contains(?, customer_id)", [sorted(gone)]
+    )
+
+
+def _tells_of(erased: Erased, line: str) -> bool:
+    cells = tokens(line)
+    return bool(erased.among(cells) or erased.among([each for each in cells if "@" in each], kind="email"))
+
+
+def _give_ids(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    """Give events an id made of their content, and a number where rows of the file are identical."""
+    given = [name for name in EVENTS.names if name in source.columns]
+    parts = ", ".join(f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in given if name != "recorded_at")
+    names = literal(",".join(given))
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE hashed AS SELECT place,
+            left(sha256(concat_ws(chr(31), {literal(source.name)}, {names}, {parts})), 40) AS content
+        FROM staged WHERE reason IS NULL;
+        CREATE TEMP TABLE numbered AS
+            SELECT place, row_number() OVER (PARTITION BY content ORDER BY place) AS number FROM hashed
+            WHERE content IN (SELECT content FROM hashed GROUP BY content HAVING count(*) > 1);
+        CREATE TEMP VIEW ids AS
+            SELECT place, content || CASE WHEN number > 1 THEN '-' || number ELSE '' END AS event_id
+            FROM hashed LEFT JOIN numbered USING (place);
+        """
+    )
+
+
+def _mark_repeated(connection: duckdb.DuckDBPyConnection, history: History) -> None:
+    """Mark events whose id came before: in the file, with the same or other content, or in the history with other."""
+    content = "customer_id, kind, occurred_at"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE repeated AS
+            SELECT place, row_number() OVER ids > 1 AS later,
+                row({content}) IS DISTINCT FROM first(row({content})) OVER ids AS other
+            FROM staged
+            WHERE reason IS NULL AND event_id IN
+                (SELECT event_id FROM staged WHERE reason IS NULL GROUP BY event_id HAVING count(*) > 1)
+            WINDOW ids AS (PARTITION BY event_id ORDER BY place);
+        UPDATE staged SET reason = CASE WHEN other THEN 'conflicting_event_id' ELSE 'duplicate_event_id' END
+            FROM repeated WHERE staged.place = repeated.place AND later;
+        UPDATE staged SET reason = 'conflicting_event_id'
+            FROM (SELECT event_id, {content} FROM {history.scan("events")}) AS held
+            WHERE staged.reason IS NULL AND staged.event_id = held.event_id
+                AND (staged.customer_id, staged.kind, staged.occurred_at)
+                    IS DISTINCT FROM (held.customer_id, held.kind, held.occurred_at);
+        """
+    )
