@@ -70,6 +70,11 @@ class FeatureSet:
         """Arrow types of the columns: int64, or string for attributes."""
         return pa.schema([(each.name, each.type) for each in self.columns])
 
+    @property
+    def declarations(self) -> dict[str, str]:
+        """What each column calculates, in words: what a model bundle keeps, so that a difference can be named."""
+        return {each.name: each.declaration for each in self.columns}
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of all that determines the values, as hex; what a model was trained on must match it."""

@@ -173,6 +173,23 @@ class Column:
         return self.feature.unit or fallback
 
     @property
+    def declaration(self) -> str:
+        """What is calculated, in words: others where, and only where, the :attr:`calculation` is another.
+
+        >>> Feature(name="visits", where={"kind": "visit"}, windows=("7d",)).columns[0].declaration
+        'count, kind visit, within 7d'
+        """
+        each = self.feature
+        told = [
+            each.aggregate.replace("_", " ") + (f" of {each.of}" if each.of else ""),
+            *(f"{column} {' or '.join(values)}" for column, values in each.filters.items()),
+            *([f"within {self.window}"] if self.window else []),
+            *(["in the household"] if each.scope == "household" else []),
+            *(["as a whole number"] if each.integer else []),
+        ]
+        return ", ".join(told)
+
+    @property
     def calculation(self) -> tuple[object, ...]:
         """What determines the values; names for people are no part of it."""
         each = self.feature

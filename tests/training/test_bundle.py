@@ -13,11 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features import Feature, FeatureSet
 from features.errors import InputError
 from training.models import ResponseModel, boosting
 from training.models.bundle import Bundle, read_bundle, to_json, to_npz
 
-FEATURES = {mark: SimpleNamespace(names=("visits", "channel"), fingerprint=mark) for mark in ("f00d", "beef")}
+FEATURES = {
+    mark: SimpleNamespace(
+        names=("visits", "channel"),
+        fingerprint=mark,
+        declarations={"visits": f"count, within {days}d", "channel": "latest of channel"},
+    )
+    for mark, days in (("f00d", 7), ("beef", 9))
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +117,8 @@ def test_a_broken_manifest_is_refused(folder, manifest):
 
 
 def test_other_features_are_refused_naming_the_difference(folder):
-    today = SimpleNamespace(names=("visits", "orders"), fingerprint="beef")
+    declared = {"visits": "count, within 7d", "orders": "count"}
+    today = SimpleNamespace(names=("visits", "orders"), fingerprint="beef", declarations=declared)
     with pytest.raises(InputError) as caught:
         ResponseModel.load(folder, features=today)
     assert "the model also reads 'channel'" in caught.value.got
@@ -118,8 +127,35 @@ def test_other_features_are_refused_naming_the_difference(folder):
 
 
 def test_features_declared_anew_under_the_same_names_are_refused(folder):
-    with pytest.raises(InputError, match="declared in another way"):
+    with pytest.raises(InputError, match="'visits' was 'count, within 7d' and is 'count, within 9d'"):
         ResponseModel.load(folder, features=FEATURES["beef"])
+
+
+def test_a_model_that_was_written_without_declarations_says_only_that_they_differ(folder):
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    del manifest["declarations"]
+    (folder / "manifest.json").write_bytes(to_json(manifest))
+    with pytest.raises(InputError, match="the same names, declared otherwise"):
+        ResponseModel.load(folder, features=FEATURES["beef"])
+
+
+def test_the_difference_of_real_features_is_named(model, tmp_path):
+    def features(*windows, channel="web", order=1):
+        declared = (
+            Feature(name="visits", where={"kind": "visit", "channel": channel}, windows=windows),
+            Feature(name="age", aggregate="latest", of="age"),
+        )
+        return FeatureSet.of(*declared[::order])
+
+    folder = model.save(tmp_path / "real", features=features("7d", "30d"))
+    for today, told in (
+        (features("7d", "90d"), "the model also reads 'visits_30d'; it never saw 'visits_90d'"),
+        (features("7d", "30d", channel="app"), "'visits_7d' was 'count, channel web, kind visit, within 7d' and is"),
+        (features("7d", "30d", order=-1), "the same features in another order"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_bundle(folder, features=today)
+        assert told in caught.value.got
 
 
 def test_another_kind_is_refused(folder):

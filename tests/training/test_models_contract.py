@@ -15,7 +15,7 @@ from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.models.bundle import read_bundle
 
 ROWS = 1200
-FEATURES = SimpleNamespace(names=("recency_days", "channel"), fingerprint="f00d")
+FEATURES = SimpleNamespace(names=("recency_days", "channel"), fingerprint="f00d", declarations={})
 
 
 def _table() -> pd.DataFrame:

@@ -23,6 +23,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(\.[a-z0-9]{1,8}){1,2}")
 _MOST_BYTES = 2 << 30
+_MOST_TOLD = 3
 _VERSIONS = ("lightgbm", "numpy", "pandas", "scikit-learn", "rapport")
 
 
@@ -35,6 +36,9 @@ class Features(Protocol):
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
 
+    @property
+    def declarations(self) -> Mapping[str, str]: ...  # noqa: D102
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
@@ -45,6 +49,7 @@ class Bundle:
     kind: ``response``, ``offers`` or ``uplift``.
     features: names of the columns that the model reads, in order.
     fingerprint: sha256 of the declarations of the features.
+    declarations: what each feature calculated, in words, so that a difference to today's can be named.
     files: content of each file, by name; small lower-case names with an ending.
     card: the model card.
     about: what goes beside the model (the card as Markdown, hashes of what it has seen); hashed, but no part of it.
@@ -61,6 +66,7 @@ class Bundle:
     features: tuple[str, ...]
     fingerprint: str
     files: Mapping[str, bytes]
+    declarations: Mapping[str, str] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, bytes] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: {name: version(name) for name in _VERSIONS})
@@ -133,6 +139,7 @@ class Bundle:
             "format": FORMAT,
             "kind": self.kind,
             "features": list(self.features),
+            "declarations": dict(self.declarations),
             "fingerprint": self.fingerprint,
             "model_hash": self.model_hash,
             "model": sorted(self.files),
@@ -165,6 +172,7 @@ def read_bundle(folder: str | Path, *, kind: str | None = None, features: Featur
             kind=str(manifest["kind"]),
             features=tuple(map(str, manifest["features"])),
             fingerprint=str(manifest["fingerprint"]),
+            declarations={str(name): str(told) for name, told in manifest.get("declarations", {}).items()},
             files={str(name): contents[name] for name in manifest["model"]},
             about={
                 name: content
@@ -201,14 +209,31 @@ def to_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 def _require_features(bundle: Bundle, features: Features) -> None:
     if bundle.fingerprint == features.fingerprint:
         return
-    now, then = set(features.names), set(bundle.features)
-    gone, new = sorted(then - now), sorted(now - then)
-    parts = [f"the model also reads {listed(gone)}" if gone else "", f"it never saw {listed(new)}" if new else ""]
-    difference = "; ".join(part for part in parts if part) or "the same names, declared in another way"
     raise InputError(
         "the model was trained on other features",
-        got=f"{difference} (fingerprint {bundle.fingerprint[:12]}, features now {features.fingerprint[:12]})",
+        got=f"{_difference(bundle, features)} "
+        f"(fingerprint {bundle.fingerprint[:12]}, features now {features.fingerprint[:12]})",
         do="train anew on the features of today, or load the feature set that the model was trained on",
+    )
+
+
+def _difference(bundle: Bundle, features: Features) -> str:
+    """What was added, left out, or declared otherwise since the model was trained."""
+    now, then = set(features.names), set(bundle.features)
+    changed = [
+        f"{name!r} was {told!r} and is {features.declarations[name]!r}"
+        for name, told in bundle.declarations.items()
+        if features.declarations.get(name, told) != told
+    ]
+    parts = (
+        f"the model also reads {listed(sorted(then - now))}" if then - now else "",
+        f"it never saw {listed(sorted(now - then))}" if now - then else "",
+        "; ".join(changed[:_MOST_TOLD]),
+        f"{len(changed) - _MOST_TOLD} more are declared otherwise" if len(changed) > _MOST_TOLD else "",
+    )
+    told = "; ".join(part for part in parts if part)
+    return told or (
+        "the same features in another order" if bundle.declarations else "the same names, declared otherwise"
     )
 
 

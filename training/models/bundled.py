@@ -35,6 +35,7 @@ class BundledModel(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
             kind=self.kind,
             features=tuple(names),
             fingerprint=fingerprint,
+            declarations=features.declarations if features else {},
             files=self._files(),
             card=card or {},
             about=about or {},
