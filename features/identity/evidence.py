@@ -1,0 +1,222 @@
+"""Links that follow from identifiers: two accounts hold one value, from the moment that both were known to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from features.facts import LINKS, micros
+from features.history import History
+from features.identity.holdings import HOUSEHOLD
+from features.identity.rules import IdentityRules
+from features.sql import literal, literals
+
+#: The source of links that this module makes; only those it ever takes back.
+SOURCE = "identity"
+
+
+def evident_links(
+    history: History, rules: IdentityRules, *, files: Sequence[Path], fresh: Sequence[Path], at: datetime
+) -> pa.Table:
+    """The links (LINKS) that holdings in ``files`` tell and the history does not hold yet.
+
+    What the value of a pair is worth is a step function of time: nothing until both accounts hold it; then the
+    probability of its kind; then that of a weak link, once more accounts hold it than its limit, or two that have
+    different values of a unique kind, or one of the two accounts itself has two such values (a shared device). A
+    value that a crowd holds is worth nothing. The link of a pair takes the best value of each kind. Each step
+    is a fact, dated at the moment that it was known. So it depends on the facts alone, and a step is never made twice.
+
+    Parameters
+    ----------
+    fresh: those of ``files`` that may tell anything new; only values of accounts in them are looked at.
+    at: when links that were made before from less, and turn out otherwise, are corrected: what was believed stands.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("rules", _rules(rules))
+        connection.execute(f"CREATE TEMP VIEW held AS SELECT * FROM {_scan(files)}")
+        connection.execute(f"CREATE TEMP TABLE touched AS SELECT DISTINCT account_id FROM {_scan(fresh)}")
+        first = HOUSEHOLD + rules.household[0] if rules.household else HOUSEHOLD
+        connection.execute(_NEAR.format(first=literal(first), crowd=rules.crowd, household=literal(HOUSEHOLD)))
+        if rules.household:
+            connection.execute(_HOMES.format(first=literal(first), household=literal(HOUSEHOLD)))
+            connection.execute(_HOME_SPANS)
+        unique = literals([each.kind for each in rules.identifier if each.unique]) or "''"
+        connection.execute(_SHARED.format(unique=unique))
+        connection.execute(_PAIRS)
+        connection.execute(_STEPS)
+        connection.execute(_KNOWN.format(links=history.scan("links"), source=literal(SOURCE)))
+        moment = f"make_timestamptz({micros(at)})"
+        new = connection.execute(_NEW.format(at=moment, source=literal(SOURCE))).to_arrow_table()
+        return new.select(LINKS.names).cast(LINKS)
+
+
+def _scan(files: Sequence[Path]) -> str:
+    return f"read_parquet([{literals(files)}])"
+
+
+def _rules(rules: IdentityRules) -> pa.Table:
+    weak = rules.probability("suppress")
+    rows = [
+        {
+            "kind": each.kind,
+            "sure": 1.0 if each.unique and each.strength == "personalize" else rules.probability(each.strength),
+            "weak": weak,
+            "most": each.limit,
+            "crowd": max(rules.crowd, each.limit),
+            "link": "person",
+        }
+        for each in rules.identifier
+    ]
+    home = {"sure": 1.0, "weak": 0.0, "most": rules.household_limit, "crowd": rules.household_limit}
+    rows.append({"kind": "household", **home, "link": "household"})
+    return pa.Table.from_pylist(rows)
+
+
+# `near`: accounts that hold a value with a touched one. `span`: which account holds what from when to when, complete
+# for every value that an account of `near` holds, as what a value is worth depends on all who hold it.
+_NEAR = """
+CREATE TEMP TABLE near AS
+    WITH mine AS (SELECT DISTINCT kind, value FROM held SEMI JOIN touched USING (account_id)
+                  WHERE value IS NOT NULL AND (kind = {first} OR NOT starts_with(kind, {household}))),
+    holders AS (SELECT account_id, kind, value, min(known) AS since
+                FROM held SEMI JOIN mine USING (kind, value) GROUP BY ALL)
+    SELECT account_id FROM touched UNION
+    SELECT account_id FROM (
+        FROM holders QUALIFY kind = {first}
+            OR row_number() OVER (PARTITION BY kind, value ORDER BY since, account_id) <= {crowd}
+    );
+CREATE TEMP TABLE span AS
+    WITH theirs AS (SELECT DISTINCT kind, value FROM held SEMI JOIN near USING (account_id)
+                    WHERE NOT starts_with(kind, {household}))
+    SELECT account_id, kind, value, min(known) AS since, CAST(NULL AS TIMESTAMPTZ) AS until
+    FROM held SEMI JOIN theirs USING (kind, value) GROUP BY ALL;
+"""
+
+# A household is where its attributes agree *now*: whoever moves leaves it. A fact that is known late of what happened
+# before is no move.
+_HOMES = """
+CREATE TEMP TABLE home AS
+    WITH first AS (SELECT DISTINCT kind, value FROM held SEMI JOIN near USING (account_id)
+                   WHERE kind = {first} AND value IS NOT NULL),
+    neighbour AS (SELECT DISTINCT account_id FROM held SEMI JOIN first USING (kind, value)),
+    told AS (
+        FROM held SEMI JOIN neighbour USING (account_id) WHERE starts_with(kind, {household})
+        QUALIFY occurred_at >= coalesce(max(occurred_at) OVER (
+            PARTITION BY account_id, kind ORDER BY known, occurred_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ), occurred_at)
+    )
+    SELECT account_id, kind, known, arg_max(coalesce(value, ''), occurred_at) AS value
+    FROM told GROUP BY ALL;
+"""
+_HOME_SPANS = """
+INSERT INTO span
+    WITH moment AS (SELECT DISTINCT account_id, known FROM home),
+    attribute AS (SELECT DISTINCT kind FROM home),
+    state AS (
+        SELECT moment.account_id, moment.known, attribute.kind, coalesce(home.value, '') AS value
+        FROM moment CROSS JOIN attribute ASOF LEFT JOIN home
+            ON home.account_id = moment.account_id AND home.kind = attribute.kind AND home.known <= moment.known
+    ),
+    whole AS (
+        SELECT account_id, known,
+            CASE WHEN bool_and(value <> '') THEN string_agg(value, '|' ORDER BY kind) END AS value
+        FROM state GROUP BY ALL
+    ),
+    changed AS (
+        FROM whole QUALIFY value IS DISTINCT FROM lag(value) OVER (PARTITION BY account_id ORDER BY known)
+    )
+    SELECT account_id, 'household', value, known, lead(known) OVER (PARTITION BY account_id ORDER BY known)
+    FROM changed QUALIFY value IS NOT NULL;
+"""
+
+# When a value or an account turns out to be shared. An account that is shared itself proves nothing about a value.
+_SHARED = """
+CREATE TEMP TABLE ranked AS
+    SELECT *, row_number() OVER (PARTITION BY kind, value ORDER BY since, account_id) AS place FROM span;
+CREATE TEMP TABLE mark AS
+    SELECT account_id, kind, value, min(known) AS since
+    FROM held SEMI JOIN span USING (account_id) WHERE kind IN ({unique}) GROUP BY ALL;
+CREATE TEMP TABLE shared_account AS
+    SELECT account_id, min(since) AS shared_at FROM (
+        FROM mark QUALIFY row_number() OVER (PARTITION BY account_id, kind ORDER BY since, value) = 2
+    ) GROUP BY account_id;
+CREATE TEMP TABLE conflict AS
+    WITH arrival AS (
+        SELECT span.kind, span.value, mark.kind AS marked, mark.value AS mark,
+            min(greatest(span.since, mark.since)) AS since
+        FROM span JOIN mark USING (account_id) ANTI JOIN shared_account USING (account_id)
+        WHERE span.kind <> 'household' GROUP BY ALL
+    )
+    SELECT kind, value, min(since) AS conflict_at FROM (
+        FROM arrival QUALIFY row_number() OVER (PARTITION BY kind, value, marked ORDER BY since, mark) = 2
+    ) GROUP BY ALL;
+CREATE TEMP TABLE worth AS
+    SELECT kind, value, any_value(sure) AS sure, any_value(weak) AS weak, any_value(crowd) AS crowd,
+        any_value(link) AS link, min(since) FILTER (place = crowd + 1) AS crowd_at,
+        least(min(since) FILTER (place = most + 1), any_value(conflict_at)) AS shared_at
+    FROM ranked JOIN rules USING (kind) LEFT JOIN conflict USING (kind, value) GROUP BY kind, value;
+"""
+
+# Once a value is shared, each new holder is linked with its first one alone: as good for a no, and not quadratic.
+_PAIRS = """
+CREATE TEMP TABLE pair AS
+    SELECT least(one.account_id, other.account_id) AS account_id,
+        greatest(one.account_id, other.account_id) AS other_id,
+        link, kind, sure, weak, greatest(one.since, other.since) AS begun,
+        least(worth.shared_at, mine.shared_at, theirs.shared_at) AS demoted,
+        least(crowd_at, one.until, other.until) AS ended
+    FROM ranked AS one JOIN ranked AS other USING (kind, value) JOIN worth USING (kind, value)
+        LEFT JOIN shared_account AS mine ON mine.account_id = one.account_id
+        LEFT JOIN shared_account AS theirs ON theirs.account_id = other.account_id
+    WHERE one.place < other.place AND other.place <= crowd AND one.account_id <> other.account_id
+        AND one.account_id IN (FROM near) AND other.account_id IN (FROM near)
+        AND (worth.shared_at IS NULL OR greatest(one.since, other.since) < worth.shared_at OR one.place = 1);
+"""
+_STEPS = """
+CREATE TEMP TABLE step AS
+    WITH moment AS (
+        SELECT DISTINCT account_id, other_id, link, kind, dated FROM (
+            SELECT account_id, other_id, link, kind, unnest([begun, demoted, ended]) AS dated FROM pair
+        ) WHERE dated IS NOT NULL
+    ),
+    value AS (
+        SELECT account_id, other_id, link, kind, dated, max(CASE
+            WHEN dated < begun OR coalesce(dated >= ended, false) THEN 0.0
+            WHEN coalesce(dated >= demoted, false) THEN weak ELSE sure END) AS probability
+        FROM moment JOIN pair USING (account_id, other_id, link, kind) GROUP BY ALL
+    )
+    SELECT account_id, other_id, link AS kind, kind AS because, dated, probability FROM value
+    QUALIFY probability <> lag(probability, 1, 0.0)
+        OVER (PARTITION BY account_id, other_id, link, value.kind ORDER BY dated);
+"""
+_KNOWN = """
+CREATE TEMP TABLE known AS
+    SELECT account_id, other_id, kind, because, max(greatest(occurred_at, recorded_at)) AS last,
+        first(probability ORDER BY occurred_at DESC, recorded_at DESC, probability) AS probability
+    FROM {links} WHERE source = {source}
+        AND account_id IN (FROM near) AND other_id IN (FROM near) GROUP BY ALL;
+"""
+_NEW = """
+WITH later AS (
+    SELECT step.* FROM step LEFT JOIN known USING (account_id, other_id, kind, because)
+    WHERE last IS NULL OR dated > last
+),
+final AS (
+    SELECT account_id, other_id, kind, because, arg_max(probability, dated) AS probability FROM step GROUP BY ALL
+),
+corrected AS (
+    SELECT account_id, other_id, kind, because, greatest({at}, last + INTERVAL 1 microsecond) AS dated,
+        coalesce(final.probability, 0.0) AS probability
+    FROM known LEFT JOIN final USING (account_id, other_id, kind, because)
+        ANTI JOIN later USING (account_id, other_id, kind, because)
+    WHERE coalesce(final.probability, 0.0) <> known.probability
+)
+SELECT account_id, other_id, kind, because, CAST(probability AS DOUBLE) AS probability,
+    dated AS occurred_at, dated AS recorded_at, {source} AS source
+FROM (FROM later UNION ALL BY NAME FROM corrected)
+"""

@@ -1,0 +1,291 @@
+"""Resolution: new facts become links, and links become groups; the one module of identity that writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import InputError
+from features.facts import LINKS, MEMBERS
+from features.history import History
+from features.identity.evidence import evident_links
+from features.identity.holdings import read_holdings
+from features.identity.people import People
+from features.identity.replay import MARKS, memberships
+from features.identity.rules import IdentityRules
+from features.sql import literal, literals
+
+_NOTE = "rapport"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """What a run found: facts about links that are new, and accounts whose groups were made again."""
+
+    links: int
+    accounts: int
+
+
+def resolve(history: History, rules: IdentityRules, *, at: datetime | None = None) -> Resolution:
+    """Link the accounts that new facts tell are one person, and bring the groups of all touched accounts up to date.
+
+    Run it after every intake: without new facts it changes nothing, and it costs what is new, not what is known. With
+    other ``rules`` than last time everything is made again. ``at`` dates corrections of links made before (default:
+    now).
+
+    >>> import tempfile
+    >>> from features.identity import Identifier
+    >>> history, day = History(tempfile.mkdtemp()), datetime(2024, 5, 1, tzinfo=UTC)
+    >>> told = {"attribute": "email", "value": "Anna@shop.example", "occurred_at": day, "recorded_at": day}
+    >>> rows = [{"customer_id": "crm-1", **told}, {"customer_id": "web-7", **told}]
+    >>> _ = history.append_profile(pa.Table.from_pylist(rows), part="may")
+    >>> resolve(history, IdentityRules(identifier=(Identifier(kind="email"),)))
+    Resolution(links=1, accounts=2)
+    >>> history.accounts("web-7")
+    ('crm-1', 'web-7')
+    """
+    files = read_holdings(history, rules)
+    fresh = _unseen(files, _note(history, rules).holdings)
+    links = 0
+    if fresh:
+        moment = at or datetime.now(UTC)
+        new = evident_links(history, rules, files=files, fresh=fresh, at=moment)
+        links = history.append_links(new, part="identity") if new.num_rows else 0
+    return Resolution(links=links, accounts=update_members(history, rules, files=files))
+
+
+def believe(
+    history: History, links: pa.Table, *, rules: IdentityRules, at: datetime | None = None, source: str = "model"
+) -> Resolution:
+    """Take pairs that a model holds for one person: ``account_id``, ``other_id``, ``probability`` (0 to 1).
+
+    A pair that is told again has the newer probability, not a surer one; told the same, it changes nothing. One that
+    the model no longer tells keeps its last word until the model tells 0.
+    """
+    for column in ("account_id", "other_id", "probability"):
+        if column not in links.column_names:
+            raise InputError(
+                f"pairs need a column {column!r}", got=str(links.column_names), do="name both accounts and the chance"
+            )
+    moment = at or datetime.now(UTC)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("told", links)
+        connection.register("moment", pa.table({"dated": pa.array([moment], LINKS.field("occurred_at").type)}))
+        new = connection.execute(_BELIEVED.format(links=history.scan("links"), source=literal(source))).to_arrow_table()
+    wrong = [each for each in new["probability"].to_pylist() if each is None or not 0 <= each <= 1]
+    if wrong:
+        raise InputError("a probability is a number from 0 to 1", got=str(wrong[0]), do="mend it")
+    added = history.append_links(new, part="model") if new.num_rows else 0
+    return Resolution(links=added, accounts=update_members(history, rules, files=read_holdings(history, rules)))
+
+
+_BELIEVED = """
+WITH pair AS (
+    SELECT least(account_id, other_id) AS account_id, greatest(account_id, other_id) AS other_id,
+        max(probability) AS probability
+    FROM told WHERE account_id <> other_id GROUP BY ALL
+),
+held AS (
+    SELECT account_id, other_id, first(probability ORDER BY occurred_at DESC, recorded_at DESC, probability) AS believed
+    FROM {links} WHERE because = 'model' AND kind = 'person' GROUP BY ALL
+)
+SELECT account_id, other_id, 'person' AS kind, 'model' AS because, CAST(probability AS DOUBLE) AS probability,
+    dated AS occurred_at, dated AS recorded_at, {source} AS source
+FROM pair LEFT JOIN held USING (account_id, other_id), moment
+WHERE believed IS DISTINCT FROM probability AND NOT (believed IS NULL AND probability = 0)
+"""
+
+
+def merge(
+    history: History, account_id: str, other_id: str, *, by: str, rules: IdentityRules, at: datetime | None = None
+) -> None:
+    """Make two accounts one person, as an agent (``by``) says; `split` takes it back exactly."""
+    _say(history, account_id, other_id, probability=1.0, by=by, rules=rules, at=at)
+
+
+def split(
+    history: History, account_id: str, other_id: str, *, by: str, rules: IdentityRules, at: datetime | None = None
+) -> bool:
+    """Take back the merge of two accounts; without one to take back, keep them apart whatever else links them.
+
+    Returns whether they are two persons now: after a merge of accounts that other links join as well they are one, as
+    before the merge, and a second split keeps them apart.
+    """
+    _say(history, account_id, other_id, probability=0.0, by=by, rules=rules, at=at)
+    return other_id not in People(history).persons([account_id])[account_id].own
+
+
+def _say(
+    history: History,
+    account_id: str,
+    other_id: str,
+    *,
+    probability: float,
+    by: str,
+    rules: IdentityRules,
+    at: datetime | None,
+) -> None:
+    if account_id == other_id:
+        raise InputError("two accounts are needed", got=f"{account_id!r} twice", do="name the other account")
+    moment = at or datetime.now(UTC)
+    one, other = sorted((account_id, other_id))
+    fact = {
+        "account_id": one,
+        "other_id": other,
+        "kind": "person",
+        "because": "agent",
+        "probability": probability,
+        "occurred_at": moment,
+        "recorded_at": moment,
+        "source": by,
+    }
+    history.append_links(pa.Table.from_pylist([fact], schema=LINKS), part="agent")
+    update_members(history, rules, files=read_holdings(history, rules))
+
+
+def update_members(history: History, rules: IdentityRules, *, files: Sequence[Path] = ()) -> int:
+    """Bring the groups up to date with all links; returns how many accounts were looked at again.
+
+    Only accounts that new links reach, through any others, are. Where it can't be told what is new (other rules, parts
+    of the history rewritten), everything is made again. ``files``: holdings, whose unique values keep persons apart.
+    """
+    with history.writing(), duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'")
+        note, parts = _note(history, rules), history.parts("links")
+        new_links, new_holdings = _unseen(parts, note.links), _unseen(files, note.holdings)
+        whole = not note.whole(parts, files)
+        nothing = not parts and not history.parts("members")
+        if nothing or not (new_links or new_holdings or whole):
+            return 0
+        _gather(connection, history, rules, files=files, fresh=None if whole else (new_links, new_holdings))
+        columns = ", ".join(LINKS.names[:-1])
+        links = connection.execute(
+            f"SELECT {columns} FROM {history.scan('links')} SEMI JOIN reached USING (account_id)"
+        ).to_arrow_table()
+        marks = connection.execute("SELECT * FROM mark SEMI JOIN reached USING (account_id)").to_arrow_table()
+        connection.register("made", memberships(links, rules, marks=marks.cast(MARKS)))
+        kept = "" if whole else f"FROM {history.scan('members')} ANTI JOIN reached USING (account_id) UNION ALL "
+        count = (connection.execute("SELECT count(*) FROM reached").fetchone() or (0,))[0]
+        _write(connection, f"{kept}FROM made", history, _Note.of(rules, parts, files))
+        return int(count)
+
+
+def _gather(
+    connection: duckdb.DuckDBPyConnection,
+    history: History,
+    rules: IdentityRules,
+    *,
+    files: Sequence[Path],
+    fresh: tuple[Sequence[Path], Sequence[Path]] | None,
+) -> None:
+    """Make the tables ``mark`` (values of unique kinds) and ``reached`` (accounts whose groups are made again)."""
+    unique = literals([each.kind for each in rules.identifier if each.unique])
+    marks = (
+        f"SELECT account_id, kind, value, min(known) AS since FROM read_parquet([{literals(files)}]) "
+        f"WHERE kind IN ({unique}) GROUP BY ALL"
+        if unique and files
+        else "SELECT '' AS account_id, '' AS kind, '' AS value, now() AS since WHERE false"
+    )
+    connection.execute(f"CREATE TEMP VIEW mark AS {marks}")
+    pairs = f"SELECT DISTINCT account_id, other_id FROM {history.scan('links')}"
+    if fresh is None:
+        connection.execute(
+            f"CREATE TEMP TABLE reached AS SELECT account_id FROM ({pairs}) UNION SELECT other_id FROM ({pairs})"
+        )
+        return
+    connection.execute(f"CREATE TEMP TABLE pair AS {pairs}")
+    links, holdings = (f"read_parquet([{literals(each)}])" if each else None for each in fresh)
+    seeds = [f"SELECT {side} AS account_id FROM {links}" for side in ("account_id", "other_id") if links]
+    if holdings and unique:
+        seeds.append(f"SELECT account_id FROM {holdings} WHERE kind IN ({unique})")
+    seeds = seeds or ["SELECT '' AS account_id WHERE false"]
+    connection.execute(f"CREATE TEMP TABLE reached AS {' UNION '.join(seeds)}")
+    connection.execute("CREATE TEMP TABLE edge AS SELECT * FROM reached")
+    while (connection.execute("SELECT count(*) FROM edge").fetchone() or (0,))[0]:
+        connection.execute(_NEXT)
+
+
+# One step outward: accounts that are linked with those reached last.
+_NEXT = """
+CREATE OR REPLACE TEMP TABLE beyond AS
+    SELECT other_id AS account_id FROM pair SEMI JOIN edge USING (account_id) UNION
+    SELECT pair.account_id FROM pair SEMI JOIN edge ON pair.other_id = edge.account_id
+    EXCEPT FROM reached;
+INSERT INTO reached FROM beyond;
+CREATE OR REPLACE TEMP TABLE edge AS FROM beyond;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What the groups on disk were made of: by which rules, of which parts; it lies in their file."""
+
+    rules: str = ""
+    links: tuple[str, ...] = ()
+    holdings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, rules: IdentityRules, links: Sequence[Path], holdings: Sequence[Path]) -> _Note:
+        return cls(rules=rules.fingerprint, links=tuple(map(_name, links)), holdings=tuple(map(_name, holdings)))
+
+    def whole(self, links: Sequence[Path], holdings: Sequence[Path]) -> bool:
+        """Whether every part that the groups were made of is still there as it was."""
+        return (
+            bool(self.rules)
+            and set(self.links) <= set(map(_name, links))
+            and set(self.holdings) <= set(map(_name, holdings))
+        )
+
+
+def _name(part: Path) -> str:
+    return f"{part.name}:{part.stat().st_size}"
+
+
+def _unseen(parts: Sequence[Path], seen: Sequence[str]) -> list[Path]:
+    return [each for each in parts if _name(each) not in seen]
+
+
+def _note(history: History, rules: IdentityRules) -> _Note:
+    """What the groups on disk were made of; an empty note when it was by other rules."""
+    target = _target(history)
+    if not target.exists():
+        return _Note()
+    told = json.loads((pq.read_metadata(target).metadata or {}).get(_NOTE.encode(), b"{}"))
+    if told.get("rules") != rules.fingerprint:
+        return _Note()
+    return _Note(rules=told["rules"], links=tuple(told["links"]), holdings=tuple(told["holdings"]))
+
+
+def _target(history: History) -> Path:
+    return history.folder / "members" / "members.parquet"
+
+
+def _write(connection: duckdb.DuckDBPyConnection, rows: str, history: History, note: _Note) -> None:
+    """Replace the groups on disk, whole or not at all, with the note of what they were made of."""
+    target = _target(history)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_suffix(f".{os.getpid()}.tmp")
+    told = literal(json.dumps({"rules": note.rules, "links": note.links, "holdings": note.holdings}))
+    try:
+        # In the order of accounts, so that a question about one customer reads few row groups.
+        connection.execute(
+            f"COPY (SELECT {', '.join(MEMBERS.names)} FROM ({rows}) ORDER BY account_id) TO {literal(scratch)} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536, KV_METADATA {{{_NOTE}: {told}}})"
+        )
+        with scratch.open("rb") as stream:
+            os.fsync(stream.fileno())
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+    for other in set(history.parts("members")) - {target}:
+        other.unlink()
