@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.errors import InputError
 from features.intake.readers import ROW, open_text
 from features.intake.staging import Staged
-from features.sql import identifier, literal, literals
+from features.sql import identifier, literal
 from features.suppression import ERASED_PERSON
 from features.tables import write_table
 
@@ -26,8 +26,8 @@ KEY = "quarantine_id"
 _OWN = (*HEAD, LINE, KEY)
 _ALSO = " of file"
 # What a spreadsheet would take for a formula; plain numbers are none.
-_FORMULA = r"^''*[=+\-@\t\r]"
-_ESCAPED = r"^''+[=+\-@\t\r]"
+_FORMULA = r"^'*[=+\-@\t\r]"
+_ESCAPED = r"^'+[=+\-@\t\r]"
 _NUMBER = r"[+-]?[0-9]+([.,][0-9]+)*"
 
 
@@ -66,7 +66,10 @@ def _unread(staged: Staged, *, part: str) -> pa.Table:
         KEY: [f"{part}:line-{line}.{place}" for place, (line, _) in enumerate(staged.lines)],
     }
     names = columns if number else [*HEAD, KEY]
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in names})
+    table = pa.table({name: pa.array(columns[name], pa.string()) for name in names})
+    for name in staged.opened.columns if number else ():  # for a person to fill in
+        table = table.append_column(theirs(name), pa.nulls(number, pa.string()))
+    return table
 
 
 def safe(text: str) -> str:
@@ -147,14 +150,16 @@ def held(folder: Path, part: str) -> pa.Table:
     return read(path) if path.exists() else pa.table({name: pa.array([], pa.string()) for name in (*HEAD, KEY)})
 
 
-def in_own_columns(rows: pa.Table, *, keys: list[str], target: Path) -> None:
-    """Write the rows of ``keys`` as the file that they came from might have been: its columns only."""
-    columns = ", ".join(
-        f"{meant(identifier(name))} AS {identifier(ours(name))}" for name in rows.column_names if name not in _OWN
-    )
+def own_columns(rows: pa.Table) -> list[str]:
+    """The columns that are the file's own."""
+    return [name for name in rows.column_names if name not in _OWN]
+
+
+def write_own_columns(rows: pa.Table, target: Path) -> None:
+    """Write rows as the file that they came from might have held them: its own columns only, and their own texts."""
+    columns = ", ".join(f"{meant(identifier(name))} AS {identifier(ours(name))}" for name in own_columns(rows))
     with duckdb.connect() as connection:
         connection.register("kept", rows)
         connection.execute(
-            f"COPY (SELECT {columns} FROM kept WHERE {KEY} IN ({literals(keys)})) TO {literal(target)} "
-            "(FORMAT csv, HEADER, FORCE_QUOTE *)"
+            f"COPY (SELECT {columns} FROM kept) TO {literal(target)} (FORMAT csv, HEADER, FORCE_QUOTE *)"
         )
