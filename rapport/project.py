@@ -15,6 +15,7 @@ from features.configuration import read_config
 from features.declaration import FeatureSet
 from features.errors import InputError, unknown
 from features.history import History
+from features.identity import IdentityRules
 from features.intake import Source
 from features.library import DEFAULT_GROUPS, standard_features
 from features.purposes import Purposes
@@ -120,6 +121,7 @@ class Settings:
     source: tuple[Source, ...] = ()
     feature: tuple[dict[str, Any], ...] = ()
     purposes: dict[str, Any] = field(default_factory=dict)
+    identity: IdentityRules = IdentityRules()
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,11 @@ class Project:
     def history(self) -> History:
         """All facts that were taken in."""
         return History(self.root / "history")
+
+    @property
+    def identity(self) -> IdentityRules:
+        """What tells that accounts of several systems are one person."""
+        return self.settings.identity
 
     @property
     def quarantine(self) -> Path:
@@ -283,6 +290,7 @@ def load_project(folder: str | Path = ".") -> Project:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError("a source is declared wrongly", got=f"source = {tables!r:.60}", do="write it as [[source]]")
     sources = tuple(Source.from_config(table) for table in tables)
+    parts["identity"] = IdentityRules.from_config(raw.get("identity", {}), what=f"[identity] of {path.name}")
     return Project(root, read_config({**raw, **parts, "source": sources}, Settings, what=path.name))
 
 

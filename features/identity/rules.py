@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
+from features.configuration import read_config
 from features.errors import InputError, unknown
 
 #: What a link is strong enough for, the weakest first: an opt-out reaches the other account; contacts count together;
@@ -121,6 +124,17 @@ class IdentityRules:
         if self.country and not self.country.isdigit():
             raise InputError("country is a calling code", got=repr(self.country), do="write its digits, such as 49")
 
+    @classmethod
+    def from_config(cls, table: Mapping[str, Any], *, what: str = "[identity]") -> IdentityRules:
+        """The rules of a table of configuration; wrong keys and values are told in three parts."""
+        each = table.get("identifier", []) if isinstance(table, Mapping) else table
+        if not isinstance(each, list) or not all(isinstance(one, dict) for one in each):
+            raise InputError(
+                "an identifier is declared wrongly", got=f"identifier = {each!r:.60}", do="write [[identity.identifier]]"
+            )
+        read = tuple(read_config(one, Identifier, what="[[identity.identifier]]") for one in each)
+        return read_config({**table, "identifier": read}, cls, what=what)
+
     @property
     def silent(self) -> bool:
         """Whether no attribute of a profile can link accounts."""
@@ -144,7 +158,5 @@ class IdentityRules:
     @property
     def fingerprint(self) -> str:
         """What links and groups depend on; another value means that they must be made anew."""
-        import hashlib
-
         told = repr([(each.name, getattr(self, each.name)) for each in fields(self)])
         return hashlib.sha256(told.encode()).hexdigest()[:16]
