@@ -12,6 +12,7 @@ from rapport.commands.features import features
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
+from rapport.commands.link import link
 from rapport.commands.market import market
 from rapport.commands.plan import plan
 from rapport.commands.replay import replay
@@ -44,6 +45,7 @@ app.command()(features)
 app.command()(ingest)
 app.command()(init)
 app.command()(ladder)
+app.command()(link)
 app.command()(market)
 app.command()(plan)
 app.command()(replay)
