@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from features import EVENTS, PROFILE, Feature, FeatureSet, History, InputError, standard_features
-from features.audit import leakage, parity
+from features.audit import leakage, moments_of, parity
+from features.facts import MEMBERS
+from features.library import GROUPS
 
-FEATURES = standard_features(channels=("web", "email"), categories=("shoes",)) + FeatureSet.of(
+TIMES = ("occurred_at", "recorded_at")
+
+FEATURES = standard_features(channels=("web", "email"), categories=("shoes",), groups=GROUPS) + FeatureSet.of(
     Feature(name="age", aggregate="latest", of="age", integer=True)
 )
 
@@ -38,7 +43,22 @@ def history(tmp_path: Path) -> History:
     history.append_profile(
         pa.table({"customer_id": customers, "attribute": ["age"] * count, "value": ages, **times}), part="all"
     )
+    (tmp_path / "members").mkdir()
+    pq.write_table(pa.Table.from_pylist(members(), schema=MEMBERS), tmp_path / "members" / "all.parquet")
     return history
+
+
+def members() -> list[dict[str, object]]:
+    """Every fifth customer is one person with the next from day 80 on; ten live together until day 120."""
+    rows = [
+        ("personalize", f"c{each + more}", f"c{each}", day(80), None) for each in range(0, 50, 5) for more in (0, 1)
+    ]
+    rows += [("household", f"c{each}", "c0", day(1), day(120)) for each in range(10)]
+    return [dict(zip(MEMBERS.names, row, strict=True)) for row in rows]
+
+
+def day(number: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)
 
 
 @pytest.fixture
@@ -77,6 +97,34 @@ def test_the_audit_sees_what_was_recorded_later(history: History, spine: pa.Tabl
     found = leakage(FEATURES, history, spine, rng=np.random.default_rng(1), rows=60, compute=by_occurrence_only)
     assert not found.passed
     assert found.differences[0].feature in FEATURES.names
+
+
+def test_the_audit_sees_a_link_that_was_found_later(history: History, spine: pa.Table, tmp_path: Path) -> None:
+    def linked_for_ever(past: History, rows: pa.Table) -> pa.Table:
+        path = next((past.folder / "members").glob("*.parquet"))
+        links = pq.read_table(path)
+        since = pa.array([day(0)] * len(links), links["since"].type)
+        pq.write_table(
+            links.set_column(3, "since", since).set_column(4, "until", pa.nulls(len(links), since.type)), path
+        )
+        return FEATURES.offline(past, rows)
+
+    # Among the sampled rows some have a household, so that there are links before anything is altered.
+    found = leakage(FEATURES, history, spine, rng=np.random.default_rng(1), rows=60, compute=linked_for_ever)
+    assert not found.passed
+
+
+def test_moments_to_audit_are_those_of_the_history(history: History) -> None:
+    spine = moments_of(history, rng=np.random.default_rng(1), rows=80)
+    known = {(each["customer_id"], each[time]) for each in history.events().to_pylist() for time in TIMES}
+    assert spine.num_rows == 80 and {tuple(row.values()) for row in spine.to_pylist()} <= known
+    assert spine.equals(moments_of(history, rng=np.random.default_rng(1), rows=80))
+    assert not spine.equals(moments_of(history, rng=np.random.default_rng(2), rows=80))
+
+
+def test_without_events_there_is_nothing_to_audit(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to audit"):
+        moments_of(History(tmp_path), rng=np.random.default_rng(1))
 
 
 def test_parity_sees_a_difference(history: History, spine: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
