@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from features.traces import Traces
 #: Columns that say whose row it is, in the history and in tables that Rapport writes.
 OWNERS = ("customer_id", "account_id", "other_id")
 
-_ORIGINAL = "original"
-_CELLS = re.compile(r"[,;\t|]")
+_QUARANTINED = "quarantine_id"  # a column of quarantines alone
+_CELLS = re.compile(r"[,;\t|{}]|\":")
+_WORDS = re.compile(r"[\s\"'=,;|<>(){}\[\]]+")
+_MARKS = " \"'"
 
 
 def erase_facts(history: History, accounts: Collection[str]) -> dict[str, int]:
@@ -34,9 +36,9 @@ def erase_facts(history: History, accounts: Collection[str]) -> dict[str, int]:
     removed: dict[str, int] = {}
     with history.writing():
         for part in sorted(history.folder.rglob("*.parquet")):
-            gone = erase_rows(part, accounts)
-            if gone:
-                removed[part.parent.name] = removed.get(part.parent.name, 0) + gone
+            table = part.relative_to(history.folder).parts[0]
+            if gone := erase_rows(part, accounts):
+                removed[table] = removed.get(table, 0) + gone
     return removed
 
 
@@ -67,8 +69,8 @@ def erase_rows(path: Path, accounts: Collection[str]) -> int:
 def erase_lines(path: Path, traces: Traces) -> int:
     """Remove the rows of a CSV file (also gzipped) that are a person's; returns how many there were.
 
-    A row is theirs where a column of OWNERS names one of their accounts, or, in a quarantine, a value of the original
-    row is one of their traces.
+    A row is theirs where a column of OWNERS names one of their accounts, or, in a quarantine, any value is one of their
+    traces: what was wrong with such a row may be its owner.
     """
     gone = 0
 
@@ -77,14 +79,35 @@ def erase_lines(path: Path, traces: Traces) -> int:
         with _text(path, "rt") as stream, _text(scratch, "wt", like=path) as out:
             rows, writer = csv.reader(stream), csv.writer(out, lineterminator="\n")
             header = next(rows, [])
-            watched = [place for place, name in enumerate(header) if name in (*OWNERS, _ORIGINAL)]
-            if watched:
-                writer.writerow(header)
-                for row in rows:
-                    if _is_theirs(row, header, watched=watched, traces=traces):
-                        gone += 1
-                    else:
-                        writer.writerow(row)
+            every = _QUARANTINED in header
+            watched = [place for place, name in enumerate(header) if every or name in OWNERS]
+            writer.writerow(header)
+            for row in rows if watched else ():
+                cells = (row[place] for place in watched if place < len(row))
+                if any(traces.named_in(part) for cell in cells for part in (_parts(cell) if every else (cell,))):
+                    gone += 1
+                else:
+                    writer.writerow(row)
+        return gone > 0
+
+    replaced(path, keep_others)
+    return gone
+
+
+def erase_log(path: Path, traces: Traces) -> int:
+    """Remove the lines of a text file that name a person; returns how many there were."""
+    gone = 0
+
+    def keep_others(scratch: Path) -> bool:
+        nonlocal gone
+        with _text(path, "rt") as stream, _text(scratch, "wt", like=path) as out:
+            for line in stream:
+                plain = line.casefold()
+                named = any(traces.named_in(word) for word in _WORDS.split(line) if word)
+                if named or any(text.casefold() in plain for text in traces.texts):
+                    gone += 1
+                else:
+                    out.write(line)
         return gone > 0
 
     replaced(path, keep_others)
@@ -96,6 +119,7 @@ def replaced(path: Path, write: Callable[[Path], bool]) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if write(scratch):
+            shutil.copymode(path, scratch)
             synced(scratch)
             scratch.replace(path)
             synced(path.parent)
@@ -117,26 +141,6 @@ def _text(path: Path, mode: str, *, like: Path | None = None) -> Any:
     return opener(path, mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _is_theirs(row: list[str], header: list[str], *, watched: list[int], traces: Traces) -> bool:
-    for place in watched:
-        if place < len(row):
-            cells = leaves(row[place]) if header[place] == _ORIGINAL else [row[place]]
-            if any(traces.named_in(cell) for cell in cells):
-                return True
-    return False
-
-
-def leaves(original: str) -> Iterator[str]:
-    """The values of a row as a quarantine keeps it: a JSON object, or a line that could not be read."""
-    try:
-        told = json.loads(original)
-    except (ValueError, RecursionError):
-        told = original
-    stack = [told]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict | list):
-            stack.extend(value.values() if isinstance(value, dict) else value)
-        elif value is not None:
-            yield str(value)
-            yield from (cell.strip(" \"'") for cell in _CELLS.split(str(value)))
+def _parts(cell: str) -> list[str]:
+    """A cell, and the cells within it where it is a line that could not be read; without marks around them."""
+    return [part.strip(_MARKS) for part in (cell, *_CELLS.split(cell))]

@@ -6,6 +6,7 @@ import typer
 
 from rapport.commands.analyze import analyze
 from rapport.commands.demo import demo
+from rapport.commands.erase import erase
 from rapport.commands.evaluate import evaluate
 from rapport.commands.explain import explain
 from rapport.commands.features import features
@@ -39,6 +40,7 @@ def rapport() -> None:
 
 app.command()(analyze)
 app.command()(demo)
+app.command()(erase)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(features)

@@ -207,8 +207,8 @@ class Book:
         self.suppress([self.digest(customer_id)], at=at)
         return self.remove([customer_id])
 
-    def remove(self, customer_ids: Iterable[str]) -> dict[str, int]:
-        """Remove all rows of customers; returns how many from each table."""
+    def remove(self, customer_ids: Iterable[str], *, arms: bool = True) -> dict[str, int]:
+        """Remove all rows of customers, their ``arms`` too; returns how many from each table."""
         names = listed(customer_ids)
         keys = schema.idempotency
         own = select(schema.decisions.c.decision_id).where(among(schema.decisions.c.customer_id))
@@ -216,7 +216,8 @@ class Book:
             "idempotency": self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own)), names).rowcount
         }
         own_rows = {table: table.c.customer_id for table in (schema.slots, schema.consents, schema.events)}
-        own_rows |= {schema.assignments: schema.assignments.c.unit, schema.decisions: schema.decisions.c.customer_id}
+        own_rows |= {schema.assignments: schema.assignments.c.unit} if arms else {}
+        own_rows |= {schema.decisions: schema.decisions.c.customer_id}
         for table, owner in own_rows.items():
             removed[table.name] = self.connection.execute(delete(table).where(among(owner)), names).rowcount
         return removed

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import delete, select, update
 
 from features.facts import micros
+from features.identity import Person
 from features.traces import Traces
 from serving import schema
 from serving.book import Book, among, listed, moment
+from serving.decision import Decision
 
 
 def queue_erasure(book: Book, customer_id: str, *, at: datetime) -> dict[str, int]:
-    """Erase a customer from the ledger now, suppress them, and queue what lies elsewhere; returns the rows removed."""
+    """Erase a customer from the ledger now, suppress them, and queue what lies elsewhere; returns the rows removed.
+
+    Their arms wait for the rest: the arm of a household may stand under the account of one of them.
+    """
     _keep(book, {customer_id: Traces(accounts=(customer_id,))}, at=at)
-    return book.erase(customer_id, at=at)
+    book.suppress([book.digest(customer_id)], at=at)
+    return book.remove([customer_id], arms=False)
 
 
 def begin(book: Book, found: Mapping[str, Traces], *, at: datetime) -> dict[str, Traces]:
@@ -55,10 +61,13 @@ def finish(book: Book, customer_ids: Collection[str]) -> None:
     book.connection.execute(delete(schema.erasures).where(among(columns.customer_id)), listed(customer_ids))
 
 
-def remove(book: Book, traces: Traces) -> dict[str, int]:
-    """Remove all rows of the accounts, and their names from the records of others; returns how many of each."""
-    removed = book.remove(traces.accounts)
-    return removed | {"names in records of others": _unname(book, traces)}
+def remove(book: Book, traces: Traces, *, others: Mapping[str, Person]) -> dict[str, int]:
+    """Remove all rows of the accounts, and their names from the records of others; returns how many of each.
+
+    ``others``: who is behind the accounts that were linked to them, without them.
+    """
+    named = _unname(book, traces, others=others)
+    return book.remove(traces.accounts) | {"names in records of others": named}
 
 
 def _keep(book: Book, found: Mapping[str, Traces], *, at: datetime) -> None:
@@ -74,21 +83,48 @@ def _keep(book: Book, found: Mapping[str, Traces], *, at: datetime) -> None:
         )
 
 
-def _unname(book: Book, traces: Traces) -> int:
-    """Take the accounts out of what the decisions of linked accounts say they took from them."""
+def _unname(book: Book, traces: Traces, *, others: Mapping[str, Person]) -> int:
+    """Take the accounts out of what the decisions of linked accounts say; returns how many did.
+
+    A household may be called by one of its accounts. Without that one it is called as it is now, and keeps its arms.
+    """
     columns = schema.decisions.c
     of_others = select(columns.decision_id).where(among(columns.customer_id))
+    renamed: set[tuple[str, str]] = set()
     changed = 0
     for decision in book.decisions(book.connection.scalars(of_others, listed(traces.related))).values():
-        linked = decision.linked
-        for account in traces.accounts:
-            linked = linked and linked.without(account)
-        if linked != decision.linked:
-            record = msgspec.msgpack.encode(msgspec.structs.replace(decision, linked=linked))
-            told = update(schema.decisions).where(columns.decision_id == decision.decision_id)
-            book.connection.execute(told.values(record=record))
-            changed += 1
+        other = without(decision, traces.accounts, person=others[decision.ask.customer_id])
+        if other == decision:
+            continue
+        if decision.ask.household_id != other.ask.household_id:
+            renamed.add((str(decision.ask.household_id), str(other.ask.household_id)))
+        told = update(schema.decisions).where(columns.decision_id == decision.decision_id)
+        values = {"household_id": other.ask.household_id, "record": msgspec.msgpack.encode(other)}
+        book.connection.execute(told.values(**values))
+        changed += 1
+    _keep_arms(book, renamed)
     return changed
+
+
+def without(decision: Decision, accounts: Sequence[str], *, person: Person) -> Decision:
+    """The record of a decision about somebody else, without the names of accounts; ``person`` is whom it is about."""
+    linked, ask = decision.linked, decision.ask
+    for account in accounts:
+        linked = linked and linked.without(account)
+        if ask.household_id == account:
+            ask = msgspec.structs.replace(ask, household_id=person.household_id or ask.customer_id)
+        if ask.person_id == account:
+            ask = msgspec.structs.replace(ask, person_id=person.customer_id)
+    return msgspec.structs.replace(decision, linked=linked, ask=ask)
+
+
+def _keep_arms(book: Book, renamed: Collection[tuple[str, str]]) -> None:
+    """Give a household that has another name now the arms that it had."""
+    columns = schema.assignments.c
+    for before, now in sorted(renamed):
+        for row in book.connection.execute(select(schema.assignments).where(columns.unit == before)).all():
+            if not book.arms(row.experiment, [now]):
+                book.keep_arms(row.experiment, [(now, row.arm, moment(row.assigned_at))])
 
 
 def _json(traces: Traces) -> str:

@@ -101,6 +101,15 @@ class Ledger:
             with log.open("rb+") as stream:
                 os.fsync(stream.fileno())
 
+    def checkpoint(self) -> bool:
+        """Move everything from the log into the database and empty the log; False where a reader holds on to it."""
+        raw = self._engine.raw_connection()
+        try:
+            busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            raw.close()
+        return busy == 0
+
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()

@@ -1,0 +1,98 @@
+"""``rapport erase``: a person is removed from everywhere in the project, and stays suppressed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rapport.erasure import Receipt
+    from rapport.project import Project
+
+
+def erase(
+    customers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CUSTOMER]...", help="Whom to erase, by any of their accounts.", show_default=False),
+    ] = None,
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Complete what was asked of the service, or was interrupted.")
+    ] = False,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Write the receipt, as JSON.", show_default=False)
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Erase people from ledger, history, models and files of the project; keyed hashes suppress them from now on.
+
+    They are suppressed first. Whatever interrupts the rest, the same command, or --pending, completes it. What Rapport
+    can't reach is named: the files that the project takes in, and backups.
+
+    Example: rapport erase c-4711 --project shop --receipt c-4711.json
+    """
+    from datetime import UTC, datetime
+
+    from features.errors import InputError
+    from rapport.erasure import erase as forget
+    from rapport.erasure import pending as under_way
+    from rapport.project import load_project
+
+    opened = load_project(project)
+    at = datetime.now(UTC)
+    wanted = list(dict.fromkeys([*(customers or ()), *(under_way(opened) if pending else ())]))
+    if not wanted:
+        if not pending:
+            raise InputError("nobody is named", got="no CUSTOMER", do="name whom to erase, or pass --pending")
+        say("No erasure is under way.")
+        write_json(json, {"customers": {}})
+        return
+    before = _check(opened, wanted)
+
+    def keep(done: Receipt) -> None:
+        for path in (receipt, json):
+            write_json(path, done.to_json())
+
+    with step("erasing"):
+        done = forget(opened, wanted, at=at, keep=keep)
+    _tell(done, before, receipt=receipt)
+
+
+def _check(project: Project, wanted: list[str]) -> dict[str, datetime]:
+    """When those were erased who were before; a customer of whom nobody ever knew anything is refused."""
+    from features.errors import InputError
+    from rapport.erasure import erased_before, known
+
+    before = erased_before(project, wanted)
+    unknown = [each for each in wanted if each not in before and not known(project, each)]
+    if unknown:
+        raise InputError(
+            "there is no such customer", got=unknown[0], do="name one of their accounts as the project's facts do"
+        )
+    return before
+
+
+def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -> None:
+    for each, asked in done.customers.items():
+        if each in before and not done.removed:
+            say(f"{each} was erased on {before[each]:%Y-%m-%d}; nothing of them was found since.", style="bold")
+        else:
+            say(f"{each} is erased, as asked on {asked:%Y-%m-%d %H:%M} UTC, and stays suppressed.", style="bold")
+    rows = [(f"{place}: {what}", f"{n:,}") for place, counts in done.removed.items() for what, n in counts.items()]
+    if rows:
+        print_table("what was removed", ("place", "rows"), rows)
+    if done.resumed:
+        say("An earlier run began this; what it removed is not counted here.", style="dim")
+    for path in done.left:
+        say(f"Still named in {path}: look at it, Rapport does not know how to mend it.", style="yellow")
+    for path in done.sources:
+        say(f"Still named in {path}, a file of a source: erase them in the system that wrote it.", style="yellow")
+    say(f"Out of Rapport's reach: {'; '.join(done.beyond)}.", style="dim")
+    if receipt is not None:
+        say(f"Receipt: {receipt}")
