@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from experiments.design import Measure
 from features.errors import InputError
@@ -18,12 +19,16 @@ from features.tables import require_column
 _ASSIGNMENT = ("customer_id", "arm", "assigned_at")
 _EVENT = ("event_id", "customer_id", "kind", "occurred_at", "recorded_at", "amount")
 
-# The customers that count: assigned before $as_of, each at its first time, units seen in two arms left out.
+# The customers that count: assigned before $as_of, each at its first time; units seen in two arms left out, and so are
+# customers of two units, such as a person of two households, in different arms.
 UNITS = """
     assigned AS (SELECT * FROM assignments WHERE assigned_at < $as_of),
     twice AS (SELECT {unit} AS unit FROM assigned WHERE {unit} NOT NULL GROUP BY unit HAVING count(DISTINCT arm) > 1),
+    torn AS (
+        SELECT customer_id FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true)
+        GROUP BY customer_id HAVING count(DISTINCT arm) > 1),
     units AS (
-        SELECT * FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true)
+        SELECT * FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true) AND customer_id NOT IN (FROM torn)
         QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY assigned_at) = 1)
 """
 # An event is what its first recording says: whatever is sent again later changes nothing.
@@ -45,9 +50,10 @@ _VALUES = {
 class OutcomeCounts:
     """How whole the data of a look is, in counts.
 
-    ``units`` customers were assigned to one arm, ``mature`` of them may be counted; those of ``two_arms`` units, seen
-    in two arms, are left out; ``duplicates`` are re-sent events, ignored; ``late`` events count for a unit but were
-    recorded after its window and usual delay had passed, so an earlier look could not have seen them.
+    ``units`` customers were assigned to one arm, ``mature`` of them may be counted; those of ``two_arms`` units, or
+    customers in several of them, seen in two arms, are left out; ``duplicates`` are re-sent events, ignored; ``late``
+    events count for a unit but were recorded after its window and usual delay had passed, so an earlier look could not
+    have seen them.
 
     >>> OutcomeCounts(units=100, mature=90, two_arms=1, duplicates=0, late=2).immature
     10
@@ -82,7 +88,8 @@ def join_outcomes(
     Parameters
     ----------
     assignments: ``customer_id, arm, assigned_at`` and any further columns (household, segment), which are kept. A
-        customer assigned again to the same arm counts from the first time.
+        customer assigned again to the same arm counts from the first time. Ids that are linked accounts of one person
+        must be one id here and in ``events``, as known at ``as_of`` (:func:`by_person`).
     events: of the schema ``EVENTS``: ``event_id, customer_id, kind, occurred_at, recorded_at, amount``.
     goals: goals and guardrails; those of kind ``given`` are left to the step that brings them.
     as_of: the moment of the look, with its time zone.
@@ -117,7 +124,7 @@ def count_outcomes(
         WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN}
         SELECT (SELECT count(*) FROM units) AS units,
             (SELECT count(*) FROM units WHERE assigned_at + $maturity < $as_of) AS mature,
-            (SELECT count(*) FROM twice) AS two_arms,
+            (SELECT count(*) FROM twice) + (SELECT count(*) FROM torn) AS two_arms,
             (SELECT count(*) FROM recorded) - (SELECT count(*) FROM known) AS duplicates,
             (SELECT count(*) FROM known JOIN units ON known.customer_id = units.customer_id
              WHERE occurred_at > assigned_at AND occurred_at <= assigned_at + $window
@@ -125,6 +132,19 @@ def count_outcomes(
     """
     values = _values(joined, as_of=as_of) | {"window": max(goal.window for goal in joined)}
     return OutcomeCounts(**query(sql, values=values, assignments=assignments, events=events).to_pylist()[0])
+
+
+def by_person(table: pa.Table, people: pa.Table) -> pa.Table:
+    """``table`` with the person of each account as its ``customer_id``.
+
+    Parameters
+    ----------
+    people: ``account_id, customer_id`` of the accounts that are linked, each once; others are persons of their own.
+    """
+    place = table.column_names.index("customer_id")
+    found = pc.index_in(table["customer_id"], people["account_id"])
+    person = pc.coalesce(people["customer_id"].take(found), table["customer_id"])
+    return table.set_column(place, "customer_id", person)
 
 
 def _value(goal: Measure, place: int) -> str:

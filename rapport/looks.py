@@ -14,7 +14,7 @@ from experiments.analysis import Findings, analyze
 from experiments.design import Experiment
 from experiments.ladder import ladder_of_arms
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
-from experiments.outcomes import OutcomeCounts, count_outcomes, join_outcomes, query
+from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
 from experiments.record import ExperimentRecord, table_digest
 from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
@@ -30,7 +30,11 @@ _SILENT = (Reason.NOTHING_CHOSEN, Reason.NOTHING_LEFT, Reason.STATIC_NOT_LEFT, R
 _UNITS = """
     SELECT customer_id, arg_min(household_id, decided_at) AS household_id, arg_min(arm, decided_at) AS arm,
         min(decided_at) AS assigned_at
-    FROM decisions WHERE arm IN $arms GROUP BY customer_id ORDER BY customer_id
+    FROM decisions WHERE arm IN $arms GROUP BY customer_id, decisions.arm ORDER BY customer_id, assigned_at
+"""
+_PEOPLE = """
+    SELECT account_id, customer_id FROM members
+    WHERE strength = 'personalize' AND since < $as_of AND coalesce($as_of <= until, true)
 """
 
 
@@ -38,7 +42,8 @@ _UNITS = """
 class Look:
     """One look: what was decided and for whom, the table of outcomes, and what it says.
 
-    ``units``: one row per customer of the experiment. ``outcomes``: those whose windows have closed, with their goals.
+    ``units``: one row per person of the experiment, or several of the accounts that are one as known at ``as_of``.
+    ``outcomes``: those whose windows have closed, with their goals.
     """
 
     design: Experiment
@@ -88,7 +93,10 @@ def decided_so_far(project: Project, key: str) -> pa.Table:
 
 
 def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
-    """One row per customer of the experiment's arms: ``customer_id, household_id, arm, assigned_at``."""
+    """One row per account and each of the experiment's arms that it was seen in.
+
+    Columns: ``customer_id, household_id, arm, assigned_at``.
+    """
     return query(_UNITS, values={"arms": list(design.arm_names)}, decisions=decisions)
 
 
@@ -105,7 +113,9 @@ def take_look(
 ) -> Look:
     """What is known at ``as_of`` of the customers whose windows have closed.
 
-    All count in the arm they were assigned to, whatever happened to single decisions.
+    All count in the arm they were assigned to, whatever happened to single decisions. What the accounts of a person
+    did counts for the person, by the links that were known at ``as_of``; one whose accounts had different arms is left
+    out and counted.
 
     Parameters
     ----------
@@ -113,8 +123,11 @@ def take_look(
     covariates, segments: columns of ``units``.
     """
     measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.measures]
-    events = project.history.events(until=as_of, since=design.start)
-    held = decisions.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
+    people = query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
+    units = by_person(units, people)
+    events = by_person(project.history.events(until=as_of, since=design.start), people)
+    held = by_person(decisions, people)
+    held = held.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
     money = unit_money(
         units,
         events,

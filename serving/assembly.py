@@ -11,11 +11,13 @@ from typing import Protocol
 from experiments.design import Experiment
 from features import FeatureSet, History
 from features.errors import InputError, unknown
+from features.purposes import Purposes
 from serving.catalogue import Catalogue
 from serving.contact_policy import Clock, ContactPolicy, now, utc
 from serving.customers import RecentCustomers
 from serving.desk import Desk
 from serving.ledger import Ledger
+from serving.masking import Masking
 from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenarios
 from serving.scoring import ResponseScorer, Scorer, items_of
@@ -53,6 +55,11 @@ class Project(Protocol):
         ...
 
     @property
+    def purposes(self) -> Purposes:
+        """What features may be used for without asking."""
+        ...
+
+    @property
     def catalogue(self) -> Catalogue:
         """Offers and treatments."""
         ...
@@ -84,6 +91,11 @@ def rules_of(project: Project) -> Rules:
             features=project.features.fingerprint,
         )
     )
+
+
+def masking_of(project: Project) -> Masking:
+    """What of the project's features may be used of whom."""
+    return Masking(project.features, project.purposes)
 
 
 def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None = None) -> Trial:
@@ -176,7 +188,8 @@ def open_site(
 
     def engine(rules: Rules, scorer: Scorer | None, note: str) -> Engine:
         trial = trial_of(project, ledger, at=at, key=experiment)
-        desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
+        version = scorer.version if scorer else ""
+        desk = Desk(ledger, rules=rules, trial=trial, model=version, masking=masking_of(project))
         return Engine(desk=desk, scorer=scorer, note=note)
 
     def reload() -> Engine:

@@ -14,13 +14,13 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rapport.base import Base
     from rapport.project import Project
     from serving.scoring import Scorer
     from serving.trial import Trial
 
 
 _YEARS = (1900, 2200)  # of decisions; features and limits look years back and ahead of them
-_SHOWN = 40  # characters of a bad id
 
 
 class Engine(StrEnum):
@@ -120,6 +120,12 @@ def say_model(scorer: Scorer | None, note: str) -> None:
         _warn(note)
 
 
+def say_base(base: Base) -> None:
+    """Print how many accounts stand aside because another one of the same person is decided on."""
+    if base.aside:
+        say(f"{base.aside:,} further accounts belong to these customers; each person is decided on once.")
+
+
 def say_trial(trial: Trial) -> None:
     """Print which experiment decides and its arms; in yellow when nobody designed it."""
     say(trial.sentence, style="yellow" if trial.stands else "")
@@ -159,15 +165,20 @@ def _rank(
 ) -> None:
     from features.errors import InputError
     from features.tables import write_table
+    from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
     from rapport.ranking import first_choices, ranked_offers
+    from serving.people import LinkedAccounts
 
+    people = LinkedAccounts(project.history)
     in_force = incumbent(project, unpromoted=unpromoted)
     if in_force.bundle is None:
         raise InputError("there is no response model to rank by", got=in_force.note, do="run rapport train response")
     _warn(in_force.note)
     with step("features of every customer"):
-        table = project.features.offline(project.history, _spine(project, customers, at))
+        base = customer_base(project, customers, at=at)
+        table, _ = allowed(project, project.features.offline(project.history, base.spine), people=people)
+    say_base(base)
     with step("expected incremental profit of every treatment"):
         ranked = ranked_offers(project, in_force.bundle, table, at=at, top=top)
         write_table(ranked, out)
@@ -216,101 +227,34 @@ def _decide(
     json: Path | None,
 ) -> None:
     from features.tables import write_table
+    from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
-    from serving.assembly import rules_of, scoring, trial_of
+    from serving.assembly import masking_of, rules_of, scoring, trial_of
     from serving.batch import decide_all
     from serving.desk import Desk
     from serving.ledger import Ledger
+    from serving.people import LinkedAccounts
 
-    ledger = Ledger(project.ledger)
+    ledger, people = Ledger(project.ledger), LinkedAccounts(project.history)
     trial = trial_of(project, ledger, at=at, key=experiment)
     rules = rules_of(project)
     with step("features of every customer"):
-        table = project.features.offline(project.history, _spine(project, customers, at))
+        base = customer_base(project, customers, at=at)
+        table, masks = allowed(project, project.features.offline(project.history, base.spine), people=people)
     with step("expected incremental profit of every treatment"):
         in_force = incumbent(project, unpromoted=unpromoted)
         scorer, note = scoring(in_force, project=project, rules=rules, at=at)
         values = scorer.values_of(table) if scorer else None
+    say_base(base)
     say_model(scorer, note)
     say_trial(trial)
-    desk = Desk(ledger, rules=rules, trial=trial, model=scorer.version if scorer else "")
+    version = scorer.version if scorer else ""
+    desk = Desk(ledger, rules=rules, trial=trial, model=version, masking=masking_of(project))
     with step(f"{table.num_rows:,} decisions into the ledger"):
-        decided = decide_all(table, desk=desk, at=at, seed=seed or f"score {at:%Y-%m-%dT%H:%M}", values=values)
+        named = seed or f"score {at:%Y-%m-%dT%H:%M}"
+        decided = decide_all(table, desk=desk, at=at, seed=named, values=values, people=people, masks=masks)
         write_table(decided, out)
     _tell(decided, currency=project.settings.project.currency, out=out, json=json, experiment=trial.key, at=at)
-
-
-def _spine(project: Project, customers: Path | None, at: datetime) -> pa.Table:
-    import pyarrow as pa
-
-    from features.errors import InputError
-    from features.facts import TIMESTAMP
-    from features.tables import read_table, require_column
-
-    if customers is None:
-        table = _known(project, at)
-        if not table.num_rows:
-            raise InputError("the history holds no customer at that moment", got=f"{at}", do="run rapport ingest first")
-    else:
-        wanted = ("customer_id", "household_id", "segment", "time_zone")
-        given = read_table(customers, text=wanted)
-        require_column(given, "customer_id")
-        given = given.select([name for name in wanted if name in given.column_names])
-        for name in ("customer_id", "household_id"):
-            if name in given.column_names and pa.types.is_floating(given[name].type):
-                raise InputError(f"the column {name} is no id", got=str(given[name].type), do="save it as text")
-        table = pa.table({name: _trimmed(given[name], name) for name in given.column_names})
-        for name in ("customer_id", "household_id"):
-            if name in table.column_names:
-                _require_ids(table[name], name)
-    return table.append_column("as_of", pa.repeat(pa.scalar(at, TIMESTAMP), table.num_rows))
-
-
-def _trimmed(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """The texts of a column without the blanks around them; none where nothing else is left."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from features.errors import InputError
-
-    try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    except pa.ArrowException as error:
-        raise InputError(f"the column {name} is no text", got=str(column.type), do="save it as text") from error
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-
-
-def _require_ids(column: pa.ChunkedArray, name: str) -> None:
-    """Raise unless every text is an id, as those of consents and events are: another one would meet no opt-out."""
-    import pyarrow.compute as pc
-
-    from features.errors import InputError, listed
-    from serving.catalogue import ID_PATTERN
-
-    # What RE2 calls the end of a text is its very end, so it needs no look ahead, which it doesn't have.
-    fits = pc.match_substring_regex(column, ID_PATTERN.replace("(?!\\n)$", r"\z"))
-    bad = column.filter(pc.invert(fits))
-    if len(bad):
-        shown = [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..." for text in bad.slice(0, 12).to_pylist()]
-        more = f" and {len(bad) - len(shown)} more" if len(bad) > len(shown) else ""
-        raise InputError(
-            f"the column {name} holds what is no id",
-            got=listed(shown) + more,
-            do="use letters, digits, '_', '.', ':' and '-', at most 128, a letter or digit first",
-        )
-
-
-def _known(project: Project, at: datetime) -> pa.Table:
-    """Everybody of whom the history knew an event or a fact at ``at``; of the parts only three columns are read."""
-    import duckdb
-
-    known = " UNION ".join(
-        f"SELECT customer_id FROM {project.history.scan(name)} WHERE occurred_at < $at AND recorded_at < $at"
-        for name in ("events", "profile")
-    )
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection.execute(f"{known} ORDER BY customer_id", {"at": at}).to_arrow_table()
 
 
 def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, experiment: str, at: datetime) -> None:
