@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ def ingest(
         from features.errors import InputError
         from features.intake import ingest as take_in
         from rapport.project import load_project
+        from rapport.returning import Gate
 
         opened = load_project(project)
     if not opened.sources and not opened.ledger.exists():
@@ -45,6 +47,7 @@ def ingest(
         )
     loaded: list[Loaded] = []
     failed: list[InputError] = []
+    gate = Gate(opened, at=datetime.now(UTC))
     for source in opened.sources:
         with step(f"taking in {source.name}"):
             try:
@@ -54,6 +57,7 @@ def ingest(
                     history=opened.history,
                     quarantine=opened.quarantine,
                     accept_bad=accept_bad,
+                    erased=gate.erased,
                 )
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
@@ -64,26 +68,30 @@ def ingest(
             failed.append(error)
             channels = None
         loaded += _sent(opened, channels=channels)
+        held = gate.close(at=datetime.now(UTC))
     write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
     if loaded or failed:
         _show(loaded)
     else:
         say("Nothing to take in: the project has no source, and nothing was sent to its service.")
+    for each in gate.completed:
+        say(f"{each} is erased, as was asked of the service.")
+    for each in held:
+        say(f"{each} came with an erased person's address: it is not contacted. The same person? rapport erase {each}")
     _complain(loaded, failed)
 
 
 def _sent(opened: Project, *, channels: set[str] | None) -> list[Loaded]:
-    """The inbox of the service as one more file, and the opt-outs of all files as consent facts in the ledger."""
-    from datetime import UTC, datetime
-
+    """The inbox of the service as one more file, and what files and service say about consent, each to the other."""
     from features.intake import Loaded
-    from serving.inbox import drain, hear
+    from serving.inbox import drain, hear, keep_consents
     from serving.ledger import Ledger
 
     ledger = Ledger(opened.ledger)
     try:
         with ledger.reading() as book:
             held, new = drain(book, opened.history)
+            keep_consents(book, opened.history)
         with ledger.writing() as book:
             said, heard = hear(book, opened.history, channels=channels, at=datetime.now(UTC))
     finally:
