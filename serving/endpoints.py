@@ -34,7 +34,7 @@ from serving.messages import (
     Reloaded,
     Status,
 )
-from serving.reasons import Reason
+from serving.reasons import UNRECORDED, Reason
 from serving.service import Asked
 from serving.web import HttpError, Site, body, json
 
@@ -99,7 +99,7 @@ def _answer(site: Site, decision: Decision) -> DecisionAnswer:
         scenario=decision.scenario,
         contact_cost=decision.contact_cost,
         unsubscribe=link,
-        recorded=reason is not Reason.LEDGER_UNAVAILABLE,
+        recorded=reason not in UNRECORDED,
     )
 
 

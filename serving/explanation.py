@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,7 +13,9 @@ from features.errors import InputError
 from serving.book import Book
 from serving.catalogue import Offer, Treatment
 from serving.conditions import Condition, Value
+from serving.consent import EVERY, scope
 from serving.decision import Assignment, Decision, decide
+from serving.people import HOLD, Linked
 from serving.reasons import Reason, Stage
 from serving.rules import Rules
 
@@ -44,7 +46,11 @@ class StageCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision for people and machines that don't have the rule book at hand."""
+    """A decision for people and machines that don't have the rule book at hand.
+
+    ``behaviour_of``, ``contacts_of``: other accounts of the same person whose behaviour was used, and whose contacts
+    counted.
+    """
 
     decision_id: str
     customer_id: str
@@ -69,11 +75,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     rules_version: str
     seed: str
+    person_id: str | None = None
+    behaviour_of: tuple[str, ...] = ()
+    contacts_of: tuple[str, ...] = ()
 
 
 def explain(decision: Decision, rules: Rules) -> Explanation:
     """The explanation of a decision under the rules that it was taken by."""
-    reason = Reason(decision.reason)
+    reason, others = Reason(decision.reason), decision.linked or Linked()
     return Explanation(
         decision_id=decision.decision_id,
         customer_id=decision.ask.customer_id,
@@ -109,6 +118,9 @@ def explain(decision: Decision, rules: Rules) -> Explanation:
         model_version=decision.model,
         rules_version=decision.rules,
         seed=decision.ask.seed,
+        person_id=decision.ask.person_id,
+        behaviour_of=others.own,
+        contacts_of=others.counted,
     )
 
 
@@ -200,7 +212,17 @@ def _conditions(pick: Callable[[Offer], Sequence[Condition]]) -> Detail:
 
 def _limits(treatment: Treatment, decision: Decision, rules: Rules) -> str:
     limits = rules.book.contact_policy.limits
-    return "; ".join(str(limit) for limit in limits if limit.covers(treatment.channel, treatment.offer.contact_class))
+    named = (str(limit) for limit in limits if limit.covers(treatment.channel, treatment.offer.contact_class))
+    return "; ".join((*named, *_counted(treatment, decision, rules)))
+
+
+def _also_counted(treatment: Treatment, decision: Decision, rules: Rules) -> str:
+    return "; ".join(_counted(treatment, decision, rules))
+
+
+def _counted(treatment: Treatment, decision: Decision, rules: Rules) -> Iterator[str]:
+    if decision.linked and decision.linked.counted:
+        yield f"contacts of {', '.join(decision.linked.counted)} count too"
 
 
 def _validity(treatment: Treatment, decision: Decision, rules: Rules) -> str:
@@ -214,7 +236,24 @@ def _scenarios(treatment: Treatment, decision: Decision, rules: Rules) -> str:
 
 
 def _suppressed(treatment: Treatment, decision: Decision, rules: Rules) -> str:
-    return (decision.permission.hold if decision.permission else None) or ""
+    hold = (decision.permission.hold if decision.permission else None) or ""
+    return "; ".join(each for each in (hold, _by_another(decision, HOLD, "is suppressed")) if each)
+
+
+def _opted_out(treatment: Treatment, decision: Decision, rules: Rules) -> str:
+    kind = treatment.offer.contact_class
+    named = scope(treatment.channel, kind)
+    refused = decision.permission.refused if decision.permission else ()
+    return _by_another(decision, named if named in refused else scope(EVERY, kind), "said so")
+
+
+def _by_another(decision: Decision, what: str, did: str) -> str:
+    """That another account did it, and which: nothing else of that one is told."""
+    names = dict(decision.linked.refused).get(what) if decision.linked else None
+    if names is None:
+        return ""
+    named = f" ({', '.join(names)})" if names else ""
+    return f"another account that may be the same person{named} {did}"
 
 
 def _shown(value: Value) -> str:
@@ -226,8 +265,11 @@ _DETAILS: dict[Reason, Detail] = {
     Reason.NOT_APPLICABLE: _conditions(lambda offer: offer.applicability),
     Reason.NOT_SUITABLE: _conditions(lambda offer: offer.suitability),
     Reason.LIMIT_REACHED: _limits,
+    Reason.COOLDOWN: _also_counted,
+    Reason.EXCLUDED: _also_counted,
     Reason.NOT_YET_VALID: _validity,
     Reason.NO_LONGER_VALID: _validity,
     Reason.NO_SCENARIO: _scenarios,
     Reason.SUPPRESSED: _suppressed,
+    Reason.OPTED_OUT: _opted_out,
 }

@@ -43,7 +43,8 @@ class DecisionRequest(Request, frozen=True, kw_only=True):
 class DecisionAnswer(Message, frozen=True, kw_only=True):
     """What to do: ``action`` is a treatment id or ``nothing``; costs are in cents.
 
-    ``recorded`` is false only when the ledger was out of reach; then the action is ``nothing``.
+    ``recorded`` is false only when the ledger or the links between accounts were out of reach; then the action is
+    ``nothing``.
     """
 
     decision_id: str

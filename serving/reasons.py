@@ -77,6 +77,9 @@ class Reason(IntEnum):
         return Stage(min(self // 10, Stage.ARBITRATION))
 
 
+UNRECORDED = frozenset({Reason.LEDGER_UNAVAILABLE, Reason.PEOPLE_UNREADABLE})
+"""Reasons of answers that no record stands behind: asked again with the same key, it is decided."""
+
 _SENTENCES = {
     Reason.OTHER_CHANNEL: "The request asks for another channel.",
     Reason.OTHER_PLACEMENT: "The request asks for another placement.",

@@ -33,6 +33,10 @@ def explain(
     currency = found.settings.project.currency
     say(f"{told.action} for customer {told.customer_id} at {told.decided_at:%Y-%m-%d %H:%M:%S} UTC", style="bold")
     cost = f"{told.contact_cost_cents / 100:.2f} {currency}"
+    if told.person_id is not None:
+        used = [f"behaviour of {', '.join(told.behaviour_of)}"] if told.behaviour_of else []
+        used += [f"contacts of {', '.join(told.contacts_of)}"] if told.contacts_of else []
+        say(f"The account belongs to person {told.person_id}{'; also counted: ' if used else ''}{' and '.join(used)}.")
     say(f"{told.sentence} Arm {told.arm} of {told.experiment}, chance {told.probability:.2%}, cost {cost}.")
     if told.degraded:
         say("Degraded: not as the policy of its arm would have it. It counts with its arm.", style="yellow")
