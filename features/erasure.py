@@ -79,12 +79,10 @@ def erase_lines(path: Path, traces: Traces) -> int:
         with _text(path, "rt") as stream, _text(scratch, "wt", like=path) as out:
             rows, writer = csv.reader(stream), csv.writer(out, lineterminator="\n")
             header = next(rows, [])
-            every = _QUARANTINED in header
-            watched = [place for place, name in enumerate(header) if every or name in OWNERS]
+            theirs = _owned(header, traces)
             writer.writerow(header)
-            for row in rows if watched else ():
-                cells = (row[place] for place in watched if place < len(row))
-                if any(traces.named_in(part) for cell in cells for part in (_parts(cell) if every else (cell,))):
+            for row in rows:
+                if theirs(row):
                     gone += 1
                 else:
                     writer.writerow(row)
@@ -92,6 +90,27 @@ def erase_lines(path: Path, traces: Traces) -> int:
 
     replaced(path, keep_others)
     return gone
+
+
+def lines_of(path: Path, traces: Traces) -> list[dict[str, str]]:
+    """The rows of a CSV file that ``erase_lines`` would remove."""
+    with _text(path, "rt") as stream:
+        rows = csv.reader(stream)
+        header = next(rows, [])
+        theirs = _owned(header, traces)
+        return [dict(zip(header, row, strict=False)) for row in rows if theirs(row)]
+
+
+def _owned(header: list[str], traces: Traces) -> Callable[[list[str]], bool]:
+    """What tells of a row whether it is theirs."""
+    every = _QUARANTINED in header
+    watched = [place for place, name in enumerate(header) if every or name in OWNERS]
+
+    def theirs(row: list[str]) -> bool:
+        cells = (row[place] for place in watched if place < len(row))
+        return any(traces.named_in(part) for cell in cells for part in (_parts(cell) if every else (cell,)))
+
+    return theirs
 
 
 def erase_log(path: Path, traces: Traces) -> int:

@@ -9,6 +9,7 @@ from rapport.commands.demo import demo
 from rapport.commands.erase import erase
 from rapport.commands.evaluate import evaluate
 from rapport.commands.explain import explain
+from rapport.commands.export import export
 from rapport.commands.features import features
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
@@ -43,6 +44,7 @@ app.command()(demo)
 app.command()(erase)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(export)
 app.command()(features)
 app.command()(ingest)
 app.command()(init)
