@@ -1,0 +1,32 @@
+"""Whose facts a row of a spine sees: the accounts that were known, at its moment, to belong to its customer."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from features.query import Tables
+
+
+def own_accounts() -> ir.Table:
+    """The query for ``Tables.own``: the spine and, beside each row, one for each other account of the same person."""
+    return _with_linked(Tables.spine, strength="personalize")
+
+
+def household_accounts() -> ir.Table:
+    """The query for ``Tables.household``: ``Tables.own`` and the accounts of all who share their household."""
+    return _with_linked(Tables.own, strength="household")
+
+
+def _with_linked(rows: ir.Table, *, strength: str) -> ir.Table:
+    groups = Tables.members.filter(Tables.members["strength"] == strength)
+    named = _known(rows.join(groups, rows["customer_id"] == groups["account_id"])).select(
+        "row", "as_of", group=groups["customer_id"]
+    )
+    others = groups.view()
+    linked = _known(named.join(others, named["group"] == others["customer_id"]))
+    return rows.union(linked.select("row", customer_id=linked["account_id"], as_of=linked["as_of"]), distinct=True)
+
+
+def _known(joined: ir.Table) -> ir.Table:
+    lasting = joined["until"].isnull() | (joined["as_of"] <= joined["until"])
+    return joined.filter((joined["since"] < joined["as_of"]) & lasting)
