@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.declaration import FeatureSet
-from features.errors import InputError
-from features.facts import EVENTS, KINDS, MEMBERS, PROFILE, TIMESTAMP, CustomerFacts, Event, ProfileFact
+from features.facts import EVENTS, KINDS, MEMBERS, PROFILE, CustomerFacts, Event, ProfileFact
 from features.history import History
+from features.samples import facts_of
 from features.spine import moments, spine_keys
 
 #: What computes features of a spine: ``FeatureSet.offline``, or code of one's own.
@@ -51,38 +50,15 @@ class Audit:
         return not self.differences
 
 
-def moments_of(history: History, *, rng: np.random.Generator, rows: int = 200) -> pa.Table:
-    """A spine to audit where none is at hand: sampled events' customers, when one happened or when it was recorded.
-
-    At such moments a feature that looks one event too far shows.
-
-    Raises
-    ------
-    InputError
-        When the history holds no event.
-    """
-    seed = int(rng.integers(1 << 31))
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        found = connection.execute(
-            "SELECT customer_id, CASE WHEN hash(event_id) % 2 = 0 THEN occurred_at ELSE recorded_at END AS as_of "
-            f"FROM {history.scan('events')} ORDER BY hash(event_id, {seed}) LIMIT {rows}"
-        ).to_arrow_table()
-    if found.num_rows == 0:
-        raise InputError(
-            "there is nothing to audit", got="a history without events", do="take facts in with `rapport ingest`"
-        )
-    return found.set_column(1, "as_of", found["as_of"].cast(TIMESTAMP))
-
-
 def parity(
     features: FeatureSet, history: History, spine: pa.Table, *, rng: np.random.Generator, rows: int = 200
 ) -> Audit:
     """Offline against online values for sampled rows of ``spine``."""
     sample = _sampled(spine, rng=rng, rows=rows)
     offline = features.offline(history, sample).select(features.names).to_pylist()
-    keys = zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True)
-    online = [features.online(history.customer(customer, as_of=as_of), as_of) for customer, as_of in keys]
+    moments = sample["as_of"].to_pylist()
+    facts = facts_of(history, sample)
+    online = [features.online(known, as_of) for known, as_of in zip(facts, moments, strict=True)]
     return _compared(features, sample, expected=offline, got=online)
 
 
@@ -105,10 +81,7 @@ def leakage(
     """
     sample = _sampled(spine, rng=rng, rows=rows)
     keys = list(zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True))
-    own = [
-        _renamed(history.customer(customer, as_of=as_of), f"row-{place}")
-        for place, (customer, as_of) in enumerate(keys)
-    ]
+    own = [_renamed(facts, f"row-{place}") for place, facts in enumerate(facts_of(history, sample))]
     altered = [_altered(facts, as_of, rng=rng) for facts, (_, as_of) in zip(own, keys, strict=True)]
     lived = [link for facts in own for link in _household_of(facts)]
     linked = [_strangers(facts.customer_id, as_of, rng=rng) for facts, (_, as_of) in zip(own, keys, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from features.audit import Audit
-    from features.declaration import FeatureSet
+    from features.feature import Column
     from rapport.project import Project
 
 _MOST_SHOWN = 20
+_CUSTOMERS_LOOKED_AT = 1_000
+_WIDTH_OF_MEANING = 38
 
 
 def features(
@@ -27,7 +30,9 @@ def features(
     out: Annotated[Path | None, typer.Option(metavar="TABLE", help="Where the spine with features goes.")] = None,
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
     engine: Annotated[str, typer.Option(help="What computes them: duckdb.")] = "duckdb",
-    list_: Annotated[bool, typer.Option("--list", help="Print each feature with meaning and unit.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print each feature, its meaning, and how often it is missing.")
+    ] = False,
     audit: Annotated[bool, typer.Option("--audit", help="Check sampled rows: served = trained on, no leak.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the audit's sample.")] = 1,
     json: JsonFile = None,
@@ -44,17 +49,23 @@ def features(
         opened = load_project(project)
     if engine != "duckdb":
         raise unknown("engine", engine, ["duckdb"])
-    if spine is None and not list_:
-        raise InputError("no spine was given", got="neither --spine nor --list", do="pass --spine TABLE --out TABLE")
+    if spine is None and not list_ and not audit:
+        raise InputError(
+            "no spine was given", got="neither --spine nor --list nor --audit", do="pass --spine TABLE --out TABLE"
+        )
     if spine is not None and out is None and not audit:
         raise InputError("there is nowhere to write to", got="no --out", do="pass --out TABLE.parquet or .csv")
-    payload: dict[str, object] = {"fingerprint": opened.features.fingerprint, "features": _described(opened.features)}
+    missing = _missing(opened) if list_ else {}
+    payload: dict[str, object] = {
+        "fingerprint": opened.features.fingerprint,
+        "features": [_described(each, missing) for each in opened.features.columns],
+    }
     if list_:
-        _show_list(opened.features)
+        _show_list(opened, missing)
     rows = None if spine is None else read_table(spine, text=("customer_id",))
     if rows is not None and out is not None:
         payload |= _computed(opened, rows, out)
-    found = _audited(opened, rows, seed=seed) if rows is not None and audit else {}
+    found = _audited(opened, rows, seed=seed) if audit else {}
     payload["audit"] = {name: {"rows": each.rows, "differences": len(each.differences)} for name, each in found.items()}
     write_json(json, payload)
     if found:
@@ -71,45 +82,78 @@ def _computed(project: Project, spine: Table, out: Path) -> dict[str, object]:
     return {"rows": table.num_rows, "out": str(out)}
 
 
-def _audited(project: Project, spine: Table, *, seed: int) -> dict[str, Audit]:
+def _audited(project: Project, spine: Table | None, *, seed: int) -> dict[str, Audit]:
     import numpy as np
 
     from features.audit import leakage, parity
+    from features.samples import moments_of
 
-    with step("auditing sampled rows"):
-        rng = np.random.default_rng(seed)
-        return {
-            "parity": parity(project.features, project.history, spine, rng=rng),
-            "leakage": leakage(project.features, project.history, spine, rng=rng),
-        }
-
-
-def _described(features: FeatureSet) -> list[dict[str, object]]:
-    return [
-        {
-            "name": each.name,
-            "meaning": each.feature.meaning,
-            "window": each.window,
-            "unit": each.unit,
-            "purpose": each.feature.purpose,
-        }
-        for each in features.columns
-    ]
+    rng = np.random.default_rng(seed)
+    if spine is None:
+        spine = moments_of(project.history, rng=rng)
+        say("no --spine: moments of the history at which something happened or was recorded are looked at", style="dim")
+    with step("computing sampled rows for one customer at a time, and again for all at once"):
+        found = {"parity": parity(project.features, project.history, spine, rng=rng)}
+    with step("computing them again with all that was not known at their moments changed at random"):
+        return {**found, "leakage": leakage(project.features, project.history, spine, rng=rng)}
 
 
-def _show_list(features: FeatureSet) -> None:
-    declared = {each.feature.name: each for each in features.columns}
-    windows = {name: [each.window for each in features.columns if each.feature.name == name] for name in declared}
-    rows = [
-        (name, " ".join(each or "all history" for each in windows[name]), column.unit, column.feature.purpose)
-        for name, column in declared.items()
-    ]
-    print_table(f"{len(features.names)} features", ("feature", "windows", "unit", "purpose"), rows)
-    say("")
-    print_table(
-        "what they mean", ("feature", "meaning"), [(name, each.feature.meaning) for name, each in declared.items()]
-    )
-    say(f"fingerprint {features.fingerprint}", style="dim")
+def _missing(project: Project) -> dict[str, float]:
+    """Share of sampled customers for whom each feature is missing or may not be used, as of the end of the history."""
+    import numpy as np
+
+    from features.purposes import masked
+    from features.samples import customers_of
+
+    spine = customers_of(project.history, rng=np.random.default_rng(1), most=_CUSTOMERS_LOOKED_AT)
+    if spine.num_rows == 0:
+        return {}
+    as_of = spine["as_of"][0].as_py()
+    with step(f"computing the features of {spine.num_rows:,} customers as of {as_of:%Y-%m-%d %H:%M}"):
+        table = project.features.offline(project.history, spine)
+        known = masked(table, project.features, project.history, purposes=project.purposes)
+    return {name: known[name].null_count / spine.num_rows for name in project.features.names}
+
+
+def _described(column: Column, missing: dict[str, float]) -> dict[str, object]:
+    return {
+        "name": column.name,
+        "meaning": column.feature.meaning,
+        "calculation": column.declaration,
+        "window": column.window,
+        "unit": column.unit,
+        "purpose": column.feature.purpose,
+        "sensitive": column.feature.sensitive,
+        "missing_share": missing.get(column.name),
+    }
+
+
+def _show_list(project: Project, missing: dict[str, float]) -> None:
+    columns = project.features.columns
+    for purpose, sensitive in sorted({(each.feature.purpose, each.feature.sensitive) for each in columns}):
+        chosen = [each for each in columns if (each.feature.purpose, each.feature.sensitive) == (purpose, sensitive)]
+        assumed = project.purposes.allow(chosen[0].feature, {})
+        noun = ("sensitive " if sensitive else "") + ("feature" if len(chosen) == 1 else "features")
+        title = f"{len(chosen)} {noun} for {purpose}, " + (
+            "used until a customer refuses" if assumed else "used only after a customer's yes"
+        )
+        by_feature: dict[str, list[Column]] = {}
+        for each in chosen:
+            by_feature.setdefault(each.feature.name, []).append(each)
+        rows = [_row(name, windows, missing) for name, windows in by_feature.items()]
+        print_table(title, ("feature and its meaning", "windows", "unit", "missing"), rows)
+        say("")
+    if not missing:
+        say("How often each is missing will stand here once the history holds facts: rapport ingest", style="dim")
+    say(f"fingerprint {project.features.fingerprint}", style="dim")
+
+
+def _row(name: str, columns: list[Column], missing: dict[str, float]) -> tuple[str, str, str, str]:
+    windows = " ".join(each.window or "all history" for each in columns)
+    shares = sorted(missing[each.name] for each in columns if each.name in missing)
+    told = " to ".join(dict.fromkeys(f"{each:.0%}" for each in (*shares[:1], *shares[-1:])))
+    meaning = wrap(columns[0].feature.meaning, _WIDTH_OF_MEANING)
+    return "\n  ".join([name, *meaning]), windows, columns[0].unit, told
 
 
 def _show_audit(found: dict[str, Audit]) -> None:

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import EVENTS, PROFILE, Feature, FeatureSet, History, InputError, standard_features
-from features.audit import leakage, moments_of, parity
+from features.audit import leakage, parity
 from features.facts import MEMBERS
 from features.library import GROUPS
+from features.samples import customers_of, facts_of, moments_of
 
 TIMES = ("occurred_at", "recorded_at")
 
@@ -120,6 +121,23 @@ def test_moments_to_audit_are_those_of_the_history(history: History) -> None:
     assert spine.num_rows == 80 and {tuple(row.values()) for row in spine.to_pylist()} <= known
     assert spine.equals(moments_of(history, rng=np.random.default_rng(1), rows=80))
     assert not spine.equals(moments_of(history, rng=np.random.default_rng(2), rows=80))
+
+
+def test_facts_of_many_rows_are_those_of_each(history: History, spine: pa.Table) -> None:
+    sample = spine.slice(0, 25)
+    keys = zip(sample["customer_id"].to_pylist(), sample["as_of"].to_pylist(), strict=True)
+    for found, (customer, as_of) in zip(facts_of(history, sample), keys, strict=True):
+        wanted = history.customer(customer, as_of=as_of)
+        assert set(found.events) == set(wanted.events) and set(found.household) == set(wanted.household)
+        assert set(found.profile) == set(wanted.profile) and len(found.events) == len(wanted.events)
+    assert any(each.household for each in facts_of(history, sample))
+
+
+def test_customers_are_looked_at_when_all_is_known(history: History) -> None:
+    spine = customers_of(history, rng=np.random.default_rng(1), most=30)
+    last = max(max(each["occurred_at"], each["recorded_at"]) for each in history.events().to_pylist())
+    assert set(spine["as_of"].to_pylist()) == {last + timedelta(microseconds=1)}
+    assert len(set(spine["customer_id"].to_pylist())) == 30
 
 
 def test_without_events_there_is_nothing_to_audit(tmp_path: Path) -> None:

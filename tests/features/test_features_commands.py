@@ -83,8 +83,34 @@ def test_the_list_of_features(project: Path, rapport_cli: Callable[..., object])
     ran = rapport_cli("features", "--project", project, "--list", "--json", project / "l.json")
     assert ran.exit_code == 0 and "money spent" in ran.stdout
     listed = json.loads((project / "l.json").read_text())["features"]
-    assert {"name", "meaning", "window", "unit", "purpose"} == set(listed[0])
+    words = {"name", "meaning", "calculation", "window", "unit", "purpose", "sensitive", "missing_share"}
+    assert words == set(listed[0])
     assert all(each["meaning"] for each in listed if each["name"] != "age")
+    assert {each["missing_share"] for each in listed} == {None} and "rapport ingest" in ran.stdout
+
+
+def test_the_list_says_how_often_a_feature_is_missing(project: Path, rapport_cli: Callable[..., object]) -> None:
+    sensitive = (
+        '[[feature]]\nname = "debts"\nwhere = {kind = "dunning"}\nsensitive = true\nmeaning = "letters of dunning"\n'
+    )
+    (project / "rapport.toml").write_text(PROJECT + sensitive, encoding="utf-8")
+    rapport_cli("ingest", "--project", project)
+    ran = rapport_cli("features", "--project", project, "--list", "--json", project / "l.json")
+    shares = {each["name"]: each["missing_share"] for each in json.loads((project / "l.json").read_text())["features"]}
+    assert (shares["purchases_7d"], shares["seconds_since_visit"], shares["debts"]) == (0, 1, 1)
+    assert shares["age"] == pytest.approx(40 / 41)
+    assert "1 sensitive feature for personalization, used only after a customer's yes" in " ".join(ran.stdout.split())
+    assert all(len(line) <= 100 for line in ran.stdout.splitlines())
+
+
+def test_an_audit_finds_its_own_moments(project: Path, rapport_cli: Callable[..., object]) -> None:
+    nothing = rapport_cli("features", "--project", project, "--audit")
+    assert nothing.exit_code == 2 and "nothing to audit" in nothing.stderr
+    rapport_cli("ingest", "--project", project)
+    ran = rapport_cli("features", "--project", project, "--audit", "--json", project / "a.json")
+    assert ran.exit_code == 0, ran.stderr
+    found = json.loads((project / "a.json").read_text())["audit"]
+    assert found == {"parity": {"rows": 41, "differences": 0}, "leakage": {"rows": 41, "differences": 0}}
 
 
 def test_a_file_with_many_bad_rows_is_refused_and_the_others_are_loaded(
