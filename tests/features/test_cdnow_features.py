@@ -97,7 +97,8 @@ def _write(path: Path, rows: list[tuple[str, ...]]) -> None:
 
 def _features(cdnow: Cdnow, customers: pd.Index, moments: list[datetime]) -> pd.DataFrame:
     spine = pa.table({"customer_id": customers.to_list(), "as_of": moments})
-    return FEATURES.offline(cdnow.history, spine).drop(["as_of"]).to_pandas().set_index("customer_id")
+    found: pd.DataFrame = FEATURES.offline(cdnow.history, spine).drop(["as_of"]).to_pandas()
+    return found.set_index("customer_id")
 
 
 def test_all_is_taken_in_to_the_cent(cdnow: Cdnow) -> None:
