@@ -86,4 +86,5 @@ def latest(features: Sequence[Feature], *, spine: ir.Table, profile: ir.Table) -
 
 
 def _whole(value: ir.StringValue) -> ir.IntegerValue:
-    return value.re_search(f"^{WHOLE_NUMBER}$").ifelse(value, ibis.null("string")).cast("int64")
+    # Not ^ and $: to Spark a value that ends in a line break would fit.
+    return value.re_search(rf"\A{WHOLE_NUMBER}\z").ifelse(value, ibis.null("string")).cast("int64")
