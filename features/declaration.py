@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow as pa
 from features.configuration import read_config
 from features.errors import InputError, listed, unknown
 from features.facts import CustomerFacts
-from features.feature import Column, Feature
+from features.feature import Aggregate, Column, Feature
 from features.history import History
 from features.online import OnlinePlan, Value
 
@@ -111,8 +111,12 @@ class FeatureSet:
 
 
 def _declared(table: Mapping[str, Any]) -> Feature:
-    feature = read_config(table, Feature, what=f"feature {table.get('name', '?')!r}")
-    if not table.keys() - {"name", "meaning", "unit", "purpose"}:
+    name, windows, aggregate = table.get("name", "?"), table.get("windows"), table.get("aggregate", "count")
+    if aggregate not in get_args(Aggregate):
+        raise unknown("aggregate", aggregate, get_args(Aggregate))
+    one = {"windows": (windows,)} if isinstance(windows, str) else {}
+    feature = read_config({**table, **one}, Feature, what=f"feature {name!r}")
+    if not table.keys() - {"name", "meaning", "unit", "purpose", "sensitive"}:
         raise InputError(
             f"feature {feature.name!r} says nothing of what it computes",
             got=listed(table),

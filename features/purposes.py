@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.declaration import FeatureSet
-from features.errors import InputError
+from features.errors import InputError, unknown
 from features.facts import CONSENTS, TIMESTAMP, conform
 from features.feature import Feature
 from features.history import History
@@ -121,6 +121,17 @@ class Purposes:
     def from_config(cls, table: Mapping[str, Any]) -> Purposes:
         """The purposes of a project: ``personalization`` is assumed unless the table says otherwise."""
         return cls(basis={**cls().basis, **table})
+
+    def require(self, features: FeatureSet) -> None:
+        """Raise when a feature has a purpose that the company does not name: a slip would hide it from every model."""
+        for each in features.columns:
+            if each.feature.purpose not in self.basis:
+                raise unknown(
+                    f"purpose of feature {each.feature.name!r}:",
+                    each.feature.purpose,
+                    self.basis,
+                    do=f'name it under [purposes] of rapport.toml: {each.feature.purpose} = "asked"',
+                )
 
     def allow(self, feature: Feature, said: Mapping[str, bool]) -> bool:
         """Whether a feature may be used for a customer of whom ``said`` is :func:`standing`."""

@@ -179,7 +179,9 @@ class Project:
         """The standard features for the company's channels and categories, and its own."""
         words = self.settings.features
         standard = standard_features(**{each.name: getattr(words, each.name) for each in fields(words)})
-        return standard.extended(self.settings.feature)
+        features = standard.extended(self.settings.feature)
+        self.purposes.require(features)
+        return features
 
     @cached_property
     def purposes(self) -> Purposes:

@@ -101,13 +101,18 @@ def test_parts_of_the_day_follow_the_companys_clock() -> None:
         ({"name": "v", "where": {"hour": ["24"]}}, "an hour that is none"),
         ({"name": "v", "where": {"kind": []}}, "counts no event"),
         ({"name": "v", "scope": "street"}, "declared wrongly"),
-        ({"name": "v", "aggregate": "mean"}, "declared wrongly"),
+        ({"name": "v", "aggregate": "distnct"}, "did you mean 'distinct'"),
+        ({"name": "v", "where": "visit"}, "declared wrongly"),
         ({"name": "v", "colour": "red"}, "unknown key"),
     ],
 )
 def test_a_wrong_declaration_is_told(declared: dict[str, object], wrong: str) -> None:
     with pytest.raises(InputError, match=wrong):
         FeatureSet.from_config([declared])
+
+
+def test_one_window_needs_no_list() -> None:
+    assert FeatureSet.from_config([{"name": "v", "windows": "7d"}]).names == ("v_7d",)
 
 
 def test_two_features_of_one_name_are_refused() -> None:

@@ -88,6 +88,13 @@ def test_wrong_purposes_are_told(table: dict[str, object], wrong: str) -> None:
         Purposes.from_config(table)
 
 
+def test_a_purpose_that_nobody_named_is_told() -> None:
+    with pytest.raises(InputError, match="did you mean 'profile'"):
+        PURPOSES.require(FeatureSet.of(Feature(name="age", purpose="profil")))
+    with pytest.raises(InputError, match='credit = "asked"'):
+        PURPOSES.require(FEATURES)
+
+
 def test_a_project_may_ask_for_personalization_too() -> None:
     assert Purposes.from_config({}).basis == {"personalization": "assumed"}
     assert Purposes.from_config({"personalization": "asked"}).basis == {"personalization": "asked"}
