@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import reduce
 from typing import Any
@@ -12,7 +12,7 @@ from features.erasure import erase_facts
 from features.identity import People, resolve
 from features.traces import Traces, traces_of
 from rapport.project import Project
-from rapport.remains import clear_bundles, clear_files, still_named
+from rapport.remains import clear_bundles, clear_files, names_any, still_named
 from serving import erasures, schema
 from serving.ledger import Ledger
 
@@ -70,7 +70,7 @@ def erase(
     ----------
     customer_ids: the people, each named by any of their accounts.
     at: now.
-    keep: is given the receipt before the ledger forgets that the erasures were under way.
+    keep: is given the receipt before the ledger forgets that the erasures were under way, and again if that changes it.
     progress: is told the name of each step before it is taken.
     """
     found = traces_of(project.history, customer_ids)
@@ -99,7 +99,10 @@ def erase(
         progress("end")
         with ledger.writing() as book:
             erasures.finish(book, customer_ids)
-        ledger.checkpoint()
+        # Until now the ledger itself had to say whom to look for.
+        if not ledger.checkpoint() or names_any(project.ledger, traces):
+            receipt = replace(receipt, left=(*receipt.left, project.ledger.name))
+            keep(receipt)
     finally:
         ledger.close()
     return receipt
@@ -157,7 +160,4 @@ def _remove(project: Project, ledger: Ledger, traces: Traces, *, progress: Calla
     removed["models"] = clear_bundles(project, traces.accounts)
     progress("files")
     removed["files"] = clear_files(project, traces, progress=progress)
-    progress("log of the ledger")
-    if not ledger.checkpoint():
-        removed["ledger"]["pages that a reader still holds"] = 1
     return {place: {what: n for what, n in counts.items() if n} for place, counts in removed.items()}

@@ -24,7 +24,7 @@ from training.models.bundle import MANIFEST, Bundle, read_bundle, to_npz
 _TABLES, _LOGS = (".csv", ".csv.gz"), (".log", ".txt", ".jsonl", ".out", ".err")
 _FACTORS = "factors.npz"
 _SHORTEST = 8  # of an account that is looked for in bytes: shorter ones stand anywhere by chance
-_CHUNK = 1 << 24
+_CHUNK, _OVERLAP = 1 << 24, 1 << 12
 _UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeError)
 
 
@@ -107,12 +107,9 @@ def _is_about(path: Path, traces: Traces) -> bool:
 
 
 def still_named(project: Project, traces: Traces) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The files of the project that still name people, and those of its sources that do."""
+    """The files of the project, but the ledger, that still name people, and those of its sources that do."""
     sources = set(_source_files(project))
-    needles = [
-        text.encode() for text in (*(each for each in traces.accounts if len(each) >= _SHORTEST), *traces.texts)
-    ] + [text.encode() for _, text in traces.addresses]
-    found = [path for path in _files(project) if _holds(path, traces, needles)]
+    found = [path for path in _files(project) if names_any(path, traces)]
     named = [(path, str(path.relative_to(project.root))) for path in found]
     return (
         tuple(name for path, name in named if path not in sources),
@@ -120,25 +117,33 @@ def still_named(project: Project, traces: Traces) -> tuple[tuple[str, ...], tupl
     )
 
 
-def _holds(path: Path, traces: Traces, needles: Collection[bytes]) -> bool:
+def names_any(path: Path, traces: Traces) -> bool:
+    """Whether a file holds an address, a text or an account (not a very short one) of people, as it was told."""
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
             return _table_holds(path, traces)
+        needles = [each.encode() for each in _words(traces)]
         with (gzip.open if name.endswith(".gz") else open)(path, "rb") as stream:
             before = b""
             while chunk := stream.read(_CHUNK):
-                if any(needle in before + chunk for needle in needles):
+                whole = before + chunk
+                if any(needle in whole for needle in needles):
                     return True
-                before = chunk[-_CHUNK // 1024 :]
+                before = whole[-_OVERLAP:]
     except _UNREADABLE:
         return True  # what can't be read can't be said to be free of them
     return False
 
 
+def _words(traces: Traces) -> set[str]:
+    long = {each for each in traces.accounts if len(each) >= _SHORTEST}
+    return {*long, *traces.texts, *(text for _, text in traces.addresses)}
+
+
 def _table_holds(path: Path, traces: Traces) -> bool:
     table = pq.ParquetFile(path)
-    words = {*traces.accounts, *traces.texts, *(text for _, text in traces.addresses)}
+    words = {*traces.accounts, *_words(traces)}
     texts = [field.name for field in table.schema_arrow if pa.types.is_string(field.type)]
     return any(
         not words.isdisjoint(column.unique().to_pylist())
@@ -148,10 +153,9 @@ def _table_holds(path: Path, traces: Traces) -> bool:
 
 
 def _files(project: Project) -> Iterator[Path]:
-    """The files of the project, but for the rows of the ledger, which have been removed, and its key."""
-    key = project.ledger.with_name(project.ledger.name + ".key")
+    """The files of the project, but those of the ledger, whose rows are removed otherwise."""
     for path in sorted(project.root.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path != key and ".git" not in path.parts:
+        if path.is_file() and not path.is_symlink() and not path.name.startswith(project.ledger.name):
             yield path
 
 

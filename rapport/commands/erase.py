@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rapport.project import Project
 
 
+_MOST = 10
+
+
 def erase(
     customers: Annotated[
         list[str] | None,
@@ -79,11 +82,14 @@ def _check(project: Project, wanted: list[str]) -> dict[str, datetime]:
 
 
 def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -> None:
-    for each, asked in done.customers.items():
-        if each in before and not done.removed:
+    nothing = not any(done.removed.values())
+    for each, asked in list(done.customers.items())[:_MOST]:
+        if each in before and nothing:
             say(f"{each} was erased on {before[each]:%Y-%m-%d}; nothing of them was found since.", style="bold")
         else:
             say(f"{each} is erased, as asked on {asked:%Y-%m-%d %H:%M} UTC, and stays suppressed.", style="bold")
+    if len(done.customers) > _MOST:
+        say(f"... and {len(done.customers) - _MOST:,} others.", style="bold")
     rows = [(f"{place}: {what}", f"{n:,}") for place, counts in done.removed.items() for what, n in counts.items()]
     if rows:
         print_table("what was removed", ("place", "rows"), rows)
