@@ -64,11 +64,15 @@ def _identical(staged: Staged) -> int:
 class Quality:
     """One source: its latest file, the one before, all files together, and what a person should look at.
 
+    ``recent`` are all its receipts, the latest last.
+
     >>> from features.intake.receipts import Loaded
     >>> each = [Receipt(mapping="", loaded=Loaded(source="till", file="a", read=n, accepted=n, quarantined=0, new=n))
     ...         for n in (1000, 100)]
     >>> Quality.of(each, now=datetime(2024, 6, 1)).warnings
     ('90% fewer rows than in the file before: 100 after 1,000',)
+    >>> Quality.of(each, now=datetime(2024, 6, 3)).age(datetime(2024, 6, 1, 12))
+    '1.5 days ago'
     """
 
     source: str
@@ -78,7 +82,8 @@ class Quality:
     rows: int
     quarantined: int
     now: datetime
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    recent: tuple[Receipt, ...] = ()
 
     @classmethod
     def of(cls, receipts: Sequence[Receipt], *, now: datetime) -> Quality:
@@ -93,15 +98,11 @@ class Quality:
             quarantined=sum(each.loaded.quarantined for each in receipts),
             now=now,
             warnings=tuple(_warnings(latest, before)),
+            recent=tuple(receipts),
         )
 
     def age(self, moment: datetime | None) -> str:
-        """How long ago a moment was, in words.
-
-        >>> Quality.age(Quality(source="a", latest=None, before=None, files=0, rows=0, quarantined=0,
-        ...             now=datetime(2024, 6, 3), warnings=()), datetime(2024, 6, 1, 12))
-        '1.5 days ago'
-        """
+        """How long ago a moment was, in words."""
         if moment is None:
             return "unknown"
         hours = (self.now - moment).total_seconds() / 3600

@@ -68,15 +68,20 @@ def open_source(
     InputError
         When the file is empty, does not name its columns or can't be opened at all.
     """
-    plain = _unpacked(path, scratch=scratch)
+    plain = unpacked(path, scratch=scratch)
     name = plain.name.lower()
     if plain.stat().st_size == 0:
         raise InputError(f"{path.name} is empty", got="0 bytes", do="export it again")
     if name.endswith(_PARQUET):
         return _open_parquet(connection, plain, paths=paths)
-    if name.endswith(_JSON):
+    if is_json(plain):
         return _open_json(plain, paths=paths)
     return open_text(plain, paths=paths, delimiter=source.delimiter, encoding=source.encoding)
+
+
+def is_json(path: Path) -> bool:
+    """Whether a plain file holds JSON lines, by its name."""
+    return path.name.lower().endswith(_JSON)
 
 
 def texts(opened: Opened, paths: Sequence[str]) -> str:
@@ -208,7 +213,7 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _unpacked(path: Path, *, scratch: Path) -> Path:
+def unpacked(path: Path, *, scratch: Path) -> Path:
     """The file itself, or its content when it is packed.
 
     DuckDB reads .gz itself, but takes a truncated file for a shorter one; Python checks length and checksum.
