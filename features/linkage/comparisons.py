@@ -9,19 +9,18 @@ from typing import Any, Literal
 
 from features.linkage.normalization import Field, Kind
 
-Tie = Literal["person", "address", "both"]
+Tie = Literal["person", "home", "town", "family"]
 Condition = Callable[[ModuleType], Any]
 
-# What ties two records together in a field: being one person, living at one address, or either.
+# What makes two records agree in a field: being one person, one home, one town, or one person or home.
 _TIES: dict[Kind, Tie] = {
-    "surname": "both",
-    "email": "both",
-    "phone": "both",
-    "street": "address",
-    "number": "address",
-    "city": "address",
-    "postcode": "address",
-    "region": "address",
+    "surname": "family",
+    "phone": "family",
+    "street": "home",
+    "number": "home",
+    "city": "town",
+    "postcode": "town",
+    "region": "town",
 }
 
 
@@ -105,7 +104,10 @@ def _slip(name: str, most: int, match: float, other: float) -> Level:
     """At most so many signs wrong, missing, too many, or two neighbours swapped (Damerau and Levenshtein)."""
     return Level(
         label=f"{most} sign{'s' if most > 1 else ''} apart",
-        condition=lambda library: library.DamerauLevenshteinLevel(name, most),
+        # A swap is two plain edits, and counting those first costs a sixth.
+        condition=lambda library: library.And(
+            library.LevenshteinLevel(name, 2 * most), library.DamerauLevenshteinLevel(name, most)
+        ),
         match=match,
         other=other,
     )
@@ -166,14 +168,13 @@ def _age(name: str) -> tuple[Level, ...]:
 
 
 def _email(name: str) -> tuple[Level, ...]:
+    """Addresses are made of names, so that nearly the same one tells little beside the names."""
+    before = f"split_part({name}_l, '@', 1) = split_part({name}_r, '@', 1)"
     return (
-        _same(name, 0.7, 1e-5),
-        _slip(name, 2, 0.08, 1e-5),
-        _custom("the same before the @", f"{name}_local_l = {name}_local_r", 0.04, 1e-4)
-        if name == "email"
-        else _alike(name, 0.95, 0.04, 1e-4),
-        _alike(name, 0.9, 0.03, 5e-3),
-        _otherwise(0.15, 0.99),
+        _same(name, 0.75, 1e-5),
+        _custom("the same before the @", before, 0.04, 1e-3),
+        _slip(name, 1, 0.06, 2e-2),
+        _otherwise(0.15, 0.98),
     )
 
 

@@ -24,7 +24,7 @@ from features.linkage.scoring import patterns_of, scored_pairs
 from features.tables import require_column
 
 # Pairs drawn at random to learn how often two persons agree.
-_DRAWN = 400_000
+_DRAWN = 300_000
 
 
 @dataclass(frozen=True, kw_only=True)

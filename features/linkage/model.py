@@ -1,7 +1,8 @@
 """The model of linkage: how likely each level is for one person and for two, learned without labels.
 
-Two questions are asked of a pair at once: are both records of one person, and do they live at one address? So a person
-who moved and a family that lives together are explained by themselves, and neither makes the other. Fellegi and Sunter
+Two questions are asked of a pair at once: are both records of one person, and do they live in one home, in one town, or
+apart? So a person who moved, a family that lives together and neighbours of the same town are explained by
+themselves, and none of them passes for another. Fellegi and Sunter
 (1969) with the latent classes of Larsen and Rubin (2001), fitted by expectation and maximisation.
 """
 
@@ -22,10 +23,19 @@ Array = NDArray[np.float64]
 _BELIEF_MATCH = 30.0
 _BELIEF_OTHER = 20.0
 _ITERATIONS = 200
-# Classes of pairs: (one person, one address), (one person, moved), (two persons, one address), (two persons).
-_PERSON = np.array([1.0, 1.0, 0.0, 0.0])
-_ADDRESS = np.array([1.0, 0.0, 1.0, 0.0])
-_MEMBERS: dict[Tie, Array] = {"person": _PERSON, "address": _ADDRESS, "both": np.array([1.0, 1.0, 1.0, 0.0])}
+# Classes of pairs: one person or two, at one home, in one town, or apart.
+_PERSON = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+_HOME = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+_TOWN = np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+_TIED: dict[Tie, Array] = {
+    "person": _PERSON,
+    "home": _HOME,
+    "town": _TOWN,
+    "family": np.maximum(_PERSON, _HOME),
+}
+# What is believed of the classes beforehand, in pairs per record; the last but one as a share of all pairs.
+_FIRST = np.array([0.25, 0.01, 0.02, 0.1])
+_FIRST_TOWN = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,51 +54,51 @@ class Patterns:
 class Weights:
     """What was learned: per comparison the shares of its levels in pairs that are tied and that are not.
 
-    ``classes``: shares of all pairs of one person at one address, of one person who moved, of two persons at one
-    address, and of the others.
+    ``classes``: shares of all pairs that are one person in one home, in one town, and apart; then of two persons.
 
-    >>> Weights(match={"age": (0.9, 0.1)}, other={"age": (0.1, 0.9)}, classes=(1e-4, 0, 0, 0.9999)).match["age"]
+    >>> Weights(match={"age": (0.9, 0.1)}, other={"age": (0.1, 0.9)}, classes=(1e-4, 0, 0, 0, 0, 0.9999)).match["age"]
     (0.9, 0.1)
     """
 
     match: dict[str, tuple[float, ...]]
     other: dict[str, tuple[float, ...]]
-    classes: tuple[float, float, float, float]
+    classes: tuple[float, ...]
 
 
 def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, records: int) -> Weights:
     """The weights under which the patterns are likeliest, with the comparisons' beliefs as so many pairs more.
 
     ``pairs``: all pairs of the records that could be of one person; all that share no key are taken for two persons.
-    The shares among two persons come from the pairs drawn at random, less those that look like one person.
+    How often one person agrees is learned from pairs of one person only, lest families and towns pass for it; how
+    often two do, from the pairs drawn at random, less those that look tied.
     """
     match_belief = [_BELIEF_MATCH * np.array([each.match for each in one.levels]) for one in comparisons]
     other_belief = [_BELIEF_OTHER * np.array([each.other for each in one.levels]) for one in comparisons]
     match = [each / each.sum() for each in match_belief]
     other = [_shares(patterns, k, patterns.drawn, other_belief[k]) for k in range(len(comparisons))]
-    class_belief = np.array([0.8, 0.2, 0.2]) * min(1.0, records / 100)
-    classes = _classes(np.array([0.25, 0.02, 0.1]) * records, pairs)
-    before = np.inf
+    classes = _classes(_FIRST * records, _FIRST_TOWN, pairs)
+    before = 0.0
     for _ in range(_ITERATIONS):
         posterior = _posterior(comparisons, patterns, match, other, classes)
-        weighted = posterior * patterns.compared[:, None]
         for k, one in enumerate(comparisons):
-            tied = posterior @ _MEMBERS[one.tie]
-            match[k] = _shares(patterns, k, tied * patterns.compared, match_belief[k])
+            tied = posterior @ _TIED[one.tie]
+            match[k] = _shares(patterns, k, posterior @ (_TIED[one.tie] * _PERSON) * patterns.compared, match_belief[k])
             other[k] = _shares(patterns, k, (1 - tied) * patterns.drawn, other_belief[k])
-        classes = _classes(weighted[:, :3].sum(axis=0) + class_belief, pairs)
+        counts = patterns.compared @ posterior[:, :4] + _FIRST * min(1.0, records / 100)
+        town = (patterns.drawn @ posterior[:, 4] + _FIRST_TOWN) / (patterns.drawn.sum() + 1)
+        classes = _classes(counts, town, pairs)
         if abs(classes[0] - before) < 1e-6 * classes[0]:
             break
         before = classes[0]
     return Weights(
         match={one.name: tuple(map(float, match[k])) for k, one in enumerate(comparisons)},
         other={one.name: tuple(map(float, other[k])) for k, one in enumerate(comparisons)},
-        classes=(float(classes[0]), float(classes[1]), float(classes[2]), float(classes[3])),
+        classes=tuple(map(float, classes)),
     )
 
 
-def _classes(counts: Array, pairs: float) -> Array:
-    shares = counts / pairs
+def _classes(counts: Array, town: float, pairs: float) -> Array:
+    shares = np.append(counts / pairs, town)
     shares *= min(1.0, 0.9 / shares.sum())
     return np.append(shares, 1 - shares.sum())
 
@@ -103,14 +113,14 @@ def _shares(patterns: Patterns, k: int, weights: Array, belief: Array) -> Array:
 def _posterior(
     comparisons: Sequence[Comparison], patterns: Patterns, match: list[Array], other: list[Array], classes: Array
 ) -> Array:
-    """The chance of each class (patterns, 4) given the levels."""
+    """The chance of each class (patterns, 6) given the levels."""
     logs = np.tile(np.log(np.maximum(classes, 1e-300)), (patterns.levels.shape[0], 1))
     for k, one in enumerate(comparisons):
         weight = np.concatenate([[0.0], np.log(match[k] / other[k])])
         for place, level in enumerate(one.levels, start=1):
             if level.neutral:
                 weight[place] = 0.0
-        logs += np.outer(weight[patterns.levels[:, k]], _MEMBERS[one.tie])
+        logs += np.outer(weight[patterns.levels[:, k]], _TIED[one.tie])
     logs -= logs.max(axis=1, keepdims=True)
     chances: Array = np.exp(logs)
     chances /= chances.sum(axis=1, keepdims=True)
@@ -120,20 +130,19 @@ def _posterior(
 def score_sql(comparisons: Sequence[Comparison], weights: Weights, *, records: int) -> tuple[str, str]:
     """SQL that sums up a pair's evidence, and SQL that makes of the sums the log odds of one person.
 
-    The first gives columns ``of_person``, ``of_address`` and ``of_both``; it reads ``level_<name>`` and
-    ``often_<name>``, how many records hold the value. Agreement on a value weighs
-    by how rare it is: the pair itself left out, the value was seen ``often - 2`` times in ``records - 2``, on top of one time in 1 / (the share of agreeing pairs).
+    The first gives a column ``of_<tie>`` per tie; it reads ``level_<name>`` and ``often_<name>``, how many records
+    hold the value. Agreement on a value weighs by how rare it is: the pair itself left out, the value was seen
+    ``often - 2`` times in ``records - 2``, on top of one time in 1 / (the share of agreeing pairs).
     """
-    sums: dict[Tie, list[str]] = {"person": ["0.0"], "address": ["0.0"], "both": ["0.0"]}
+    sums: dict[Tie, list[str]] = {tie: ["0.0"] for tie in _TIED}
     for one in comparisons:
         sums[one.tie].append(_evidence(one, weights, records))
     first = ", ".join(f"{' + '.join(terms)} AS of_{tie}" for tie, terms in sums.items())
-    same, moved, home, apart = (math.log(max(each, 1e-300)) for each in weights.classes)
-    second = (
-        f"{_log_sum(f'{same!r} + of_person + of_address + of_both', f'{moved!r} + of_person + of_both')}"
-        f" - {_log_sum(f'{home!r} + of_address + of_both', f'{apart!r}')}"
-    )
-    return first, second
+    said = [
+        " + ".join([repr(math.log(max(share, 1e-300))), *(f"of_{tie}" for tie in _TIED if _TIED[tie][place])])
+        for place, share in enumerate(weights.classes)
+    ]
+    return first, f"{_log_sum(said[:3])} - {_log_sum(said[3:])}"
 
 
 def _evidence(one: Comparison, weights: Weights, records: int) -> str:
@@ -150,5 +159,6 @@ def _evidence(one: Comparison, weights: Weights, records: int) -> str:
     return f"CASE level_{one.name} {' '.join(cases)} ELSE 0.0 END"
 
 
-def _log_sum(left: str, right: str) -> str:
-    return f"(greatest({left}, {right}) + ln(1 + exp(-abs(({left}) - ({right})))))"
+def _log_sum(terms: Sequence[str]) -> str:
+    most = f"greatest({', '.join(terms)})"
+    return f"({most} + ln({' + '.join(f'exp({term} - {most})' for term in terms)}))"
