@@ -20,6 +20,7 @@ from serving.batch import decide_all
 from serving.book import Consent
 from serving.catalogue import Catalogue, Content, Offer
 from serving.conditions import Condition
+from serving.consent import ConsentFact
 from serving.customers import RecentCustomers
 from serving.decision import Ask
 from serving.desk import Case, Desk
@@ -176,7 +177,7 @@ def test_a_no_to_personalization_is_no_no_to_contacts(serve, desk, monday):
     tell(desk.ledger, fact("anna", "personalization", False, monday - timedelta(days=1), channel="email"))
     (decision,) = serve(("anna", "visit"), ("anna", "visit"), ("anna", "call")).decide([asked("anna", "s")])
     assert decision.row == (None, None, None)
-    assert {each for each in decision.permission.refused} == set()
+    assert decision.permission.refused == ()
     assert {desk.rules.actions[place] for place in decision.survivors[1:]} == {"hello@web"}
     tell(desk.ledger, fact("ben", "newsletter", False, monday - timedelta(days=1), channel="web"))
     (stopped,) = serve(("ben", "visit")).decide([asked("ben", "s")])
@@ -258,8 +259,6 @@ def test_a_no_on_an_account_that_may_be_theirs_masks_and_a_yes_there_does_not(ma
 
 
 def _said(purpose, granted, at):
-    from serving.consent import ConsentFact
-
     return ConsentFact("all", purpose, "all", granted, "customer", at)
 
 
