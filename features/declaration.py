@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pyarrow as pa
@@ -19,6 +19,9 @@ from features.facts import CustomerFacts
 from features.feature import Aggregate, Column, Feature
 from features.history import History
 from features.online import OnlinePlan, Value
+
+if TYPE_CHECKING:
+    from features.offline import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +95,16 @@ class FeatureSet:
     def __add__(self, other: FeatureSet) -> FeatureSet:
         return FeatureSet(columns=self.columns + other.columns)
 
-    def offline(self, history: History, spine: pa.Table) -> pa.Table:
+    def offline(self, history: History, spine: pa.Table, *, engine: Engine | None = None) -> pa.Table:
         """``spine`` (columns ``customer_id``, ``as_of``, any others) with the features added: same rows, same order.
 
-        Each row sees the facts whose ``occurred_at`` and ``recorded_at`` are both strictly before its ``as_of``.
+        Each row sees the facts whose ``occurred_at`` and ``recorded_at`` are both strictly before its ``as_of``, of all
+        the accounts that were known at its ``as_of`` to be the customer's. ``engine``: DuckDB, where none is given, or
+        ``features.spark.Spark(session)``; every engine finds the same.
         """
         from features.offline import offline  # Ibis is not wanted where decisions are served
 
-        return offline(self.columns, history, spine)
+        return offline(self.columns, history, spine, engine=engine)
 
     def online(self, facts: CustomerFacts, as_of: datetime) -> dict[str, Value]:
         """The features of one customer as of a moment (naive: UTC), from that customer's facts."""

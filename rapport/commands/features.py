@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from features.feature import Column
     from rapport.project import Project
 
+_ENGINES = ("duckdb", "spark")
 _MOST_SHOWN = 20
 _CUSTOMERS_LOOKED_AT = 1_000
 _WIDTH_OF_MEANING = 38
@@ -29,7 +30,8 @@ def features(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="TABLE", help="Where the spine with features goes.")] = None,
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
-    engine: Annotated[str, typer.Option(help="What computes them: duckdb.")] = "duckdb",
+    engine: Annotated[str, typer.Option(help="What computes them: duckdb or spark.")] = "duckdb",
+    master: Annotated[str, typer.Option(metavar="URL", help="The master of Spark's cluster.")] = "local[*]",
     list_: Annotated[
         bool, typer.Option("--list", help="Print each feature, its meaning, and how often it is missing.")
     ] = False,
@@ -47,8 +49,8 @@ def features(
         from rapport.project import load_project
 
         opened = load_project(project)
-    if engine != "duckdb":
-        raise unknown("engine", engine, ["duckdb"])
+    if engine not in _ENGINES:
+        raise unknown("engine", engine, _ENGINES)
     if spine is None and not list_ and not audit:
         raise InputError(
             "no spine was given", got="neither --spine nor --list nor --audit", do="pass --spine TABLE --out TABLE"
@@ -64,7 +66,7 @@ def features(
         _show_list(opened, missing)
     rows = None if spine is None else read_table(spine, text=("customer_id",))
     if rows is not None and out is not None:
-        payload |= _computed(opened, rows, out)
+        payload |= _computed(opened, rows, out, master=master if engine == "spark" else None)
     found = _audited(opened, rows, seed=seed) if audit else {}
     payload["audit"] = {name: {"rows": each.rows, "differences": len(each.differences)} for name, each in found.items()}
     write_json(json, payload)
@@ -72,14 +74,28 @@ def features(
         _show_audit(found)
 
 
-def _computed(project: Project, spine: Table, out: Path) -> dict[str, object]:
+def _computed(project: Project, spine: Table, out: Path, *, master: str | None) -> dict[str, object]:
     from features.tables import write_table
 
-    with step(f"computing {len(project.features.names)} features of {spine.num_rows:,} rows"):
-        table = project.features.offline(project.history, spine)
-        write_table(table, out)
-    say(f"{table.num_rows:,} rows with {len(project.features.names)} features in {out}")
-    return {"rows": table.num_rows, "out": str(out)}
+    told = f"computing {len(project.features.names)} features of {spine.num_rows:,} rows"
+    with step(told if master is None else f"{told} on Spark"):
+        if master is None:
+            write_table(project.features.offline(project.history, spine), out)
+        else:
+            _write_on_spark(project, spine, out, master=master)
+    say(f"{spine.num_rows:,} rows with {len(project.features.names)} features in {out}")
+    return {"rows": spine.num_rows, "out": str(out)}
+
+
+def _write_on_spark(project: Project, spine: Table, out: Path, *, master: str) -> None:
+    from features.spark import Spark, session
+    from features.tables import write_table
+
+    with session(master) as running:
+        if out.suffix.lower() in {".parquet", ".pq"}:  # written by the workers, however large
+            Spark(running).write(project.features.columns, project.history, spine, out)
+        else:
+            write_table(project.features.offline(project.history, spine, engine=Spark(running)), out)
 
 
 def _audited(project: Project, spine: Table | None, *, seed: int) -> dict[str, Audit]:
