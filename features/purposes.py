@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from features.declaration import FeatureSet
 from features.errors import InputError, unknown
-from features.facts import CONSENTS, TIMESTAMP, conform
+from features.facts import TIMESTAMP
 from features.feature import Feature
 from features.history import History
 from features.spine import moments
@@ -31,6 +31,7 @@ Basis = Literal["assumed", "asked"]
 #: Whether one may be contacted at all is no purpose of features: ``serving.consent`` decides it.
 _CONTACT = "contact"
 _EVERY = "all"
+_MARKETING = (_EVERY, "marketing")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 V = TypeVar("V")
 
@@ -57,7 +58,7 @@ def standing(said: Iterable[Said]) -> dict[str, bool]:
 
     A no, to any channel or class, stands until a later yes to the same channel and class that the customer or an agent
     gave, on one of the customer's own accounts or where the no was said; a file never lifts it, and at the same moment
-    the no wins. A yes is one to all channels and classes.
+    the no wins. A yes is one to all channels, and to marketing, which is what features are used for.
 
     >>> spring, summer = datetime(2026, 4, 1), datetime(2026, 7, 1)
     >>> no = Said("personalization", False, "customer", spring)
@@ -71,7 +72,7 @@ def standing(said: Iterable[Said]) -> dict[str, bool]:
     found = {
         each.purpose: True
         for each in yes
-        if each.own and each.channel.lower() == _EVERY and each.contact_class == _EVERY
+        if each.own and each.channel.lower() == _EVERY and each.contact_class in _MARKETING
     }
     return found | {each.purpose: False for each in facts if not each.granted and not _lifted(each, yes)}
 
@@ -183,7 +184,6 @@ def masked(
     *,
     purposes: Purposes,
     used_at: datetime | None = None,
-    also: pa.Table | None = None,
 ) -> pa.Table:
     """``table`` (``customer_id``, ``as_of``, features) with null for what its customer's word does not allow.
 
@@ -191,11 +191,9 @@ def masked(
     ----------
     used_at: when the rows are used; what the customer said until then counts too. Without it only what was known at
         each row's ``as_of`` does.
-    also: more of what customers said (CONSENTS schema), beside what the history holds.
     """
     about = pa.array(sorted({each.feature.purpose for each in features.columns}), pa.string())
     said = history.consents()
-    said = said if also is None else pa.concat_tables([said, conform(also, CONSENTS, what="consents")])
     said = said.filter(pc.is_in(said["purpose"], about))
     as_of = moments(table["as_of"])
     asked = [as_of] if used_at is None else [as_of, pa.repeat(pa.scalar(used_at, TIMESTAMP), table.num_rows)]
@@ -271,6 +269,6 @@ refused AS (
 SELECT row, purpose, false AS granted FROM refused
 UNION ALL
 SELECT DISTINCT row, purpose, true FROM known
-WHERE granted AND own AND channel = 'all' AND contact_class = 'all'
+WHERE granted AND own AND channel = 'all' AND contact_class IN ('all', 'marketing')
   AND (row, purpose) NOT IN (SELECT (row, purpose) FROM refused)
 """

@@ -222,6 +222,7 @@ class Project:
         """
         from training.dataset import training_set
 
+        self._keep_consents()
         facts, recorded = self.settings.catalogue, self.settings.response
         found = training_set(
             self.history,
@@ -234,6 +235,19 @@ class Project:
             used_at=datetime.now(UTC),  # whatever the rows are known as of, an objection of today stops their use
         )
         return _since(found, recorded.recorded_from) if recorded.recorded_from else found
+
+    def _keep_consents(self) -> None:
+        """Take into the history what customers told the service since the last ingest: an objection counts at once."""
+        if self.ledger.exists():
+            from serving.inbox import keep_consents
+            from serving.ledger import Ledger
+
+            ledger = Ledger(self.ledger)
+            try:
+                with ledger.reading() as book:
+                    keep_consents(book, self.history)
+            finally:
+                ledger.close()
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:

@@ -77,7 +77,6 @@ def training_set(
     channels: str = "",
     purposes: Purposes | None = None,
     used_at: datetime | None = None,
-    consents: pa.Table | None = None,
 ) -> TrainingSet:
     """The mature contacts of ``history`` as known at ``until`` (default now).
 
@@ -92,7 +91,6 @@ def training_set(
         that its offer had then, as one (``features.channels.bundle``); without the attribute it is left out.
     purposes: what features may be used for, by default that of a project that says nothing. What its customer had not
         allowed at the contact, or does not allow at ``used_at`` (default ``until``), is missing in a row.
-    consents: more of what customers said (CONSENTS schema), beside what the history holds.
 
     Raises
     ------
@@ -107,7 +105,6 @@ def training_set(
         history,
         purposes=purposes or Purposes(),
         used_at=used_at or moment,
-        also=consents,
     )
     frame = table.select([*features.names, "offer", "channel"]).to_pandas()
     frame = frame.join(_item_attributes(history, spine, until=moment))

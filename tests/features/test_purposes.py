@@ -53,6 +53,10 @@ def names(mask: frozenset[int]) -> set[str]:
         ([said(False, 1, channel="email"), said(True, 2)], False),
         ([said(False, 1, channel="email"), said(True, 2, channel="Email")], None),
         ([said(True, 1, channel="email")], None),
+        ([said(True, 1, contact_class="marketing")], True),
+        ([said(True, 1, contact_class="service")], None),
+        ([said(False, 1), said(True, 2, contact_class="marketing")], False),
+        ([said(False, 1, contact_class="service"), said(True, 2, contact_class="service")], None),
         ([said(True, 1, own=False, account_id="b")], None),
         ([said(False, 1, own=False, account_id="b")], False),
         ([said(False, 1, own=False, account_id="b"), said(True, 2, own=False, account_id="c")], False),
@@ -102,11 +106,11 @@ def test_a_project_may_ask_for_personalization_too() -> None:
 
 accounts = st.sampled_from(["anna", "anna-2", "weak", "ben"])
 facts = st.builds(
-    lambda customer, purpose, granted, by, channel, occurred, late: {
+    lambda customer, purpose, granted, by, channel, kind, occurred, late: {
         "customer_id": customer,
         "channel": channel,
         "purpose": purpose,
-        "contact_class": "all",
+        "contact_class": kind,
         "granted": granted,
         "said_by": by,
         "occurred_at": day(occurred),
@@ -117,6 +121,7 @@ facts = st.builds(
     st.booleans(),
     st.sampled_from(["customer", "agent", "import"]),
     st.sampled_from(["all", "all", "email", "ALL"]),
+    st.sampled_from(["all", "all", "marketing", "service"]),
     st.integers(0, 6),
     st.sampled_from([0, 0, 2]),
 )
@@ -163,6 +168,7 @@ def told(rows: list[dict[str, object]], customer: str, moment: datetime) -> list
             said_by=row["said_by"],
             occurred_at=row["occurred_at"],
             channel=row["channel"],
+            contact_class=row["contact_class"],
             account_id=row["customer_id"],
             own=own[row["customer_id"]],
         )

@@ -12,6 +12,8 @@ from features.errors import InputError
 from features.facts import EVENTS, Event
 from rapport.init import create_project
 from rapport.project import load_project
+from serving.book import Consent
+from serving.ledger import Ledger
 
 
 @pytest.fixture
@@ -134,3 +136,36 @@ def test_contacts_whose_responses_nobody_recorded_are_left_out(tmp_path: Path) -
     assert found.label.tolist() == [False, True, False]
     assert found.customers.tolist() == ["h1", "h2", "h3"]
     assert len(found.frame) == 3
+
+
+def test_an_objection_told_to_the_service_stops_further_training_on_it(tmp_path: Path) -> None:
+    settings = """
+        [project]
+        name = "x"
+        [features]
+        groups = ["frequency"]
+    """
+    (tmp_path / "rapport.toml").write_text(settings, encoding="utf-8")
+    project = load_project(tmp_path)
+    day = [datetime(2024, 5, each, tzinfo=UTC) for each in range(1, 30)]
+    facts = [Event(f"v{who}", who, "visit", day[0], day[0]) for who in ("anna", "ben")]
+    facts += [
+        Event(f"c{who}", who, "contact", day[2], day[2], channel="mail", item="letter") for who in ("anna", "ben")
+    ]
+    project.history.append(pa.Table.from_pylist([each._asdict() for each in facts], schema=EVENTS), part="all")
+    assert project.contacts().frame["visits_7d"].tolist() == [1, 1]
+    objection = Consent(
+        customer_id="anna",
+        channel="all",
+        contact_class="all",
+        purpose="personalization",
+        granted=False,
+        source="customer",
+        occurred_at=day[20],
+        recorded_at=day[20],
+    )
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        book.consent([objection])
+    ledger.close()
+    assert project.contacts().frame["visits_7d"].fillna(-1).tolist() == [-1, 1]
