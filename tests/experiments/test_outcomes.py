@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.design import Goal
-from experiments.outcomes import OutcomeCounts, count_outcomes, join_outcomes
+from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes
 from features.errors import InputError
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -258,3 +258,23 @@ def test_a_million_events_a_third_of_them_sent_again_give_the_counts_of_the_clea
     revenue = np.bincount(who[fortnight], weights=amount[fortnight], minlength=people)
     assert (table["revenue"].to_numpy() == revenue[customer]).all()
     assert count_outcomes(rows, log, GOALS, as_of=day(60)).duplicates == len(again)
+
+
+def test_a_person_of_two_households_in_two_arms_is_left_out_and_counted() -> None:
+    """Two accounts of one person were assigned with a household each: the person belongs to neither arm."""
+    rows = assignments(("a", "static", 0), ("b", "static", 0), ("c", "personal", 0)).append_column(
+        "household_id", [["h1", "h1", "h2"]]
+    )
+    twins = pa.table({"account_id": ["a", "c"], "customer_id": ["a", "a"]})
+    merged = by_person(rows, twins)
+    assert merged["customer_id"].to_pylist() == ["a", "b", "a"]
+    table = join_outcomes(merged, events(), GOALS, as_of=day(60), unit="household_id")
+    assert table["customer_id"].to_pylist() == ["b"]
+    assert count_outcomes(merged, events(), GOALS, as_of=day(60), unit="household_id").two_arms == 1
+    assert count_outcomes(rows, events(), GOALS, as_of=day(60), unit="household_id").two_arms == 0
+
+
+def test_without_links_every_account_is_a_person() -> None:
+    rows = assignments(("a", "static", 0), ("b", "personal", 0))
+    nobody = pa.table({"account_id": pa.array([], pa.string()), "customer_id": pa.array([], pa.string())})
+    assert by_person(rows, nobody).equals(rows)
