@@ -44,7 +44,7 @@ class Level:
 class Comparison:
     """A field, the levels on which two records can agree in it, and whether rare values weigh more.
 
-    >>> [level.label for level in comparison_of(Field(name="age", kind="age", columns=(), expressions=())).levels]
+    >>> [level.label for level in comparison_of(Field(name="age", kind="age", columns=(), forms=())).levels]
     ['the same', 'a year apart', 'otherwise']
     """
 

@@ -183,7 +183,7 @@ def _people(
             "record_id": records.column("id"),
             "table": records.column("source"),
             "customer_id": _names(records, group),
-            "probability": np.where(alone, 1 - _chance(out), _chance(best)),
+            "probability": np.where(alone, 1 - chance(out), chance(best)),
         }
     ).sort_by([("table", "ascending"), ("record_id", "ascending")])
 
@@ -209,9 +209,9 @@ def _pairs(
     """The pairs with the smaller id left, the surest first."""
     ids, sources = records.column("id").to_pylist(), records.column("source").to_pylist()
     rows = []
-    for one, other, chance in zip(left.tolist(), right.tolist(), _chance(odds).tolist(), strict=True):
+    for one, other, sure in zip(left.tolist(), right.tolist(), chance(odds).tolist(), strict=True):
         (table_l, id_l), (table_r, id_r) = sorted(((sources[one], ids[one]), (sources[other], ids[other])))
-        rows.append((id_l, table_l, id_r, table_r, chance, bool(group[one] == group[other])))
+        rows.append((id_l, table_l, id_r, table_r, sure, bool(group[one] == group[other])))
     columns = list(zip(*rows, strict=True)) or [()] * 6
     kinds = (pa.string(), pa.int32(), pa.string(), pa.int32(), pa.float64(), pa.bool_())
     names = ("id_l", "table_l", "id_r", "table_r", "probability", "linked")
@@ -220,6 +220,7 @@ def _pairs(
     return made.sort_by(order)
 
 
-def _chance(odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    chance: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
-    return chance
+def chance(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probabilities of log odds."""
+    made: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
+    return made

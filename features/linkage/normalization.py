@@ -82,21 +82,60 @@ CREATE OR REPLACE MACRO without_digits(w) AS (
 """
 
 
+# What is made of columns, by name, so that a saved model holds names and no SQL.
+FORMS: dict[str, str] = {
+    "words": "words({0})",
+    "gender": "gender(words({0}))",
+    "email": "nullif(regexp_replace(lower({0}), '\\s+', '', 'g'), '')",
+    "phone": "phone(digits({0}))",
+    "code": "signs({0})",
+    "number": "lower(signs({0}))",
+    "postcode": "postcode(signs({0}))",
+    "age": "CAST(TRY_CAST(digits({0}) AS INTEGER) AS VARCHAR)",
+    "date": "born({0}, NULL)",
+    "date, day first": "born({0}, true)",
+    "date, month first": "born({0}, false)",
+    "year": "ymd(digits({0}), '00', '00')",
+    "year and month": "ymd(digits({0}), coalesce(digits({1}), '00'), '00')",
+    "year, month and day": "ymd(digits({0}), coalesce(digits({1}), '00'), coalesce(digits({2}), '00'))",
+    "first of name": "CASE WHEN len(name_parts({0})) > 1 THEN name_parts({0})[1] END",
+    "last of name": "name_parts({0})[-1]",
+    "number of address": "house(words({0}))",
+    "postcode of address": "ending(words({0}))",
+    "words of address": "without_digits(words({0}))",
+}
+_FORM_OF: dict[Kind, str] = {
+    "gender": "gender",
+    "email": "email",
+    "phone": "phone",
+    "code": "code",
+    "number": "number",
+    "postcode": "postcode",
+    "age": "age",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One thing said of a person, of one kind, in every table that says it.
 
-    ``columns``: per table the columns it is made of, in words for people; ``expressions``: per table the SQL that
-    makes it, ``NULL`` where the table doesn't say it.
+    ``columns`` and ``forms``: per table the columns it is made of, and what is made of them (``FORMS``); empty where
+    a table doesn't say it.
 
-    >>> Field(name="given", kind="given", columns=(("first_name",),), expressions=('words("first_name")',)).kind
-    'given'
+    >>> Field(name="given", kind="given", columns=(("first_name",),), forms=("words",)).sql(0)
+    'words("first_name")'
     """
 
     name: str
     kind: Kind
     columns: tuple[tuple[str, ...], ...]
-    expressions: tuple[str, ...]
+    forms: tuple[str, ...]
+
+    def sql(self, table: int) -> str:
+        """The SQL that makes it of the columns of one of the tables."""
+        if not self.columns[table]:
+            return "NULL"
+        return FORMS[self.forms[table]].format(*map(identifier, self.columns[table]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +144,7 @@ class _Piece:
 
     kind: Kind
     columns: tuple[str, ...]
-    expression: str
+    form: str
 
 
 def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]]) -> tuple[Field, ...]:
@@ -131,7 +170,7 @@ def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]])
                 name=kind if seen[kind] == 1 else f"{kind}_{seen[kind]}",
                 kind=kind,
                 columns=tuple(piece.columns if piece else () for piece in slot),
-                expressions=tuple(piece.expression if piece else "NULL" for piece in slot),
+                forms=tuple(piece.form if piece else "" for piece in slot),
             )
         )
     return tuple(fields)
@@ -145,71 +184,44 @@ def _place(slots: Sequence[list[_Piece | None]], piece: _Piece, number: int) -> 
 
 
 def _pieces(table: pa.Table, roles: Sequence[ColumnRole]) -> Iterable[_Piece]:
-    """The fields of one table, each with the SQL that makes it of its columns."""
+    """The fields of one table, each with what is made of its columns."""
     has = {each.role for each in roles}
     born = {each.role: each.column for each in roles if each.role in ("birth_year", "birth_month", "birth_day")}
     if "birth_year" in born:
-        year, month, day = (
-            f"digits({identifier(born[role])})" if role in born else "'00'"
-            for role in ("birth_year", "birth_month", "birth_day")
-        )
-        yield _Piece(
-            kind="date",
-            columns=tuple(born.values()),
-            expression=f"ymd({year}, coalesce({month}, '00'), coalesce({day}, '00'))",
-        )
+        parts = [born[part] for part in ("birth_year", "birth_month", "birth_day") if part in born]
+        form = "year, month and day" if len(parts) == 3 else "year and month" if "birth_month" in born else "year"
+        yield _Piece(kind="date", columns=tuple(parts), form=form)
     for each in roles:
-        column = identifier(each.column)
         if each.role == "full_name":
-            yield from _full_name(each.column, has)
+            if "given_name" not in has:
+                yield _Piece(kind="given", columns=(each.column,), form="first of name")
+            if "surname" not in has:
+                yield _Piece(kind="surname", columns=(each.column,), form="last of name")
         elif each.role == "street":
             yield from _address(table, each.column, has)
         elif each.role == "birth_date":
-            first = _day_first(table, each.column)
-            yield _Piece(kind="date", columns=(each.column,), expression=f"born({column}, {first})")
+            yield _Piece(kind="date", columns=(each.column,), form=_date_form(table, each.column))
         elif each.role in _KINDS:
             kind = _KINDS[each.role]
-            yield _Piece(kind=kind, columns=(each.column,), expression=_expression(kind, column))
-
-
-def _expression(kind: Kind, column: str) -> str:
-    made: dict[Kind, str] = {
-        "gender": f"gender(words({column}))",
-        "email": f"nullif(regexp_replace(lower({column}), '\\s+', '', 'g'), '')",
-        "phone": f"phone(digits({column}))",
-        "code": f"signs({column})",
-        "number": f"lower(signs({column}))",
-        "postcode": f"postcode(signs({column}))",
-        "age": f"CAST(TRY_CAST(digits({column}) AS INTEGER) AS VARCHAR)",
-    }
-    return made.get(kind, f"words({column})")
-
-
-def _full_name(name: str, has: set[Role]) -> Iterable[_Piece]:
-    parts = f"name_parts({identifier(name)})"
-    if "given_name" not in has:
-        yield _Piece(kind="given", columns=(name,), expression=f"CASE WHEN len({parts}) > 1 THEN {parts}[1] END")
-    if "surname" not in has:
-        yield _Piece(kind="surname", columns=(name,), expression=f"{parts}[-1]")
+            yield _Piece(kind=kind, columns=(each.column,), form=_FORM_OF.get(kind, "words"))
 
 
 def _address(table: pa.Table, name: str, has: set[Role]) -> Iterable[_Piece]:
     """A street, or a whole address in one line: its house number, its words, and its postcode when it ends in one."""
-    column = identifier(name)
     if Values.of(text_column(table, name)).with_digits <= 0.5:
-        yield _Piece(kind="street", columns=(name,), expression=f"words({column})")
+        yield _Piece(kind="street", columns=(name,), form="words")
         return
     if "street_number" not in has:
-        yield _Piece(kind="number", columns=(name,), expression=f"house(words({column}))")
+        yield _Piece(kind="number", columns=(name,), form="number of address")
     if "postcode" not in has:
-        yield _Piece(kind="postcode", columns=(name,), expression=f"ending(words({column}))")
-    yield _Piece(kind="street", columns=(name,), expression=f"without_digits(words({column}))")
+        yield _Piece(kind="postcode", columns=(name,), form="postcode of address")
+    yield _Piece(kind="street", columns=(name,), form="words of address")
 
 
-def _day_first(table: pa.Table, name: str) -> str:
-    """Whether the column writes the day before the month, as its values above twelve tell; NULL: the year is first."""
+def _date_form(table: pa.Table, name: str) -> str:
+    """Whether the column writes the day before the month, as its values above twelve tell, or the year first."""
     if pa.types.is_temporal(table.schema.field(name).type):
-        return "NULL"
+        return "date"
     days = months = years = 0
     for text in text_column(table, name):
         if len(text) == 8 and text.isdigit():
@@ -222,8 +234,8 @@ def _day_first(table: pa.Table, name: str) -> str:
             if len(numbers) == 3 and numbers[0] <= 31:
                 days, months = days + (numbers[0] > 12), months + (numbers[1] > 12)
     if years > days + months:
-        return "NULL"
-    return "true" if days >= months else "false"
+        return "date"
+    return "date, day first" if days >= months else "date, month first"
 
 
 def prepared(
@@ -241,7 +253,7 @@ def prepared(
             f"raw({identifier(each)}) AS {identifier(each)}"
             for each in dict.fromkeys(column for field in fields for column in field.columns[number])
         )
-        made = ", ".join(f"CAST({each.expressions[number]} AS VARCHAR) AS {each.name}" for each in fields)
+        made = ", ".join(f"CAST({each.sql(number)} AS VARCHAR) AS {each.name}" for each in fields)
         selects.append(
             f"SELECT {number} AS source, __id AS id, {made} FROM "
             f"(SELECT CAST({identifier(id_column)} AS VARCHAR) AS __id, {read} FROM input_{number})"

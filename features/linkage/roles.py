@@ -135,7 +135,7 @@ def _fits(role: Role, values: Values) -> Role | None:
         "birth_day": values.digits > 0.5,
         "age": values.digits > 0.5 and values.length < 4,
         "gender": values.distinct <= 30,
-        "code": not values.row_number,
+        "code": not values.row_number and values.variety > 0.05 and values.length >= 4,
         "postcode": values.length <= 10 and values.with_digits > 0.5,
         "street_number": values.with_digits > 0.5 and values.length <= 8,
         "given_name": values.letters > 0.5,
@@ -181,7 +181,7 @@ def _number_role(words: str, values: Values) -> tuple[Role, str]:
         return "ignored", "a key of its own"
     if values.phone_like > 0.5:
         return "phone", "its values"
-    if values.same_length and 4 <= values.length <= 5 and values.variety < 0.9 and values.distinct > 20:
+    if values.same_length and 4 <= values.length < 5.5 and values.variety < 0.98 and values.distinct > 20:
         return "postcode", "its values"
     if values.length >= 5.5 and values.variety > 0.3:
         return "code", "its values"
@@ -192,7 +192,7 @@ def _text_role(values: Values) -> tuple[Role, str]:
     told = "its values"
     if values.with_digits > 0.8 and values.words < 1.3:
         return ("code", told) if values.variety > 0.3 and values.length >= 5 else ("ignored", "short codes")
-    if values.addresses > 0.4 and values.words < 12:
+    if values.addresses > 0.4 and values.words < 14:
         return "street", told
     if values.words >= 5:
         return "ignored", "free text"

@@ -20,7 +20,8 @@ _SAMPLE = 5000
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
 _PHONE = re.compile(r"[+(0][\d\s().+/-]{6,}\d|\d{2,4}[\s./-]\d{2,4}[\s./-]\d{2,5}[\d\s./-]*")
-_ADDRESS = re.compile(r"\d+\w?[ ,/-]+.*[^\W\d]{3,}.*|.*[^\W\d]{3,}.*[ ,]\d+.*")
+# A number first, or a number behind a comma, or a street with its number behind it.
+_ADDRESS = re.compile(r"\d+\w?[ ,/-]+.*[^\W\d]{3,}.*|.*[^\W\d]{3,}.*,.*\d.*|(?:[^\W\d.-]+[ .-]+){1,4}\d{1,4} ?[a-z]?")
 _DATE = re.compile(
     r"(?:\d{4}[-/. ]\d{1,2}[-/. ]\d{1,2}|\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2,4}|\d{1,2}[- ][a-z]{3,9}[- ,]+\d{2,4}"
     r"|[a-z]{3,9} \d{1,2},? \d{4})(?:[t ]\d{1,2}:.*)?"
@@ -99,7 +100,7 @@ class Values:
             long_numbers=_share(low, lambda each: sum(map(str.isdigit, each)) >= max(6, 0.6 * len(each))),
             digits=_share(low, str.isdigit),
             with_digits=_share(low, lambda each: any(map(str.isdigit, each))),
-            decimals=_share(low, re.compile(r"[-+€$£]?\s?\d[\d,]*[.,]\d{1,6}").fullmatch),
+            decimals=_share(low, re.compile(r"[-+€$£]?\s?\d[\d,]*[.,]\d+").fullmatch),
             letters=_share(low, lambda each: 2 * sum(map(str.isalpha, each)) > len(each)),
             addresses=_share(low, _ADDRESS.fullmatch),
             given_names=_share(low, lambda each: any(map(is_given_name, re.split(r"[\s,]+", each)))),
