@@ -302,6 +302,7 @@ def _free_name(folder: Path, part: str) -> Path:
         raise InputError(
             "the name of a part must be an id", got=repr(part), do="use letters, digits and _ . : - (at most 128)"
         )
+    part = part.replace(":", "-")  # which Spark takes for the end of a scheme
     stem = part if len(part) <= 100 else part[:67] + hashlib.sha256(part.encode()).hexdigest()[:32]
     taken = {each.stem for each in folder.glob("*.parquet")}
     number = 1
