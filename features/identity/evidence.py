@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from features.facts import LINKS, micros
+from features.facts import LINKS
 from features.history import History
-from features.identity.holdings import HOUSEHOLD
+from features.identity.holdings import HOLDINGS, HOUSEHOLD
 from features.identity.rules import IdentityRules
 from features.sql import literal, literals
 
@@ -20,7 +19,7 @@ SOURCE = "identity"
 
 
 def evident_links(
-    history: History, rules: IdentityRules, *, files: Sequence[Path], fresh: Sequence[Path], at: datetime
+    history: History, rules: IdentityRules, *, files: Sequence[Path], fresh: Sequence[Path], again: bool = False
 ) -> pa.Table:
     """The links (LINKS) that holdings in ``files`` tell and the history does not hold yet.
 
@@ -28,34 +27,42 @@ def evident_links(
     probability of its kind; then that of a weak link, once more accounts hold it than its limit, or two that have
     different values of a unique kind, or one of the two accounts itself has two such values (a shared device). A
     value that a crowd holds is worth nothing. The link of a pair takes the best value of each kind. Each step
-    is a fact, dated at the moment that it was known. So it depends on the facts alone, and a step is never made twice.
+    is a fact, dated at the moment that it was known by the two times of the facts behind it. So links depend on the
+    facts alone, whatever the order in which they arrive, and a step is never made twice.
 
     Parameters
     ----------
     fresh: those of ``files`` that may tell anything new; only values of accounts in them are looked at.
-    at: when links that were made before from less, and turn out otherwise, are corrected: what was believed stands.
+    again: look at all accounts that such links were made of before, as the rules have changed.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rules", _rules(rules))
         connection.execute(f"CREATE TEMP VIEW held AS SELECT * FROM {_scan(files)}")
         connection.execute(f"CREATE TEMP TABLE touched AS SELECT DISTINCT account_id FROM {_scan(fresh)}")
+        if again:
+            linked = (
+                f"SELECT unnest([account_id, other_id]) FROM {history.scan('links')} WHERE source = {literal(SOURCE)}"
+            )
+            connection.execute(f"INSERT INTO touched {linked}")
         first = HOUSEHOLD + rules.household[0] if rules.household else HOUSEHOLD
         connection.execute(_NEAR.format(first=literal(first), crowd=rules.crowd, household=literal(HOUSEHOLD)))
         if rules.household:
             connection.execute(_HOMES.format(first=literal(first), household=literal(HOUSEHOLD)))
-            connection.execute(_HOME_SPANS)
+            attributes = literals([HOUSEHOLD + each for each in rules.household])
+            connection.execute(_HOME_SPANS.format(attributes=attributes))
         unique = literals([each.kind for each in rules.identifier if each.unique]) or "''"
         connection.execute(_SHARED.format(unique=unique))
         connection.execute(_PAIRS)
         connection.execute(_STEPS)
-        connection.execute(_KNOWN.format(links=history.scan("links"), source=literal(SOURCE)))
-        moment = f"make_timestamptz({micros(at)})"
-        new = connection.execute(_NEW.format(at=moment, source=literal(SOURCE))).to_arrow_table()
+        new = connection.execute(_NEW.format(links=history.scan("links"), source=literal(SOURCE))).to_arrow_table()
         return new.select(LINKS.names).cast(LINKS)
 
 
 def _scan(files: Sequence[Path]) -> str:
+    if not files:
+        nothing = ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in HOLDINGS.names[:3])
+        return f"(SELECT {nothing}, now() AS occurred_at, now() AS known WHERE false)"
     return f"read_parquet([{literals(files)}])"
 
 
@@ -116,7 +123,7 @@ CREATE TEMP TABLE home AS
 _HOME_SPANS = """
 INSERT INTO span
     WITH moment AS (SELECT DISTINCT account_id, known FROM home),
-    attribute AS (SELECT DISTINCT kind FROM home),
+    attribute AS (SELECT unnest([{attributes}]) AS kind),
     state AS (
         SELECT moment.account_id, moment.known, attribute.kind, coalesce(home.value, '') AS value
         FROM moment CROSS JOIN attribute ASOF LEFT JOIN home
@@ -194,29 +201,31 @@ CREATE TEMP TABLE step AS
     QUALIFY probability <> lag(probability, 1, 0.0)
         OVER (PARTITION BY account_id, other_id, link, value.kind ORDER BY dated);
 """
-_KNOWN = """
-CREATE TEMP TABLE known AS
-    SELECT account_id, other_id, kind, because, max(greatest(occurred_at, recorded_at)) AS last,
-        first(probability ORDER BY occurred_at DESC, recorded_at DESC, probability) AS probability
-    FROM {links} WHERE source = {source}
-        AND account_id IN (FROM near) AND other_id IN (FROM near) GROUP BY ALL;
-"""
+# What is known of a pair at each moment at which it changed, or was said to: where links say otherwise, they are told.
+# Of two that say otherwise for one moment the lower counts, so what turns out higher is told a microsecond later.
 _NEW = """
-WITH later AS (
-    SELECT step.* FROM step LEFT JOIN known USING (account_id, other_id, kind, because)
-    WHERE last IS NULL OR dated > last
+WITH known AS (
+    SELECT account_id, other_id, kind, because, recorded_at AS dated, min(probability) AS told
+    FROM {links} WHERE source = {source}
+        AND account_id IN (FROM near) AND other_id IN (FROM near) GROUP BY ALL
 ),
-final AS (
-    SELECT account_id, other_id, kind, because, arg_max(probability, dated) AS probability FROM step GROUP BY ALL
+point AS (
+    SELECT account_id, other_id, kind, because, dated FROM step UNION
+    SELECT account_id, other_id, kind, because, dated FROM known
 ),
-corrected AS (
-    SELECT account_id, other_id, kind, because, greatest({at}, last + INTERVAL 1 microsecond) AS dated,
-        coalesce(final.probability, 0.0) AS probability
-    FROM known LEFT JOIN final USING (account_id, other_id, kind, because)
-        ANTI JOIN later USING (account_id, other_id, kind, because)
-    WHERE coalesce(final.probability, 0.0) <> known.probability
+truth AS (
+    SELECT point.*, coalesce(step.probability, 0.0) AS probability
+    FROM point ASOF LEFT JOIN step
+        ON step.account_id = point.account_id AND step.other_id = point.other_id AND step.kind = point.kind
+        AND step.because = point.because AND step.dated <= point.dated
+),
+compared AS (
+    SELECT *, coalesce(told, lag(probability, 1, 0.0)
+        OVER (PARTITION BY account_id, other_id, kind, because ORDER BY dated)) AS held
+    FROM truth LEFT JOIN known USING (account_id, other_id, kind, because, dated)
 )
 SELECT account_id, other_id, kind, because, CAST(probability AS DOUBLE) AS probability,
-    dated AS occurred_at, dated AS recorded_at, {source} AS source
-FROM (FROM later UNION ALL BY NAME FROM corrected)
+    CASE WHEN probability > told THEN dated + INTERVAL 1 microsecond ELSE dated END AS occurred_at,
+    occurred_at AS recorded_at, {source} AS source
+FROM compared WHERE held <> probability
 """

@@ -34,12 +34,11 @@ class Resolution:
     accounts: int
 
 
-def resolve(history: History, rules: IdentityRules, *, at: datetime | None = None) -> Resolution:
+def resolve(history: History, rules: IdentityRules) -> Resolution:
     """Link the accounts that new facts tell are one person, and bring the groups of all touched accounts up to date.
 
     Run it after every intake: without new facts it changes nothing, and it costs what is new, not what is known. With
-    other ``rules`` than last time everything is made again. ``at`` dates corrections of links made before (default:
-    now).
+    other ``rules`` than last time everything is made again, as if they had always held.
 
     >>> import tempfile
     >>> from features.identity import Identifier
@@ -53,13 +52,13 @@ def resolve(history: History, rules: IdentityRules, *, at: datetime | None = Non
     ('crm-1', 'web-7')
     """
     files = read_holdings(history, rules)
-    fresh = _unseen(files, _note(history, rules).holdings)
+    note = _note(history, rules)
+    fresh, again = _unseen(files, note.holdings), not note.rules and bool(history.parts("links"))
     links = 0
-    if fresh:
-        moment = at or datetime.now(UTC)
-        new = evident_links(history, rules, files=files, fresh=fresh, at=moment)
+    if fresh or again:
+        new = evident_links(history, rules, files=files, fresh=fresh, again=again)
         links = history.append_links(new, part="identity") if new.num_rows else 0
-    return Resolution(links=links, accounts=update_members(history, rules, files=files))
+    return Resolution(links=links, accounts=_update(history, rules, files=files))
 
 
 def believe(
@@ -85,7 +84,8 @@ def believe(
     if wrong:
         raise InputError("a probability is a number from 0 to 1", got=str(wrong[0]), do="mend it")
     added = history.append_links(new, part="model") if new.num_rows else 0
-    return Resolution(links=added, accounts=update_members(history, rules, files=read_holdings(history, rules)))
+    found = resolve(history, rules)
+    return Resolution(links=added + found.links, accounts=found.accounts)
 
 
 _BELIEVED = """
@@ -149,14 +149,14 @@ def _say(
         "source": by,
     }
     history.append_links(pa.Table.from_pylist([fact], schema=LINKS), part="agent")
-    update_members(history, rules, files=read_holdings(history, rules))
+    resolve(history, rules)
 
 
-def update_members(history: History, rules: IdentityRules, *, files: Sequence[Path] = ()) -> int:
+def _update(history: History, rules: IdentityRules, *, files: Sequence[Path]) -> int:
     """Bring the groups up to date with all links; returns how many accounts were looked at again.
 
     Only accounts that new links reach, through any others, are. Where it can't be told what is new (other rules, parts
-    of the history rewritten), everything is made again. ``files``: holdings, whose unique values keep persons apart.
+    of the history rewritten), everything is made again. ``files``: holdings whose links the history holds already.
     """
     with history.writing(), duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

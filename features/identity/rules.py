@@ -130,7 +130,9 @@ class IdentityRules:
         each = table.get("identifier", []) if isinstance(table, Mapping) else table
         if not isinstance(each, list) or not all(isinstance(one, dict) for one in each):
             raise InputError(
-                "an identifier is declared wrongly", got=f"identifier = {each!r:.60}", do="write [[identity.identifier]]"
+                "an identifier is declared wrongly",
+                got=f"identifier = {each!r:.60}",
+                do="write [[identity.identifier]]",
             )
         read = tuple(read_config(one, Identifier, what="[[identity.identifier]]") for one in each)
         return read_config({**table, "identifier": read}, cls, what=what)
