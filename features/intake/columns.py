@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from features.sql import identifier, literal
 
 _ROWS = 200_000
 _VALUES = 2_000
-_LINES = 2_000
+_TRIED = 40
+_MOST = 0.95
+_LINES, _EVERY, _LAST = 2_000, 50, 500_000
 _FORMATS = (
     "%Y%m%d",
     "%d.%m.%Y %H:%M:%S",
@@ -40,6 +43,8 @@ _ISO = re.compile(r"[12]\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?( ?(Z|[+-
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d{1,2}|[+-]?\d+")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
+_ID = re.compile(ID_PATTERN)
 _YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800
 
 
@@ -72,28 +77,27 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether all values are numbers with a decimal point or none."""
-        return bool(self.values) and all(map(_NUMBER.fullmatch, self.values))
+        return self._mostly(_NUMBER)
 
     @property
     def has_commas(self) -> bool:
         """Whether the values are numbers with a decimal comma."""
-        return any("," in each for each in self.values) and all(map(_COMMA.fullmatch, self.values))
+        return any("," in each for each in self.values) and self._mostly(_COMMA)
 
     @property
     def is_whole(self) -> bool:
         """Whether all values are whole numbers."""
-        return bool(self.values) and all(re.fullmatch(r"[+-]?\d+(\.0+)?", each) for each in self.values)
+        return self._mostly(_WHOLE)
 
     @property
     def is_id(self) -> bool:
         """Whether all values could be ids."""
-        return bool(self.values) and all(re.fullmatch(ID_PATTERN, each) for each in self.values)
+        return self._mostly(_ID)
 
     @property
     def is_email(self) -> bool:
         """Whether nearly all values are e-mail addresses."""
-        found = sum(1 for each in self.values if _EMAIL.fullmatch(each))
-        return found > 0.9 * len(self.values) > 0
+        return self._mostly(_EMAIL)
 
     @property
     def is_words(self) -> bool:
@@ -107,27 +111,40 @@ class Column:
 
     def moment(self) -> Field | None:
         """How the values are read as moments; None when they are none."""
-        if self.stored or (self.values and all(map(_ISO.fullmatch, self.values))):
+        if self.stored or self._mostly(_ISO):
             return Field(column=self.name)
         if self.is_whole and (unit := self._since_1970()):
             return Field(column=self.name, number_of=unit)
-        found = [each for each in _FORMATS if self.values and all(_is_written(text, each) for text in self.values)]
-        return Field(column=self.name, format=found[0]) if found else None
+        return Field(column=self.name, format=self.formats[0]) if self.formats else None
 
-    @property
-    def other_formats(self) -> tuple[str, ...]:
-        """Formats beside the proposed one that the values have too: nobody can tell day from month."""
-        return tuple(each for each in _FORMATS if self.values and all(_is_written(text, each) for text in self.values))[
-            1:
-        ]
+    @cached_property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that the values have: with several, nobody can tell day from month."""
+        digits = [each for each in self.values if each[:1].isdigit() or each[:1].isalpha()]
+        few = digits[:_TRIED]
+        return tuple(
+            form
+            for form in _FORMATS
+            if _enough(sum(_is_written(text, form) for text in few), len(few))
+            and _enough(sum(_is_written(text, form) for text in digits), len(self.values))
+        )
 
     def _since_1970(self) -> Unit | None:
-        numbers = [float(each) for each in self.values]
+        numbers = sorted(float(each) for each in self.values if _WHOLE.fullmatch(each))
+        low, high = numbers[len(numbers) // 20], numbers[-1 - len(numbers) // 20]
         units: tuple[tuple[Unit, int], ...] = (("seconds", 1), ("milliseconds", 1000))
         for unit, factor in units:
-            if _YEAR_1990 * factor < min(numbers) and max(numbers) < _YEAR_2100 * factor:
+            if _YEAR_1990 * factor < low and high < _YEAR_2100 * factor:
                 return unit
         return None
+
+    def _mostly(self, pattern: re.Pattern[str]) -> bool:
+        return _enough(sum(pattern.fullmatch(each) is not None for each in self.values), len(self.values))
+
+
+def _enough(fitting: int, values: int) -> bool:
+    """Whether nearly all values fit: the others are bad rows, not another kind of column."""
+    return fitting >= _MOST * values > 0
 
 
 def _is_written(text: str, form: str) -> bool:
@@ -154,7 +171,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, *, encoding: s
 
 
 def _paths(path: Path) -> list[str]:
-    """The keys of the objects in the first lines, those within objects with dots."""
+    """The keys of the objects in the first lines and of some later ones, those within objects with dots."""
     found: dict[str, None] = {}
 
     def walk(value: object, before: str) -> None:
@@ -165,7 +182,9 @@ def _paths(path: Path) -> list[str]:
                 found.setdefault(f"{before}{key}")
 
     with path.open(encoding="utf-8", errors="replace") as stream:
-        for line in islice(stream, _LINES):
+        for number, line in enumerate(islice(stream, _LAST)):
+            if number > _LINES and number % _EVERY:  # rows of one kind often come first
+                continue
             try:
                 walk(json.loads(line), "")
             except ValueError:

@@ -10,19 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-import pyarrow as pa
-
 from features.errors import InputError
 from features.facts import KINDS
-from features.history import History
 from features.intake import wording
-from features.intake.becoming import facts
-from features.intake.checks import Rules
 from features.intake.columns import Column, columns_of, never_before
-from features.intake.quarantine import bad_rows, counts
-from features.intake.receipts import Loaded
 from features.intake.sources import Field, Rows, Source
-from features.intake.staging import stage, workshop
+from features.intake.staging import workshop
 
 _CERTAIN_KIND, _LIKELY_KIND = 0.5, 0.2
 _LINE = 100
@@ -77,36 +70,6 @@ class _Draft:
             self.notes[target] = note
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What the rows of a file would become: how many, the first facts, and the first rows that would be refused."""
-
-    loaded: Loaded
-    facts: dict[str, pa.Table]
-    refused: pa.Table
-
-
-def preview(path: Path, source: Source, *, rules: Rules, rows: int = 5) -> Preview:
-    """The first ``rows`` facts and refused rows of ``path`` by a mapping; nothing is kept."""
-    with workshop() as (connection, scratch):
-        empty = History(scratch / "history")
-        staged = stage(connection, path, source, file=path.name, scratch=scratch, history=empty, rules=rules)
-        bad = bad_rows(staged, part="proposed")
-        told = facts(source, history=empty)
-        shown = {name: connection.execute(f"{sql} LIMIT {rows}").to_arrow_table() for name, sql in told.items()}
-        good = staged.count("reason IS NULL")
-    loaded = Loaded(
-        source=source.name,
-        file=path.name,
-        read=good + bad.num_rows,
-        accepted=good,
-        quarantined=bad.num_rows,
-        new=0,
-        reasons=counts(bad),
-    )
-    return Preview(loaded=loaded, facts=shown, refused=bad.slice(0, rows))
-
-
 def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -> Proposal:
     """The mapping that ``path`` probably needs; ``data`` is the folder that its name is relative to.
 
@@ -125,6 +88,10 @@ def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -
         draft = _Draft(columns=columns)
         if nameless := [each.name for each in columns if re.fullmatch(r"[\d.,:/ \-]+", each.name)]:
             draft.missing["header"] = f"the first line holds values, such as {nameless[0]!r}, where names should stand"
+        if len(columns) == 1 and " " in columns[0].name:
+            draft.missing["header"] = (
+                "its columns are parted by blanks; save it with commas, semicolons or tabs, and names"
+            )
         draft.rows = rows or _kind_of_rows(draft)
         _fill(draft, path=path, never_before=lambda later, earlier: never_before(connection, later, earlier))
     return _written(draft, path=path, data=data or path.parent, encoding=encoding)
@@ -193,7 +160,7 @@ def _fill_times(draft: _Draft, *, path: Path, never_before: Callable[[Column, Co
     if choice is None:
         return _no_time(draft, path)
     how = moments[choice.name]
-    other = choice.other_formats
+    other = choice.formats[1:] if how.formats else ()
     note = f"{' or '.join((how.formats[0], *other))}? its days and months can be read both ways" if other else ""
     draft.fields["occurred_at"] = how
     draft.notes["occurred_at"] = note or _gaps(choice, "rows without one are refused")
@@ -217,8 +184,8 @@ def _no_time(draft: _Draft, path: Path) -> None:
     elif counted:
         field = f'{{ column = {_toml(counted.name)}, number_of = "hours", since = "2024-01-01T00:00:00Z" }}'
         draft.missing["occurred_at"] = (
-            f"column {counted.name!r} counts {counted.values[0]}, ... of some unit from a moment that the file does not "
-            f"name; with both: occurred_at = {field}"
+            f"column {counted.name!r} counts {counted.values[0]}, ... from a moment that the file does not name; with "
+            f"its unit and start: occurred_at = {field}"
         )
     else:
         draft.missing["occurred_at"] = "no column says when it happened"

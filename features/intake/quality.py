@@ -14,6 +14,7 @@ from features.intake.staging import Staged
 FEWER_ROWS, MORE_ROWS, MORE_BAD, MORE_MISSING = 0.5, 2.0, 0.01, 0.10
 
 _WORDED = ("kind", "channel", "category", "attribute", "purpose", "contact_class", "said_by")
+_HOURS = 36
 _MOST_WORDS = 40
 _LONGEST_WORD = 40
 
@@ -108,7 +109,9 @@ class Quality:
         hours = (self.now - moment).total_seconds() / 3600
         if hours < 1:
             return f"{max(hours, 0) * 60:.0f} minutes ago"
-        return f"{hours:.0f} hours ago" if hours < 36 - 1e-9 else f"{hours / 24:.1f} days ago"
+        if hours < _HOURS:
+            return f"{hours:.0f} hours ago"
+        return f"{hours / 24:.1f} days ago" if hours < 10 * 24 else f"{hours / 24:,.0f} days ago"
 
 
 def bad_share(receipt: Receipt) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from features.errors import InputError
     from features.intake import Loaded
     from rapport.project import Project
+    from rapport.returning import Gate
 
 
 def ingest(
@@ -25,42 +26,51 @@ def ingest(
         typer.Option(metavar="DIR", help="Where the sources' files lie [default: the project].", show_default=False),
     ] = None,
     accept_bad: Annotated[bool, typer.Option("--accept-bad", help="Load files with over 5% bad rows too.")] = False,
+    mended: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Load only these rows of the quarantine, corrected.", show_default=False),
+    ] = None,
+    propose: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Propose a [[source]] for FILE, and load nothing.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What FILE holds: events, profile, items or consents.", show_default=False),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the quality of the sources as an HTML page.", show_default=False),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Take the files of the project's sources into its history; bad rows go to its quarantine with the reason.
+    """Take the files and tables of the project's sources into its history; bad rows go to its quarantine.
 
     Events and outcomes that were sent to `rapport serve` are taken in too. What was taken in before changes nothing,
-    so it may run as often as you like.
+    so it may run as often as you like. A new file: --propose. Bad rows: correct them in quarantine/, then --mended.
 
-    Example: rapport ingest --project shop --data exports
+    Example: rapport ingest --project shop --data exports --page quality.html
     """
+    if propose is not None:
+        from rapport.sources import show_proposal
+
+        show_proposal(propose, rows=rows, project=project, data=data, json=json)
+        return
     with step("opening the project"):
         from features.errors import InputError
-        from features.intake import ingest as take_in
         from rapport.project import load_project
         from rapport.returning import Gate
+        from rapport.sources import show_quality
 
         opened = load_project(project)
     if not opened.sources and not opened.ledger.exists():
         raise InputError(
-            "the project has no source", got="no [[source]] in rapport.toml", do="add one; docs/features.md shows how"
+            "the project has no source",
+            got="no [[source]] in rapport.toml",
+            do="add one; `rapport ingest --propose FILE` writes it",
         )
-    loaded: list[Loaded] = []
-    failed: list[InputError] = []
     gate = Gate(opened, at=datetime.now(UTC))
-    for source in opened.sources:
-        with step(f"taking in {source.name}"):
-            try:
-                loaded += take_in(
-                    source,
-                    data=data or opened.root,
-                    history=opened.history,
-                    quarantine=opened.quarantine,
-                    accept_bad=accept_bad,
-                    erased=gate.erased,
-                )
-            except InputError as error:  # the other sources are loaded all the same
-                failed.append(error)
+    loaded, failed = _taken_in(opened, gate, data=data or opened.root, accept_bad=accept_bad, mended=mended)
     with step("hearing opt-outs, and what was sent to the service"):
         try:
             channels = {each.channel.lower() for each in opened.catalogue.treatments}
@@ -74,11 +84,40 @@ def ingest(
         _show(loaded)
     else:
         say("Nothing to take in: the project has no source, and nothing was sent to its service.")
+    show_quality(opened, page=page)
     for each in gate.completed:
         say(f"{each} is erased, as was asked of the service.")
     for each in held:
         say(f"{each} came with an erased person's address: it is not contacted. The same person? rapport erase {each}")
     _complain(loaded, failed)
+
+
+def _taken_in(
+    opened: Project, gate: Gate, *, data: Path, accept_bad: bool, mended: Path | None
+) -> tuple[list[Loaded], list[InputError]]:
+    """What became of each file of each source, or of the mended rows alone; and what went wrong."""
+    from features.errors import InputError
+    from features.intake import ingest as take_in
+    from features.intake import mend
+
+    common: dict[str, Any] = {
+        "history": opened.history,
+        "quarantine": opened.quarantine,
+        "currency": opened.settings.project.currency,
+        "erased": gate.erased,
+    }
+    if mended is not None:
+        with step(f"loading the mended rows of {mended.name}"):
+            return list(mend(mended, sources=opened.sources, **common)), []
+    loaded: list[Loaded] = []
+    failed: list[InputError] = []
+    for source in opened.sources:
+        with step(f"taking in {source.name}"):
+            try:
+                loaded += take_in(source, data=data, accept_bad=accept_bad, **common)
+            except InputError as error:  # the other sources are loaded all the same
+                failed.append(error)
+    return loaded, failed
 
 
 def _sent(opened: Project, *, channels: set[str] | None) -> list[Loaded]:
@@ -123,6 +162,7 @@ def _show(loaded: Sequence[Loaded]) -> None:
         print_table("why rows were quarantined", ("source", "reason", "rows", "of rows read"), reasons)
         for path in sorted({each.quarantine for each in loaded if each.quarantine}):
             say(path, style="dim")
+        say("Correct the rows there and load them with `rapport ingest --mended FILE`.", style="dim")
 
 
 def _complain(loaded: Sequence[Loaded], failed: Sequence[InputError]) -> None:
