@@ -68,7 +68,7 @@ class Vocabulary:
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """The words that features matching an offer are made for."""
-        return {"channel": self.channels, "category": self.categories}
+        return {"channel": self.channels, "category": self.categories, "offer": self.offers}
 
 
 @dataclass(frozen=True, kw_only=True)

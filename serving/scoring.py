@@ -166,7 +166,8 @@ class ResponseScorer:
         wanted = [(place, each.name) for place, each in enumerate(self._encoder.columns) if is_pattern(each.name)]
         found: list[list[tuple[int, str]]] = [[]]
         for treatment in rules.treatments:
-            words = {"channel": treatment.channel, "category": treatment.offer.category or None}
+            offer = treatment.offer
+            words = {"channel": treatment.channel, "category": offer.category or None, "offer": offer.offer_id}
             picks = ((place, matched(pattern, words)) for place, pattern in wanted)
             found.append([(place, name) for place, name in picks if name in self._names])
         return found

@@ -53,7 +53,7 @@ class TrainingSet:
     """Mature contacts with features, decision and outcome.
 
     ``frame``: features as of each contact, then ``offer``, ``channel``, item attributes, and the features that match
-    the offer's own category and channel (``features.matching``), (rows, columns).
+    the offer and its own category and channel (``features.matching``), (rows, columns).
     ``label``: whether the customer responded (rows,). ``treatment``: ``<offer>@<channel>`` or ``nothing`` (rows,).
     ``times``, ``customers``: moment and person of each row. ``censored``: contacts left out, their window being open.
     """
@@ -85,7 +85,8 @@ def training_set(
 
     Parameters
     ----------
-    vocabulary: the words for ``channel`` and ``category`` that matching features are made for; none by default.
+    vocabulary: the words for ``channel``, ``category`` and ``offer`` that matching features are made for; none by
+        default.
     most: contacts beyond this many are left out at random, by a hash of their ids.
     channels: the attribute of offers that lists their channels. A contact that names no channel went out over all
         that its offer had then, as one (``features.channels.bundle``); without the attribute it is left out.
@@ -281,7 +282,7 @@ def _matching(
     frame: pd.DataFrame, category: pd.Series, features: FeatureSet, vocabulary: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
     """The matching features of each row: of the feature that its own channel or category picks, the value."""
-    told = {"channel": frame["channel"], "category": category}
+    told = {"channel": frame["channel"], "category": category, "offer": frame["offer"]}
     found = {}
     for pattern in patterns(features.names, vocabulary=vocabulary):
         values = np.full(len(frame), np.nan)

@@ -114,6 +114,24 @@ def test_counts_that_overflow_a_band_are_still_right(tmp_path: Path) -> None:
     assert counted.select(features.names).to_pylist() == [{"visits_1h": 0, "visits_1d": 9, "visits_7d": 9}]
 
 
+def test_the_hour_is_right_before_1970_too(tmp_path: Path) -> None:
+    moments = [datetime(year, 6, 1, 23, 59, 59, 999_999, tzinfo=UTC) for year in (1912, 1969, 1970, 2024)]
+    rows = [
+        {"customer_id": "anna", "kind": "visit", "occurred_at": moment + step, "recorded_at": moment + step}
+        for moment in moments
+        for step in (timedelta(0), timedelta(microseconds=1), timedelta(hours=1))
+    ]
+    history = filled(tmp_path, rows, [])
+    features = FeatureSet.of(*(Feature(name=f"at_{hour}", where={"hour": str(hour)}) for hour in (23, 0, 1)))
+    counted = features.offline(history, spine_of([("anna", datetime(2025, 1, 1, tzinfo=UTC))]))
+    assert counted.select(features.names).to_pylist() == [{"at_23": 4, "at_0": 8, "at_1": 0}]
+    assert features.online(history.customer("anna"), datetime(2025, 1, 1, tzinfo=UTC)) == {
+        "at_23": 4,
+        "at_0": 8,
+        "at_1": 0,
+    }
+
+
 ORACLE = """
 SELECT
   (SELECT count(*) FROM e WHERE {seen} AND kind = 'purchase' AND {within_90}) AS purchases_90d,

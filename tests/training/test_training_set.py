@@ -12,6 +12,7 @@ from features.errors import InputError
 from features.facts import EVENTS, ITEMS, PROFILE
 from features.feature import Feature
 from features.history import History
+from features.library import standard_features
 from training.dataset import Goal, contacts, interactions, spine_of, training_set
 from training.worth import worth_of_offers
 
@@ -307,3 +308,18 @@ def test_worth_needs_somebody_who_got_nothing():
     spine, _ = contacts(events, goal=Goal(), until=NOW)
     with pytest.raises(InputError, match="without customers who got nothing"):
         worth_of_offers(events, spine, goal=Goal())
+
+
+def test_a_row_says_how_the_customer_reacted_to_this_very_offer(tmp_path):
+    rows = [
+        _event(1, "anna", "contact", 2, item="shoes", channel="mail"),
+        _event(2, "anna", "open", 3, item="shoes", channel="mail"),
+        _event(3, "anna", "contact", 10, item="shoes", channel="mail"),
+        _event(4, "anna", "contact", 11, item="hats", channel="mail"),
+        _event(5, "anna", "no_contact", 12),
+    ]
+    features = standard_features(offers=("shoes", "hats"), groups=("reactions",))
+    words = {"offer": ("shoes", "hats")}
+    found = training_set(_history(tmp_path, rows), features, goal=Goal(), until=NOW, vocabulary=words).frame
+    assert found["opens_<offer>_365d"].fillna(-1).tolist() == [0, 1, 0, -1]
+    assert found["contacts_<offer>_365d"].fillna(-1).tolist() == [0, 1, 0, -1]
