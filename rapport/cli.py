@@ -11,6 +11,7 @@ from rapport.commands.evaluate import evaluate
 from rapport.commands.explain import explain
 from rapport.commands.export import export
 from rapport.commands.features import features
+from rapport.commands.identity import identity
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
@@ -56,6 +57,7 @@ app.command()(replay)
 app.command()(report)
 app.command()(score)
 app.command()(serve)
+app.add_typer(identity, name="identity")
 app.add_typer(train, name="train")
 
 

@@ -38,17 +38,17 @@ def read_holdings(history: History, rules: IdentityRules) -> list[Path]:
 
     They are a cache, `history.folder / "identifiers"`: it may be deleted at any time and is made again.
     """
-    if rules.silent:
-        return []
     folder = history.folder / "identifiers" / rules.fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = ["profile", "events"] if any(each.namespace for each in rules.identifier) else ["profile"]
-    wanted = {
-        folder / f"{table}-{part.stem}.parquet": (table, part) for table in tables for part in history.parts(table)
-    }
-    for stale in history.folder.glob("identifiers/*/*.parquet"):
+    tables = [] if rules.silent else ["profile"]
+    if any(each.namespace for each in rules.identifier):
+        tables.append("events")
+    parts = [(table, part) for table in tables for part in history.parts(table)]
+    wanted = {folder / f"{table}-{part.stem}.parquet": (table, part) for table, part in parts}
+    for stale in history.folder.glob("identifiers/*/*"):
         if stale not in wanted:
             stale.unlink(missing_ok=True)
+    if wanted:
+        folder.mkdir(parents=True, exist_ok=True)
     for target, (table, part) in wanted.items():
         if not target.exists() or target.stat().st_mtime_ns < part.stat().st_mtime_ns:
             _write(holdings_of(part, rules, named_only=table == "events"), target)

@@ -22,6 +22,7 @@ from features.identity.people import People
 from features.identity.replay import MARKS, memberships
 from features.identity.rules import IdentityRules
 from features.sql import literal, literals
+from features.tables import require_column
 
 _NOTE = "rapport"
 
@@ -62,27 +63,35 @@ def resolve(history: History, rules: IdentityRules) -> Resolution:
 
 
 def believe(
-    history: History, links: pa.Table, *, rules: IdentityRules, at: datetime | None = None, source: str = "model"
+    history: History,
+    pairs: pa.Table,
+    *,
+    rules: IdentityRules,
+    at: datetime | None = None,
+    source: str = "model",
+    everything: bool = False,
 ) -> Resolution:
     """Take pairs that a model holds for one person: ``account_id``, ``other_id``, ``probability`` (0 to 1).
 
-    A pair that is told again has the newer probability, not a surer one; told the same, it changes nothing. One that
-    the model no longer tells keeps its last word until the model tells 0.
+    A pair that is told again has the newer probability, not a surer one; told the same, it changes nothing. With
+    ``everything``, pairs that were told before and are not now are taken back.
     """
     for column in ("account_id", "other_id", "probability"):
-        if column not in links.column_names:
-            raise InputError(
-                f"pairs need a column {column!r}", got=str(links.column_names), do="name both accounts and the chance"
-            )
+        require_column(pairs, column)
     moment = at or datetime.now(UTC)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("told", links)
+        connection.register("told", pairs)
         connection.register("moment", pa.table({"dated": pa.array([moment], LINKS.field("occurred_at").type)}))
-        new = connection.execute(_BELIEVED.format(links=history.scan("links"), source=literal(source))).to_arrow_table()
-    wrong = [each for each in new["probability"].to_pylist() if each is None or not 0 <= each <= 1]
-    if wrong:
-        raise InputError("a probability is a number from 0 to 1", got=str(wrong[0]), do="mend it")
+        wrong = connection.execute(
+            "SELECT probability FROM told WHERE NOT coalesce(probability BETWEEN 0 AND 1, false)"
+        ).fetchone()
+        if wrong:
+            raise InputError("a probability is a number from 0 to 1", got=str(wrong[0]), do="mend it")
+        sql = _BELIEVED.format(
+            links=history.scan("links"), source=literal(source), side="FULL" if everything else "LEFT"
+        )
+        new = connection.execute(sql).to_arrow_table()
     added = history.append_links(new, part="model") if new.num_rows else 0
     found = resolve(history, rules)
     return Resolution(links=added + found.links, accounts=found.accounts)
@@ -98,10 +107,11 @@ held AS (
     SELECT account_id, other_id, first(probability ORDER BY occurred_at DESC, recorded_at DESC, probability) AS believed
     FROM {links} WHERE because = 'model' AND kind = 'person' GROUP BY ALL
 )
-SELECT account_id, other_id, 'person' AS kind, 'model' AS because, CAST(probability AS DOUBLE) AS probability,
-    dated AS occurred_at, dated AS recorded_at, {source} AS source
-FROM pair LEFT JOIN held USING (account_id, other_id), moment
-WHERE believed IS DISTINCT FROM probability AND NOT (believed IS NULL AND probability = 0)
+SELECT account_id, other_id, 'person' AS kind, 'model' AS because,
+    CAST(coalesce(pair.probability, 0) AS DOUBLE) AS probability, dated AS occurred_at,
+    dated AS recorded_at, {source} AS source
+FROM (pair {side} JOIN held USING (account_id, other_id)) CROSS JOIN moment
+WHERE coalesce(believed, 0) <> coalesce(pair.probability, 0)
 """
 
 
