@@ -97,8 +97,11 @@ def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -
         say("An earlier run began this; what it removed is not counted here.", style="dim")
     for path in done.left:
         say(f"Still named in {path}: look at it, Rapport does not know how to mend it.", style="yellow")
-    for path in done.sources:
-        say(f"Still named in {path}, a file of a source: erase them in the system that wrote it.", style="yellow")
+    if done.sources:
+        say(
+            f"Still named in files of sources: {', '.join(done.sources)}. Erase them in the systems that wrote those.",
+            style="yellow",
+        )
     say(f"Out of Rapport's reach: {'; '.join(done.beyond)}.", style="dim")
     if receipt is not None:
         say(f"Receipt: {receipt}")

@@ -22,11 +22,13 @@ from typer.testing import CliRunner
 from experiments.record import find_look, report_again
 from features.errors import InputError
 from features.identity import resolve
+from features.traces import Traces
 from rapport.cli import app
 from rapport.erasure import erase, pending
 from rapport.project import Project, load_project
 from serving import schema
-from serving.erasures import queue_erasure
+from serving.book import Consent
+from serving.erasures import begin, finish, queue_erasure
 from serving.ledger import Ledger
 
 DAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -395,6 +397,53 @@ def test_an_erased_person_does_not_come_back(shop: Project, tmp_path: Path) -> N
         row for row in after["events"] if f"late-{stays.number}" in row
     ]
     assert after["profile"] == before["profile"]
+
+
+@pytest.mark.parametrize("people", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_of_many_erased_people_nobody_can_be_contacted_again(people: int, tmp_path: Path) -> None:
+    """Promise B6: imported under new accounts with another spelling, and then even said to have agreed.
+
+    Beside them come as many strangers, all of whom can be: the harness would see a contact.
+    """
+    root = tmp_path / "shop"
+    root.mkdir()
+    (root / "rapport.toml").write_text(PROJECT.partition('[[source]]\nname = "app"')[0], encoding="utf-8")
+    (root / "offers.toml").write_text(OFFERS, encoding="utf-8")
+    some, since = [Canary(number) for number in range(people)], "2026-02-01T00:00:00Z"
+    ledger = Ledger(root / "ledger.db")
+    erased = {
+        each.accounts[0]: Traces(accounts=each.accounts, addresses=(("email", each.email()), ("phone", each.phone())))
+        for each in some
+    }
+    with ledger.writing() as book:
+        begin(book, erased, at=DAY)
+        finish(book, list(erased))
+    new = [
+        (f"new-{each.number}", "", "", each.phone(1 + each.number % 3 % 2), "", "A", since)
+        if each.number % 2
+        else (f"new-{each.number}", "", each.email(1 + each.number % 4 // 2), "", "", "A", since)
+        for each in some
+    ]
+    strangers = [(f"other-{n}", "", f"n{n}@web.example", f"+49 30 9{n:06}", "", "B", since) for n in range(people)]
+    write(root / "crm-9.csv", "customer,name,email,phone,street,age_group,since", new + strangers)
+    run("ingest", "--project", root, "--accept-bad")
+    accounts = [*(row[0] for row in new), *erased]
+    others = [row[0] for row in strangers]
+    yes = {"channel": "all", "granted": True, "source": "customer", "occurred_at": DAY, "recorded_at": DAY}
+    with ledger.writing() as book:
+        book.consent([Consent(customer_id=each, **yes) for each in (*accounts, *others)])
+    everybody = root / "everybody.csv"
+    write(everybody, "customer_id", [(each,) for each in (*accounts, *others)])
+    out = root / "decided.parquet"
+    run("score", "--project", root, "--at", DAY.isoformat(), "--customers", everybody, "--out", out)
+    decided = {row["customer_id"]: row["action"] for row in pq.read_table(out).to_pylist()}
+    assert len(decided) == 3 * people
+    assert {decided[each] for each in accounts} == {"nothing"}
+    assert {decided[each] for each in others} == {"letter@mail"}
+    with ledger.reading() as book:
+        held = book.permissions(accounts)
+    assert {each.hold for each in held.values()} == {"erased"}
+    ledger.close()
 
 
 def test_an_export_is_all_of_a_person_and_nothing_of_another(shop: Project, tmp_path: Path) -> None:
