@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from features.sql import identifier, literal
 
 _ROWS = 200_000
 _VALUES = 2_000
-_TRIED = 40
 _MOST = 0.95
 _LINES, _EVERY, _LAST = 2_000, 50, 500_000
 _FORMATS = (
@@ -52,7 +51,9 @@ _YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800
 class Column:
     """A column by its values: how many rows it was looked for in, in how many it is present, and distinct values.
 
-    >>> column = Column(name="day", rows=3, present=3, distinct=2, values=("20240131", "20240201"))
+    ``times``: in how many rows each of ``values`` stands, the most frequent first.
+
+    >>> column = Column(name="day", rows=3, present=3, distinct=2, values=("20240131", "20240201"), times=(2, 1))
     >>> column.moment().format, column.is_number
     ('%Y%m%d', True)
     """
@@ -62,6 +63,7 @@ class Column:
     present: int
     distinct: int
     values: tuple[str, ...]
+    times: tuple[int, ...]
     stored: bool = False
 
     @property
@@ -77,27 +79,27 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether all values are numbers with a decimal point or none."""
-        return self._mostly(_NUMBER)
+        return self._mostly(_NUMBER.fullmatch)
 
     @property
     def has_commas(self) -> bool:
         """Whether the values are numbers with a decimal comma."""
-        return any("," in each for each in self.values) and self._mostly(_COMMA)
+        return any("," in each for each in self.values) and self._mostly(_COMMA.fullmatch)
 
     @property
     def is_whole(self) -> bool:
         """Whether all values are whole numbers."""
-        return self._mostly(_WHOLE)
+        return self._mostly(_WHOLE.fullmatch)
 
     @property
     def is_id(self) -> bool:
         """Whether all values could be ids."""
-        return self._mostly(_ID)
+        return self._mostly(_ID.fullmatch)
 
     @property
     def is_email(self) -> bool:
         """Whether nearly all values are e-mail addresses."""
-        return self._mostly(_EMAIL)
+        return self._mostly(_EMAIL.fullmatch)
 
     @property
     def is_words(self) -> bool:
@@ -111,7 +113,7 @@ class Column:
 
     def moment(self) -> Field | None:
         """How the values are read as moments; None when they are none."""
-        if self.stored or self._mostly(_ISO):
+        if self.stored or self._mostly(_ISO.fullmatch):
             return Field(column=self.name)
         if self.is_whole and (unit := self._since_1970()):
             return Field(column=self.name, number_of=unit)
@@ -120,14 +122,7 @@ class Column:
     @cached_property
     def formats(self) -> tuple[str, ...]:
         """The formats that the values have: with several, nobody can tell day from month."""
-        digits = [each for each in self.values if each[:1].isdigit() or each[:1].isalpha()]
-        few = digits[:_TRIED]
-        return tuple(
-            form
-            for form in _FORMATS
-            if _enough(sum(_is_written(text, form) for text in few), len(few))
-            and _enough(sum(_is_written(text, form) for text in digits), len(self.values))
-        )
+        return tuple(form for form in _FORMATS if self._mostly(partial(_is_written, form)))
 
     def _since_1970(self) -> Unit | None:
         numbers = sorted(float(each) for each in self.values if _WHOLE.fullmatch(each))
@@ -138,16 +133,18 @@ class Column:
                 return unit
         return None
 
-    def _mostly(self, pattern: re.Pattern[str]) -> bool:
-        return _enough(sum(pattern.fullmatch(each) is not None for each in self.values), len(self.values))
+    def _mostly(self, fits: Callable[[str], object]) -> bool:
+        """Whether nearly all rows fit: the others are bad rows, not another kind of column."""
+        allowed = (1 - _MOST) * sum(self.times)
+        for text, times in zip(self.values, self.times, strict=True):
+            if not fits(text):
+                allowed -= times
+                if allowed < 0:
+                    return False
+        return bool(self.values)
 
 
-def _enough(fitting: int, values: int) -> bool:
-    """Whether nearly all values fit: the others are bad rows, not another kind of column."""
-    return fitting >= _MOST * values > 0
-
-
-def _is_written(text: str, form: str) -> bool:
+def _is_written(form: str, text: str) -> bool:
     try:
         return 1900 <= datetime.strptime(text, form).year <= 2100
     except ValueError:
@@ -216,6 +213,7 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, opened: Opened) ->
         present=pc.sum(known["times"]).as_py() or 0,
         distinct=known.num_rows,
         values=tuple(known["value"].slice(0, _VALUES).to_pylist()),
+        times=tuple(known["times"].slice(0, _VALUES).to_pylist()),
         stored=bool(opened.values[name].moment),
     )
 

@@ -92,7 +92,7 @@ def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -
             draft.missing["header"] = (
                 "its columns are parted by blanks; save it with commas, semicolons or tabs, and names"
             )
-        draft.rows = rows or _kind_of_rows(draft)
+        draft.rows = rows or _kind_of_rows(draft, path.name)
         _fill(draft, path=path, never_before=lambda later, earlier: never_before(connection, later, earlier))
     return _written(draft, path=path, data=data or path.parent, encoding=encoding)
 
@@ -111,7 +111,7 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _kind_of_rows(draft: _Draft) -> Rows:
+def _kind_of_rows(draft: _Draft, name: str) -> Rows:
     names = [wording.last(each.name) for each in draft.columns]
     customer = _customer(draft)
     if customer and any(re.search(form, name) for form in wording.NAMES["granted"] for name in names):
@@ -122,9 +122,14 @@ def _kind_of_rows(draft: _Draft) -> Rows:
     of_items = sum(bool(re.search(wording.OF_ITEMS, name)) for name in names)
     if customer is None and (item or known) and of_items > of_people:
         return "items"
-    if (customer and customer.unique) or (customer is None and known and of_people):
-        return "profile"
-    return "events"
+    if customer is None:
+        return "profile" if known and of_people else "events"
+    happens = wording.meaning(name.partition(".")[0]) or _tells_kinds(draft) or (_has_money(draft) and not of_people)
+    return "profile" if customer.unique and not happens else "events"
+
+
+def _tells_kinds(draft: _Draft) -> bool:
+    return any(_kind_score(each) >= _CERTAIN_KIND for each in draft.free if each.is_words)
 
 
 def _customer(draft: _Draft) -> Column | None:
@@ -249,7 +254,8 @@ def _fill_consents(draft: _Draft, name: str) -> None:
 
 def _fill_attributes(draft: _Draft, name: str) -> None:
     for each in draft.free:
-        draft.attributes.setdefault(wording.last(each.name) or each.name, each.name)
+        short = wording.last(each.name) or each.name
+        draft.attributes[wording.plain(each.name) if short in draft.attributes else short] = each.name
 
 
 def _written(draft: _Draft, *, path: Path, data: Path, encoding: str) -> Proposal:
