@@ -17,7 +17,7 @@ from features.sql import literal, literals
 REASONS = {
     "unreadable_row": "the line does not fit the columns, or is not a JSON object, or not text in the encoding",
     "missing": "a value that every fact needs is empty",
-    "bad_id": "an id holds other characters than letters, digits and _ . : -, or more than 128",
+    "bad": "an id holds other characters than letters, digits and _ . : -, or more than 128",
     "unknown": "the mapping does not say what this value stands for",
     "unreadable": "the value can't be read as a moment, an amount or a number",
     "impossible_local_time": "clocks were put forward over this moment: it never was in the source's zone",
