@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sys
 import time
@@ -25,27 +26,39 @@ GROUPS = {kind: {"kind": kind} for kind in KINDS} | {
 EXTRA = ("purchase_web", {"kind": "purchase", "channel": "web"})
 
 
-def make_data(folder: Path, *, events: int, customers: int, rows: int) -> None:
-    """``history/events/all.parquet`` and ``spine.parquet``: events over 400 days, 5% recorded up to a day late."""
+def make_data(folder: Path, *, events: int, customers: int, rows: int, parts: int = 1) -> None:
+    """``history/events/*.parquet`` and ``spine.parquet``: events over 400 days, 5% recorded up to a day late.
+
+    Each part holds events of all customers over the whole time, sorted by customer as the history sorts it.
+    """
     (folder / "history" / "events").mkdir(parents=True)
+    kinds = ", ".join(f"'{kind}'" for kind in ("visit", "visit", *KINDS))
+    channels = ", ".join(f"'{channel}'" for channel in CHANNELS)
+    share = events // parts
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; SELECT setseed(0.5)")
-        kinds = ", ".join(f"'{kind}'" for kind in ("visit", "visit", *KINDS))
-        channels = ", ".join(f"'{channel}'" for channel in CHANNELS)
+        connection.execute(f"SET TimeZone = 'UTC'; SET temp_directory = '{folder}/spilled'; SELECT setseed(0.5)")
+        for part in range(parts):
+            connection.execute(
+                f"""
+                CREATE OR REPLACE TABLE e AS SELECT 'e' || i AS event_id,
+                    'c' || floor(random() * {customers})::INT AS customer_id,
+                    [{kinds}][1 + floor(random() * {len(KINDS) + 2})::INT] AS kind,
+                    TIMESTAMPTZ '2023-06-01' + to_microseconds((random() * 400 * {DAY})::BIGINT) AS occurred_at,
+                    [{channels}][1 + floor(random() * {len(CHANNELS)})::INT] AS channel,
+                    'i' || floor(random() * 1000)::INT AS item,
+                    ['shoes', 'toys', 'home'][1 + floor(random() * 3)::INT] AS category,
+                    floor(random() * 10000)::BIGINT AS amount, 1::BIGINT AS quantity, 'made' AS source
+                    FROM range({part * share}, {(part + 1) * share}) t(i);
+                COPY (SELECT event_id, customer_id, kind, occurred_at, occurred_at + to_microseconds(
+                        CASE WHEN random() < 0.05 THEN (random() * {DAY})::BIGINT ELSE 0 END) AS recorded_at,
+                    channel, item, category, amount, quantity, source
+                    FROM e ORDER BY customer_id, occurred_at, event_id)
+                    TO '{folder}/history/events/part-{part:02d}.parquet'
+                    (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)
+                """
+            )
         connection.execute(
             f"""
-            CREATE TABLE e AS SELECT 'e' || i AS event_id, 'c' || floor(random() * {customers})::INT AS customer_id,
-                [{kinds}][1 + floor(random() * {len(KINDS) + 2})::INT] AS kind,
-                TIMESTAMPTZ '2023-06-01' + to_microseconds((random() * 400 * {DAY})::BIGINT) AS occurred_at,
-                [{channels}][1 + floor(random() * {len(CHANNELS)})::INT] AS channel,
-                'i' || floor(random() * 1000)::INT AS item,
-                ['shoes', 'toys', 'home'][1 + floor(random() * 3)::INT] AS category,
-                floor(random() * 10000)::BIGINT AS amount, 1::BIGINT AS quantity, 'made' AS source
-                FROM range({events}) t(i);
-            COPY (SELECT event_id, customer_id, kind, occurred_at, occurred_at + to_microseconds(
-                    CASE WHEN random() < 0.05 THEN (random() * {DAY})::BIGINT ELSE 0 END) AS recorded_at,
-                channel, item, category, amount, quantity, source FROM e ORDER BY customer_id, occurred_at, event_id)
-                TO '{folder}/history/events/all.parquet' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536);
             COPY (SELECT 'c' || floor(random() * {customers})::INT AS customer_id,
                 TIMESTAMPTZ '2024-01-01' + to_microseconds((random() * 180 * {DAY})::BIGINT) AS as_of
                 FROM range({rows}))
@@ -89,7 +102,7 @@ def by_hand(folder: Path) -> pa.Table:
                             ELSE 4398046511104 END AS band
                     FROM (
                         SELECT row, kind, channel, epoch_us(as_of) - epoch_us(occurred_at) AS age
-                        FROM s JOIN read_parquet('{folder}/history/events/all.parquet') AS e
+                        FROM s JOIN read_parquet('{folder}/history/events/*.parquet') AS e
                         ON s.customer_id = e.customer_id AND e.occurred_at < s.as_of AND e.recorded_at < s.as_of
                     ) WHERE age <= {365 * DAY}
                 ) GROUP BY row
@@ -103,7 +116,7 @@ def pandas(folder: Path) -> pa.Table:
     import pandas as pd
 
     columns = ["customer_id", "kind", "channel", "occurred_at", "recorded_at"]
-    events = pd.read_parquet(folder / "history" / "events" / "all.parquet", columns=columns)
+    events = pd.read_parquet(folder / "history" / "events", columns=columns)
     spine = pd.read_parquet(folder / "spine.parquet").reset_index(names="row")
     joined = spine.merge(events, on="customer_id")
     joined = joined[(joined.occurred_at < joined.as_of) & (joined.recorded_at < joined.as_of)]
@@ -123,6 +136,7 @@ def _values() -> list[tuple[str, str]]:
     return [("kind", kind) for kind in KINDS] + [("channel", channel) for channel in CHANNELS]
 
 
+IMPORTS = {"ours": ("pandas", "features.offline", "ibis.backends.duckdb"), "pandas": ("pandas",)}
 CONTENDERS: dict[str, Callable[[Path], pa.Table]] = {"ours": ours, "by hand": by_hand, "pandas": pandas}
 
 
@@ -134,23 +148,34 @@ def peak_megabytes() -> float:
     return float("nan")
 
 
-def main() -> None:
-    """Run one contender and print its time, peak memory and a digest of what it computed."""
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    if name == "ours":
-        import ibis  # noqa: F401  # importing is no part of the time, for none of them
-    begun = time.perf_counter()
-    table = CONTENDERS[name](folder)
-    seconds = time.perf_counter() - begun
+def report(contender: Callable[[Path], pa.Table], folder: Path) -> None:
+    """Run a contender and print its time, that of all processors, its peak memory and a digest of what it computed."""
+    begun, worked = time.perf_counter(), time.process_time()
+    table = contender(folder)
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - worked
     digest = hashlib.sha256()
     for column in sorted(table.column_names):
         digest.update(column.encode() + table[column].to_numpy().astype(np.int64).tobytes())
     print(
         json.dumps(
-            {"seconds": seconds, "megabytes": peak_megabytes(), "rows": table.num_rows, "digest": digest.hexdigest()}
+            {
+                "seconds": seconds,
+                "cpu": cpu,
+                "megabytes": peak_megabytes(),
+                "rows": table.num_rows,
+                "digest": digest.hexdigest(),
+            }
         )
     )
+
+
+def main() -> None:
+    """Run one contender in this process."""
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    for module in IMPORTS.get(name, ()):  # importing is no part of the time, for none of them
+        importlib.import_module(module)
+    report(CONTENDERS[name], folder)
 
 
 if __name__ == "__main__":
