@@ -55,8 +55,8 @@ def _most_common(feature: Feature, table: ir.Table, chosen: ir.BooleanValue) -> 
     """The first of the named values, in the order of the alphabet, that no other is more common than."""
     of = str(feature.of)
     counts = {each: (chosen & (table[of] == each)).ifelse(1, 0).sum() for each in feature.filters[of]}
-    most = ibis.greatest(*counts.values())
-    return ibis.cases(*(((count == most) & (most > 0), value) for value, count in counts.items()))
+    most = ibis.greatest(1, *counts.values())  # at least one, so that nothing is not the most common
+    return ibis.cases(*((count == most, value) for value, count in counts.items()))
 
 
 def _within(column: Column, age: ir.IntegerValue) -> ir.BooleanValue:

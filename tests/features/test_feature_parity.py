@@ -36,6 +36,7 @@ FEATURES = FeatureSet.of(
     Feature(
         name="usual_category", aggregate="most_common", of="category", where={"category": ("toys", "shoes", "hats")}
     ),
+    Feature(name="only_web", aggregate="most_common", of="channel", where={"channel": "web"}, windows=("1d",)),
     Feature(name="since_visit", aggregate="seconds_since_last", where={"kind": "visit"}),
     Feature(name="since_recent", aggregate="seconds_since_last", windows=("1h", "1d")),
     Feature(name="tenure", aggregate="seconds_since_first"),
@@ -91,7 +92,7 @@ def spine_of(rows: list[tuple[str, datetime]]) -> pa.Table:
     )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(events, max_size=30), profile=st.lists(profile_facts, max_size=10), spine=spines)
 @pytest.mark.parametrize("bits", [21, 2])
 def test_offline_equals_online(
