@@ -34,12 +34,13 @@ def ties_of(history: History, account_ids: Collection[str]) -> list[Tie]:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
             f"""
-            SELECT account_id, other_id, kind, because, probability, greatest(occurred_at, recorded_at), source
+            SELECT account_id, other_id, kind, because, probability,
+                greatest(occurred_at, recorded_at) AS since, source AS by
             FROM {history.scan("links")} WHERE account_id = ANY($ids) OR other_id = ANY($ids)
             QUALIFY row_number() OVER (PARTITION BY account_id, other_id, kind, because
                                        ORDER BY occurred_at DESC, recorded_at DESC, probability) = 1
             ORDER BY kind DESC, account_id, other_id, because
             """,
             {"ids": list(account_ids)},
-        ).fetchall()
-    return [Tie(*row) for row in found]
+        ).to_arrow_table()
+    return [Tie(**row) for row in found.to_pylist()]

@@ -164,9 +164,9 @@ def _enough(opened: Project, tie: Tie) -> str:
     """What a link is enough for, in a few words."""
     words = {"personalize": "one person", "count": "counting", "suppress": "a no"}
     strength = opened.identity.strength(tie.probability)
-    if tie.kind == "household":
-        return "household" if strength in ("count", "personalize") else "nothing"
-    return words.get(strength or "", "nothing")
+    if tie.kind == "household" and strength in ("count", "personalize"):
+        return "household"
+    return words.get(strength or "", "nothing" if tie.probability else "not one")
 
 
 def _named(by: str) -> str:
