@@ -46,7 +46,7 @@ class Case:
     @property
     def whose(self) -> Person:
         """The person, if only by this account."""
-        return self.person or Person.alone(self.ask.customer_id)
+        return Person.alone(self.ask.customer_id) if self.person is None else self.person
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,14 @@ class _Sitting:
         self._permissions = book.permissions(accounts, said=_about_contact(self._said, desk.masking))
         counted = list({account for person in persons for account in person.counted})
         self._contacts = book.contacts(counted, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
-        units = {unit for case, whose in zip(cases, persons, strict=True) for unit in desk.units_of(case.ask, whose)}
-        self._arms = book.arms(desk.trial.key, units) if desk.trial.splits else {}
+        self._arms = self._arms_of(cases) if desk.trial.splits else {}
         self._assigned: list[tuple[str, str, datetime]] = []
         self._fresh: list[Decision] = []
         self._keys: list[tuple[str, str, str]] = []
+
+    def _arms_of(self, cases: Sequence[Case]) -> dict[str, str]:
+        units = {unit for case in cases for unit in self._desk.units_of(case.ask, case.whose)}
+        return self._book.arms(self._desk.trial.key, units)
 
     def answer(self, case: Case) -> Decision | Conflict:
         if case.key is None:
