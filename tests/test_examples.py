@@ -23,8 +23,8 @@ import pytest
 from features.audit import leakage, parity
 from features.history import History
 from features.intake import Source, ingest
-from rapport.project import load_project
-from training.dataset import NOTHING
+from rapport.project import Project, load_project
+from training.dataset import NOTHING, TrainingSet
 
 ROOT = Path(__file__).resolve().parent.parent
 STARBUCKS = ROOT / "examples" / "starbucks"
@@ -104,6 +104,7 @@ def test_the_starbucks_example_from_files_to_ranking_and_report(
     contacts = opened.contacts()
     assert len(contacts.label) == 6 * customers  # six waves; who got nothing is a row too
     assert (contacts.treatment != NOTHING).sum() == kinds["contact"]
+    _audited(opened, contacts)
 
     metrics = json.loads((project / "response.json").read_text())["metrics"]
     assert metrics["auc"] > (0.72 if whole else 0.68)
@@ -217,6 +218,11 @@ def test_what_is_trained_on_of_the_complete_journey_is_what_its_files_say(
     assert found["after"].ci_low > 6
     assert found["change"].ci_low < 0 < found["change"].ci_high
 
+    _audited(project, contacts)
+
+
+def _audited(project: Project, contacts: TrainingSet) -> None:
+    """Served is trained on, and nothing of the future shows, at some of the contacts."""
     spine = pa.table({"customer_id": contacts.customers.to_list(), "as_of": contacts.times.to_list()})
     for audit in (parity, leakage):
         checked = audit(project.features, project.history, spine, rng=np.random.default_rng(1), rows=40)

@@ -2,9 +2,11 @@
 -- the warehouse's work. DuckDB runs it over views that are called as the provider's files. All is in order, so that the same
 -- files give the same extracts to the last byte, which are then known to be taken in already.
 
--- Till lines, with the department of each product: the till itself knows only the product's number.
+-- Till lines, with the department of each product: the till itself knows only the product's number. Petrol is counted in
+-- thousandths of a gallon, all else in pieces.
 CREATE VIEW till AS
-SELECT household_id, transaction_timestamp, product_id, department, quantity, sales_value,
+SELECT household_id, transaction_timestamp, product_id, department, sales_value,
+       CASE WHEN product_type IS DISTINCT FROM 'GASOLINE-REG UNLEADED' THEN quantity END AS quantity,
        coalesce(product_category, 'UNKNOWN') AS product_category
 FROM transactions_sample LEFT JOIN products USING (product_id) ORDER BY ALL;
 
