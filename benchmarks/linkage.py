@@ -16,14 +16,20 @@ import pyarrow as pa
 
 from features.linkage import link
 
-GIVEN = (
-    "james mary robert patricia john jennifer michael linda david elizabeth william barbara richard susan joseph jessica"
-    " thomas sarah christopher karen charles lisa daniel nancy matthew betty anthony sandra mark margaret donald ashley"
-    " steven kimberly andrew emily paul donna joshua michelle kenneth carol kevin amanda brian melissa timothy deborah"
-    " ronald stephanie edward rebecca jason sharon jeffrey laura ryan cynthia jacob dorothy nicholas olivia eric amy"
-    " jonathan kathleen stephen angela larry shirley justin emma scott brenda brandon pamela benjamin nicole samuel anna"
-    " gregory samantha alexander katherine patrick christine frank debra raymond rachel jack carolyn dennis janet"
-).split()
+
+def pool(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+GIVEN = pool("""
+james mary robert patricia john jennifer michael linda david elizabeth william barbara richard susan joseph
+jessica thomas sarah christopher karen charles lisa daniel nancy matthew betty anthony sandra mark margaret
+donald ashley steven kimberly andrew emily paul donna joshua michelle kenneth carol kevin amanda brian melissa
+timothy deborah ronald stephanie edward rebecca jason sharon jeffrey laura ryan cynthia jacob dorothy nicholas
+olivia eric amy jonathan kathleen stephen angela larry shirley justin emma scott brenda brandon pamela benjamin
+nicole samuel anna gregory samantha alexander katherine patrick christine frank debra raymond rachel jack
+carolyn dennis janet
+""")
 SHORT = {
     "james": "jim", "robert": "bob", "patricia": "pat", "jennifer": "jen", "michael": "mike", "david": "dave",
     "elizabeth": "liz", "william": "bill", "richard": "rick", "susan": "sue", "joseph": "joe", "thomas": "tom",
@@ -32,11 +38,12 @@ SHORT = {
     "jeffrey": "jeff", "nicholas": "nick", "jonathan": "jon", "stephen": "steve", "benjamin": "ben", "samuel": "sam",
     "gregory": "greg", "alexander": "alex", "katherine": "kate",
 }  # fmt: skip
-STARTS = (
-    "al ber car dan el fin gar hol in jor kem lan mor nor os pel quin ros san tor ul ven wal yor zim ash bran".split()
+STARTS = pool(
+    "al ber car dan el fin gar hol in jor kem lan mor nor os pel quin ros san tor ul ven wal yor zim ash bran"
 )
-MIDDLES = "a e i o u an en in on ar er or al el il ing ist ow ay".split()
-ENDS = "son ton ley man well ford field berg stein ski ez ini ova wood worth by ham ner ers".split()
+MIDDLES = pool("a e i o u an en in on ar er or al el il ing ist ow ay")
+ENDS = pool("son ton ley man well ford field berg stein ski ez ini ova wood worth by ham ner ers")
+MAILS = ("mail", "post", "web")
 KINDS = ("street", "road", "avenue", "lane", "close", "drive", "place", "court")
 
 
@@ -89,7 +96,7 @@ def people(records: int, *, recipe: Recipe, seed: int) -> pa.Table:
         phone = before["phone"] if kin and rng.random() < 0.4 else f"07{int(rng.integers(10**8, 10**9))}"
         own = {
             "given_name": given, "surname": surname, "birth_date": str(born), **place, "phone": phone,
-            "email": f"{given[: int(rng.integers(1, 6))]}.{surname}{int(rng.integers(100))}@{word(rng, ('mail', 'post', 'web'))}.com",
+            "email": f"{given[: int(rng.integers(1, 6))]}.{surname}{int(rng.integers(100))}@{word(rng, MAILS)}.com",
         }  # fmt: skip
         before = own
         copies = int(rng.integers(1, recipe.most + 1)) if rng.random() < recipe.duplicated else 0
@@ -198,7 +205,8 @@ def show(name: str, table: pa.Table) -> None:
     found, seconds, compared = judged(table)
     rows = table.num_rows
     print(
-        f"{name:34}{rows:>9,}{found.precision:>11.4f}{found.recall:>8.4f}{found.f1:>8.4f}{compared / rows:>11.1f}{seconds:>9.1f}",
+        f"{name:34}{rows:>9,}{found.precision:>11.4f}{found.recall:>8.4f}{found.f1:>8.4f}"
+        f"{compared / rows:>11.1f}{seconds:>9.1f}",
         flush=True,
     )
 

@@ -107,6 +107,7 @@ def _spark() -> Iterator[Any]:
             .config("spark.sql.shuffle.partitions", "8")
             .getOrCreate()
         )
+        session.sparkContext.setLogLevel("ERROR")
         try:
             yield session
         finally:

@@ -23,8 +23,6 @@ from features.linkage.scoring import scored_pairs
 from features.tables import require_column
 
 _VERSION = 1
-# Known records that may share one key with a new one; more common pieces are keys only two together.
-_MOST = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,36 +188,45 @@ def _make_pairs(connection: duckdb.DuckDBPyConnection, fields: Sequence[Field], 
         SELECT k.* FROM ({pieces.format(table="known")}) AS k
         SEMI JOIN (SELECT DISTINCT value FROM fresh) AS f ON k.value = f.value"""
     )
+    _size(connection, rows="SELECT record, atom AS rule, value FROM shared", name="ones", first_new=first_new, budget=5)
     connection.execute(
-        f"""CREATE TEMP TABLE sized AS SELECT value, any_value(atom) AS atom, any_value(field) AS field,
-        bool_and(alone) AND count(*) <= {_MOST} AS narrow FROM shared JOIN about USING (atom) GROUP BY value"""
+        """CREATE TEMP TABLE wide AS SELECT record, value, atom, field FROM shared JOIN about USING (atom)
+        JOIN ones USING (value) WHERE NOT (narrow AND alone)"""
     )
-    connection.execute("CREATE TEMP TABLE wide AS SELECT record, value, field FROM shared JOIN sized USING (value) "
-                       "WHERE NOT narrow")  # fmt: skip
     twos = (
-        "SELECT a.record, CAST(hash(a.value, b.value) >> 1 AS BIGINT) AS value FROM {rows} AS a "
-        "JOIN {rows} AS b ON a.record = b.record AND a.field < b.field"
+        "SELECT a.record, a.atom * 1000 + b.atom AS rule, CAST(hash(a.value, b.value) >> 1 AS BIGINT) AS value "
+        "FROM {rows} AS a JOIN {rows} AS b ON a.record = b.record AND a.field < b.field"
     )
-    connection.execute(f"CREATE TEMP TABLE wide_new AS SELECT * FROM wide WHERE record >= {first_new}")
-    connection.execute(f"CREATE TEMP TABLE twos_new AS {twos.format(rows='wide_new')}")
+    fresh = f"(SELECT * FROM wide WHERE record >= {first_new})"
     connection.execute(
         f"""CREATE TEMP TABLE twos AS SELECT t.* FROM ({twos.format(rows="wide")}) AS t
-        SEMI JOIN (SELECT DISTINCT value FROM twos_new) AS f ON t.value = f.value"""
+        SEMI JOIN (SELECT DISTINCT value FROM ({twos.format(rows=fresh)})) AS f ON t.value = f.value"""
     )
+    _size(connection, rows="SELECT record, rule, value FROM twos", name="pairs_of_two", first_new=first_new, budget=1)
     connection.execute(
         f"""CREATE TEMP TABLE found AS WITH keys AS (
-          SELECT record, value FROM shared JOIN sized USING (value) WHERE narrow UNION ALL
-          SELECT record, value FROM twos
-          WHERE value IN (SELECT value FROM twos GROUP BY value HAVING count(*) <= {_MOST})
+          SELECT record, value FROM shared JOIN about USING (atom) JOIN ones USING (value) WHERE narrow AND alone
+          UNION ALL SELECT record, value FROM twos JOIN pairs_of_two USING (value) WHERE narrow
         ) SELECT DISTINCT a.record AS join_key_l, b.record AS join_key_r
         FROM keys AS a JOIN keys AS b ON a.value = b.value AND a.record < b.record WHERE b.record >= {first_new}"""
+    )
+
+
+def _size(connection: duckdb.DuckDBPyConnection, *, rows: str, name: str, first_new: int, budget: int) -> None:
+    """Make a table of the values, each with whether it is ``narrow``: of each rule the smallest blocks are taken
+    first, until they make ``budget`` pairs per new record."""
+    connection.execute(
+        f"""CREATE TEMP TABLE {name} AS SELECT value, coalesce(sum(pairs) OVER (PARTITION BY rule ORDER BY size)
+            <= {budget} * (SELECT count(*) FROM new), false) AS narrow
+        FROM (SELECT rule, value, count(*) AS size, count(*) * count(*) FILTER (record >= {first_new}) AS pairs
+              FROM ({rows}) GROUP BY rule, value)"""
     )
 
 
 def _make_involved(connection: duckdb.DuckDBPyConnection, rare: Sequence[str]) -> None:
     """Make ``involved``: the records that are in a pair, with how often each of their values is there at all."""
     connection.execute(
-        f"""CREATE TEMP TABLE involved AS SELECT * FROM (
+        """CREATE TEMP TABLE involved AS SELECT * FROM (
           SELECT * EXCLUDE (atoms) FROM known UNION ALL BY NAME SELECT * EXCLUDE (atoms) FROM new)
         WHERE record IN (SELECT join_key_l FROM found UNION ALL SELECT join_key_r FROM found)"""
     )

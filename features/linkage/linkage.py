@@ -160,7 +160,8 @@ def _possible(sources: NDArray[np.int64], *, across: bool) -> int:
 def _drawn(sources: NDArray[np.int64], *, across: bool, seed: int) -> pa.Table:
     """Pairs of records at random; none where all pairs are compared anyway."""
     rng = np.random.default_rng(seed)
-    one, other = rng.integers(0, sources.size, (2, 0 if sources.size <= ALL_PAIRS else _DRAWN))
+    size = 0 if sources.size <= ALL_PAIRS else min(_DRAWN, 60 * sources.size)
+    one, other = rng.integers(0, sources.size, (2, size))
     right = sources[one] != sources[other] if across else one != other
     return pa.table({"join_key_l": np.minimum(one, other)[right], "join_key_r": np.maximum(one, other)[right]})
 

@@ -149,7 +149,7 @@ class _Piece:
 
 def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]]) -> tuple[Field, ...]:
     """The fields that the tables have, laid side by side: the same name first, else the same kind in order."""
-    pieces = [list(_pieces(table, each)) for table, each in zip(tables, roles, strict=True)]
+    pieces = [sorted(_pieces(table, each), key=_order) for table, each in zip(tables, roles, strict=True)]
     slots: list[list[_Piece | None]] = []
     for number, found in enumerate(pieces):
         for slot in slots:
@@ -174,6 +174,11 @@ def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]])
             )
         )
     return tuple(fields)
+
+
+def _order(piece: _Piece) -> tuple[int, str, str]:
+    """An order of fields that the order of columns doesn't change."""
+    return list(_KINDS.values()).index(piece.kind), " ".join(map(words_of, piece.columns)), piece.form
 
 
 def _place(slots: Sequence[list[_Piece | None]], piece: _Piece, number: int) -> list[_Piece | None] | None:

@@ -196,10 +196,10 @@ def _text_role(values: Values) -> tuple[Role, str]:
         return "street", told
     if values.words >= 5:
         return "ignored", "free text"
-    if values.distinct <= 40 and values.variety < 0.2:
-        return "ignored", "few values, of unknown meaning"
     if values.given_names > 0.2:
         return ("full_name" if values.words > 1.6 else "given_name"), told
+    if values.distinct <= 40 and values.variety < 0.2:
+        return "ignored", "few values, of unknown meaning"
     return "text", told
 
 

@@ -37,11 +37,11 @@ def scored_pairs(
     """The pairs that share a key and are not next to impossible: record_l, record_r, odds (log odds of one person)."""
     sums, odds = score_sql(comparisons, weights, records=size)
     often = "".join(f", r.often_{one.name}" for one in comparisons if one.rare)
-    summed = (
+    summed = spot.query(
         f"SELECT record_l, record_r, {sums} FROM (SELECT c.*{often} FROM {compared.physical_name} AS c "
         f"JOIN {records.physical_name} AS r ON r.record = c.record_l WHERE c.match_key = '0') AS seen"
     )
-    scored = f"SELECT record_l, record_r, {odds} AS odds FROM ({summed}) AS summed"
+    scored = f"SELECT record_l, record_r, {odds} AS odds FROM {summed.physical_name}"
     return spot.query(
         f"SELECT * FROM ({scored}) AS scored WHERE odds > {_LEAST} ORDER BY record_l, record_r"
     ).as_pyarrow_table()
