@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -224,7 +225,8 @@ def _words(customer: pa.ChunkedArray, at: pa.Array, said: pa.Table, history: His
     """For each purpose and word (yes, no) that any customer said by then, whether each row's customer did."""
     if said.num_rows == 0:
         return {}
-    spine = pa.table({"row": pa.array(range(len(customer)), pa.int64()), "customer_id": customer, "moment": at})
+    rows = np.arange(len(customer), dtype=np.int64)
+    spine = pa.table({"row": rows, "customer_id": customer, "moment": at})
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("spine", spine)
