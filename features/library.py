@@ -78,12 +78,12 @@ def standard_features(
     return FeatureSet.of(*(each for group in GROUPS if group in groups for each in made[group]))
 
 
-def _count(
+def _behaviour(
     name: str,
     kind: str | tuple[str, ...],
     *windows: str,
     meaning: str,
-    aggregate: Aggregate = "count",
+    aggregate: Aggregate,
     of: str | None = None,
     scope: Scope = "customer",
     **where: str | tuple[str, ...],
@@ -99,9 +99,12 @@ def _count(
     )
 
 
-_sum = partial(_count, aggregate="sum")
-_since = partial(_count, aggregate="seconds_since_last")
-_distinct = partial(_count, aggregate="distinct")
+_count = partial(_behaviour, aggregate="count")
+_sum = partial(_behaviour, aggregate="sum")
+_distinct = partial(_behaviour, aggregate="distinct")
+_since = partial(_behaviour, aggregate="seconds_since_last")
+_since_first = partial(_behaviour, aggregate="seconds_since_first")
+_most_common = partial(_behaviour, aggregate="most_common")
 
 
 def _recency() -> list[Feature]:
@@ -109,12 +112,7 @@ def _recency() -> list[Feature]:
     return [
         *(_since(f"seconds_since_{kind}", kind, meaning=f"time since the last {kind}") for kind in kinds),
         Feature(name="tenure", aggregate="seconds_since_first", meaning="time since the first fact about the customer"),
-        Feature(
-            name="seconds_as_buyer",
-            aggregate="seconds_since_first",
-            where={"kind": "purchase"},
-            meaning="time since the first purchase",
-        ),
+        _since_first("seconds_as_buyer", "purchase", meaning="time since the first purchase"),
     ]
 
 
@@ -241,10 +239,15 @@ def _hours(hours_from_utc: int) -> list[Feature]:
 def _channels(channels: Sequence[str]) -> list[Feature]:
     if not channels:
         return []
-    told = "the channel on which the customer did most"
-    usual = partial(_count, "preferred_channel", _ACTIVE, "365d", aggregate="most_common", of="channel", meaning=told)
     return [
-        usual(channel=tuple(channels)),
+        _most_common(
+            "preferred_channel",
+            _ACTIVE,
+            "365d",
+            of="channel",
+            channel=tuple(channels),
+            meaning="the channel on which the customer did most",
+        ),
         *(
             feature
             for each in channels
