@@ -27,6 +27,7 @@ OWNERS = ("customer_id", "account_id", "other_id")
 
 _QUARANTINED = "quarantine_id"  # a column of quarantines alone
 _CELLS = re.compile(r"[,;\t|{}]|\":")
+_SCRATCH = re.compile(r".+\.(\d+)\.tmp")
 _WORDS = re.compile(r"[\s\"'=,;|<>(){}\[\]]+")
 _MARKS = " \"'"
 
@@ -35,7 +36,10 @@ def erase_facts(history: History, accounts: Collection[str]) -> dict[str, int]:
     """Remove all rows about accounts from every part of the history; returns how many of each table."""
     removed: dict[str, int] = {}
     with history.writing():
-        for part in sorted(history.folder.rglob("*.parquet")):
+        parts = sorted(history.folder.rglob("*.parquet"))
+        for left in filter(is_leftover, history.folder.rglob("*.tmp")):
+            left.unlink(missing_ok=True)
+        for part in parts:
             table = part.relative_to(history.folder).parts[0]
             if gone := erase_rows(part, accounts):
                 removed[table] = removed.get(table, 0) + gone
@@ -144,6 +148,20 @@ def replaced(path: Path, write: Callable[[Path], bool]) -> None:
             synced(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a process that was killed had half written."""
+    named = _SCRATCH.fullmatch(path.name)
+    if named is None:
+        return False
+    try:
+        os.kill(int(named[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it runs, and is somebody else's
+        return False
+    return False
 
 
 def synced(path: Path) -> None:

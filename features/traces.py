@@ -26,6 +26,7 @@ class Traces:
     addresses: kind and text of addresses and cards that nobody else has.
     texts: what else their profiles say of them alone, such as a name.
     related: accounts of others that were ever linked to them: what is kept of those may name them.
+    shared: kind and text of addresses that others have too: no traces, as they name no single person.
 
     >>> anna = Traces(accounts=("a-1",), addresses=(("email", "anna@shop.example"),))
     >>> anna.named_in("Anna@Shop.example"), anna.named_in("ben@shop.example")
@@ -36,6 +37,7 @@ class Traces:
     addresses: tuple[tuple[Kind, str], ...] = ()
     texts: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
+    shared: tuple[tuple[Kind, str], ...] = ()
 
     @property
     def identifiers(self) -> list[tuple[Kind, str]]:
@@ -65,6 +67,7 @@ class Traces:
             accounts=_union(self.accounts, other.accounts),
             addresses=tuple(dict.fromkeys((*self.addresses, *other.addresses))),
             texts=_union(self.texts, other.texts),
+            shared=tuple(dict.fromkeys((*self.shared, *other.shared))),
             related=tuple(each for each in _union(self.related, other.related) if each not in other.accounts),
         )
 
@@ -81,10 +84,10 @@ def traces_of(history: History, customer_ids: Collection[str]) -> dict[str, Trac
         own = {each: tuple(sorted({*persons[each].own, *named.get(each, ())})) for each in customer_ids}
         owner = {account: each for each, accounts in own.items() for account in accounts}
         connection.execute("CREATE TEMP TABLE own AS SELECT unnest($accounts) AS customer_id", {"accounts": [*owner]})
-        addresses = _addresses(connection, history)
-        found: dict[str, dict[str, list[Any]]] = {each: {"addresses": [], "texts": [], "related": []} for each in own}
-        for account, kind, text in addresses:
-            found[owner[account]]["addresses"].append((kind, text))
+        names = ("addresses", "shared", "texts", "related")
+        found: dict[str, dict[str, list[Any]]] = {each: {name: [] for name in names} for each in own}
+        for account, kind, text, shared in _addresses(connection, history):
+            found[owner[account]]["shared" if shared else "addresses"].append((kind, text))
         for account, text in _texts(connection, history):
             found[owner[account]]["texts"].append(text)
         for account, other in _related(connection, history):
@@ -108,8 +111,8 @@ def _accounts_of_groups(
     return dict(rows.fetchall())
 
 
-def _addresses(connection: duckdb.DuckDBPyConnection, history: History) -> Iterator[tuple[str, Kind, str]]:
-    """(account, kind, text) of the addresses of the accounts in ``own`` that no other account has."""
+def _addresses(connection: duckdb.DuckDBPyConnection, history: History) -> Iterator[tuple[str, Kind, str, bool]]:
+    """(account, kind, text) of the addresses of the accounts in ``own``, and whether another account has it too."""
     names = connection.execute(f"SELECT DISTINCT attribute FROM {history.scan('profile')}").fetchall()
     kinds = [(name, kind) for (name,) in names if (kind := kind_of(name)) is not None]
     if not kinds:
@@ -135,8 +138,8 @@ def _addresses(connection: duckdb.DuckDBPyConnection, history: History) -> Itera
     shared = {form for kind, value in others for form in asked_forms(kind, value)}
     for account, kind, value in mine:
         forms = kept_forms(kind, value)
-        if forms and not forms & shared:
-            yield account, kind, value
+        if forms:
+            yield account, kind, value, not forms.isdisjoint(shared)
 
 
 #: SQL: a text that is the same for all spellings of an address, and for few other addresses.

@@ -28,6 +28,7 @@ class Receipt:
     customers: the ids, each with the moment it was asked for.
     suppressed: the first keyed hash of each: by it a later question finds that they were erased.
     accounts: how many accounts they had.
+    shared: how many of their addresses accounts of others have too; these are not suppressed.
     removed: place -> what -> rows or files; what an interrupted run had removed before counts no more.
     left: files of the project that still name them, for a person to look at.
     sources: files of the systems that the project takes in, which still name them: erase them there.
@@ -37,6 +38,7 @@ class Receipt:
     finished_at: datetime
     suppressed: Mapping[str, str]
     accounts: int
+    shared: int
     resumed: bool
     removed: Mapping[str, Counts]
     left: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ def erase(
             finished_at=at,
             suppressed=suppressed,
             accounts=len(traces.accounts),
+            shared=len(traces.shared),
             resumed=resumed,
             removed=removed,
             left=left,

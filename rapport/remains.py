@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from features.erasure import erase_lines, erase_log, erase_rows
+from features.erasure import erase_lines, erase_log, erase_rows, is_leftover
 from features.errors import InputError
 from features.traces import Traces
 from rapport.project import Project
@@ -85,6 +85,9 @@ def clear_files(project: Project, traces: Traces, *, progress: Callable[[str], N
 
 def _clear(path: Path, traces: Traces) -> int:
     name = path.name.lower()
+    if is_leftover(path):
+        path.unlink()
+        return 1
     if name.endswith((".parquet", ".pq")):
         return erase_rows(path, traces.accounts)
     if name.endswith(_TABLES):

@@ -93,6 +93,8 @@ def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -
     rows = [(f"{place}: {what}", f"{n:,}") for place, counts in done.removed.items() for what, n in counts.items()]
     if rows:
         print_table("what was removed", ("place", "rows"), rows)
+    if done.shared:
+        say(f"{done.shared} of their addresses other accounts have too: those stay theirs, and are not suppressed.")
     if done.resumed:
         say("An earlier run began this; what it removed is not counted here.", style="dim")
     for path in done.left:

@@ -49,6 +49,7 @@ def test_the_traces_of_a_person_are_theirs_alone(tmp_path: Path) -> None:
     assert anna.accounts == ("anna",)
     # The landline is the household's: it stays ben's.
     assert anna.addresses == (("email", "Anna@Web.example"), ("phone", "0170 7654321"))
+    assert anna.shared == (("phone", "+49 30 1234567"),)
     assert set(anna.texts) == {"Anna Lee", "Anna@Web.example"}
     assert anna.related == ("ben",)
     assert found["nobody"] == Traces(accounts=("nobody",))

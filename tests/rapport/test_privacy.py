@@ -358,6 +358,13 @@ def test_what_was_asked_of_the_service_is_completed_by_the_next_intake(shop: Pro
     assert found(shop.root, [canary]) == {}
 
 
+def test_what_a_killed_process_left_half_written_goes_too(shop: Project) -> None:
+    (shop.root / "out" / f".decided.csv.{10**9}.tmp").write_text(f"customer_id\n{Canary(0).accounts[0]}\n", "utf-8")
+    (shop.history.folder / "events" / f"part.{10**9}.tmp").write_text(Canary(0).accounts[1], encoding="utf-8")
+    run("erase", Canary(0).accounts[0], "--project", shop.root)
+    assert found(shop.root, [Canary(0)]) == {}
+
+
 def test_files_of_sources_are_named_in_the_receipt_and_left_alone(shop: Project, built: Path, tmp_path: Path) -> None:
     shutil.copy(built / "exports" / "crm-1.csv", shop.root / "crm-1.csv")
     run("erase", Canary(0).accounts[0], "--project", shop.root, "--receipt", tmp_path / "r.json")
