@@ -57,6 +57,13 @@ class DuckDB:
 
     ``most_values``: of a longer spine ranges of customers are computed one after the other. As a part of the history is
     sorted by customer, each range reads its own share of it.
+
+    >>> import tempfile
+    >>> from features import Feature
+    >>> spine = pa.table({"customer_id": ["anna"], "as_of": ["2024-05-01"]})
+    >>> columns = Feature(name="visits", where={"kind": "visit"}, windows=("7d",)).columns
+    >>> offline(columns, History(tempfile.mkdtemp()), spine, engine=DuckDB(most_values=10**6))["visits_7d"].to_pylist()
+    [0]
     """
 
     def __init__(self, *, most_values: int = MOST_VALUES) -> None:

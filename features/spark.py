@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -22,18 +22,26 @@ from features.query import BITS, Tables, compile_features, longest_window
 from features.spine import refuse_clash, spine_keys
 
 if TYPE_CHECKING:
-    from py4j.java_gateway import JavaGateway
     from pyspark.sql import DataFrame, SparkSession
 
 #: Spark on this machine alone.
 LOCAL = "local[*]"
+_SETTINGS = {
+    "spark.app.name": "rapport features",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.maxResultSize": "0",
+}
 _TIMES = {"occurred": "occurred_at", "recorded": "recorded_at", "since": "since", "until": "until"}
 
 
 class Spark:
     """The engine on a Spark session, which stays as it is: settings and views are those of a session beside it.
 
-    Every worker must see the history's folder under the same path.
+    Every worker must see the history's folder under the same path. ::
+
+        with session("spark://host:7077") as running:
+            table = features.offline(history, spine, engine=Spark(running))
     """
 
     def __init__(self, session: SparkSession) -> None:
@@ -80,10 +88,11 @@ class Spark:
 
 
 @contextmanager
-def session(master: str = LOCAL) -> Iterator[SparkSession]:
-    """A Spark session of its own on ``master``, such as ``local[*]`` or ``spark://host:7077``, stopped at the end.
+def session(master: str = LOCAL, *, settings: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
+    """A Spark session on ``master``, such as ``local[*]`` or ``spark://host:7077``, that is stopped at the end.
 
-    What Spark logs stays off the terminal; its end is told when Spark doesn't start.
+    ``settings``: of Spark, such as ``spark.executor.memory``, beside those of its own configuration files. What Spark
+    logs stays off the terminal; what it said is told when it doesn't start.
 
     Raises
     ------
@@ -100,42 +109,32 @@ def session(master: str = LOCAL) -> Iterator[SparkSession]:
         raise InputError(
             "Spark is not installed", got=str(error), do="run 'make spark', or install the extra 'spark'; or use duckdb"
         ) from error
-    settings = {
-        "spark.master": master,
-        "spark.app.name": "rapport features",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.maxResultSize": "0",
-    }
-    conf = SparkConf().setAll(list(settings.items()))
-    with tempfile.TemporaryFile() as log, ExitStack() as ending:
+    conf = SparkConf().setAll(list((_SETTINGS | dict(settings or {}) | {"spark.master": master}).items()))
+    with tempfile.TemporaryFile() as log:
         try:
-            gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
-            ending.callback(_close, gateway)
-            running = SparkSession(SparkContext(conf=conf, gateway=gateway))
+            if SparkContext._gateway is None:  # one JVM for a process, as pyspark has it; it ends with the process
+                SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+                SparkContext._jvm = SparkContext._gateway.jvm
+            running = SparkSession(SparkContext(conf=conf))
         except (PySparkException, Py4JError, ValueError, OSError) as error:
             raise InputError(
                 "Spark did not start", got=_why(log, error), do="check --master, and that java is that of a JDK 17"
             ) from error
-        ending.callback(running.stop)
+    try:
         yield running
-
-
-def _close(gateway: JavaGateway) -> None:
-    """End the JVM, which pyspark would keep until the process ends."""
-    from pyspark import SparkContext
-
-    gateway.shutdown()
-    gateway.proc.communicate()  # closes its input: the sign to end
-    SparkContext._gateway = SparkContext._jvm = None
+    finally:
+        running.stop()
 
 
 def _why(log: IO[bytes], error: Exception) -> str:
-    """The line of Spark's log that names the error, else the first one of the exception."""
     log.seek(0)
-    lines = [line.strip() for line in log.read().decode("utf-8", errors="replace").splitlines()]
-    named = [line for line in lines if "Exception" in line or "rror" in line or "JAVA_HOME" in line]
-    return (named or str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return _named(log.read().decode("utf-8", errors="replace")) or _named(str(error)) or type(error).__name__
+
+
+def _named(told: str) -> str:
+    """The line of what Spark told that names the error, else the first."""
+    lines = [line.strip(" :") for line in told.strip().splitlines()]
+    return next((line for line in lines if "Exception" in line or "JAVA_HOME" in line), "".join(lines[:1]))[:300]
 
 
 @contextmanager
@@ -149,7 +148,7 @@ def _told(history: History) -> Iterator[None]:
     except (PySparkException, Py4JError) as error:
         raise InputError(
             "Spark could not compute the features",
-            got=str(error).strip().splitlines()[0][:300],
+            got=_named(str(error)),
             do=f"check that every worker sees {history.folder.resolve()} and has memory left; or use duckdb",
         ) from error
 
