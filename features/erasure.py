@@ -25,6 +25,7 @@ from features.traces import Traces
 #: Columns that say whose row it is, in the history and in tables that Rapport writes.
 OWNERS = ("customer_id", "account_id", "other_id")
 
+csv.field_size_limit(1 << 30)  # a line that could not be read is one cell of a quarantine, however long
 _QUARANTINED = "quarantine_id"  # a column of quarantines alone
 _CELLS = re.compile(r"[,;\t|{}]|\":")
 _SCRATCH = re.compile(r".+\.(\d+)\.tmp")

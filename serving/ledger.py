@@ -35,6 +35,7 @@ _BUSY = 5  # SQLITE_BUSY
 # Milliseconds between two looks at a lock that is held. SQLite's own wait looks ever more rarely and
 # so misses the pauses that a batch makes.
 _LOOK = 1
+_READERS = 5_000  # milliseconds: those of the service are gone within some
 
 
 class Ledger:
@@ -105,6 +106,7 @@ class Ledger:
         """Move everything from the log into the database and empty the log; False where a reader holds on to it."""
         raw = self._engine.raw_connection()
         try:
+            raw.cursor().execute(f"PRAGMA busy_timeout = {_READERS}")
             busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
             raw.close()

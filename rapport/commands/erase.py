@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST = 10
+_LEFT = {"ledger.db": "a process reads it; run this again when that has ended."}
 
 
 def erase(
@@ -98,7 +99,7 @@ def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -
     if done.resumed:
         say("An earlier run began this; what it removed is not counted here.", style="dim")
     for path in done.left:
-        say(f"Still named in {path}: look at it, Rapport does not know how to mend it.", style="yellow")
+        say(f"Still named in {path}: {_LEFT.get(path, 'mend or remove it by hand.')}", style="yellow")
     if done.sources:
         say(
             f"Still named in files of sources: {', '.join(done.sources)}. Erase them in the systems that wrote those.",

@@ -79,3 +79,15 @@ def test_what_others_took_from_an_account_loses_its_name_alone(desk, monday):
     left = without(told, ["anna"], person=Person.alone("ben"))
     assert left.linked == Linked(counted=("carl",), refused=(("email:marketing", ()),))
     assert without(decision, ["anna"], person=Person.alone("ben")) == decision
+
+
+def test_after_a_checkpoint_no_page_names_who_was_erased(desk, monday):
+    ask = Ask(customer_id="anna", moment=monday, seed="s")
+    desk.decide([Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)])
+    with desk.ledger.writing() as book:
+        book.erase("anna", at=monday)
+    log = desk.ledger.path.with_name("ledger.db-wal")
+    assert b"anna" in log.read_bytes()
+    assert desk.ledger.checkpoint()
+    assert b"anna" not in desk.ledger.path.read_bytes() + log.read_bytes()
+    assert b"ben" in desk.ledger.path.read_bytes()
