@@ -6,7 +6,9 @@ the same person can take a contact away, and never give one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import duckdb
@@ -121,7 +123,7 @@ class LinkedAccounts:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._state = 0
+        self._state = _NO_LINKS
         self._index = _Index({}, [], {})
 
     def persons(self, account_ids: Collection[str]) -> dict[str, Person]:
@@ -142,12 +144,24 @@ class LinkedAccounts:
         return tuple(sorted(together - set(person.own)))
 
     def _current(self) -> _Index:
-        folder = self._history.folder / "members"
-        state = folder.stat().st_mtime_ns if folder.exists() else 0  # changes when a part is added or replaced
+        state = _state(self._history.folder / "members")
         if state != self._state:
             self._index = _read(self._history)
             self._state = state
         return self._index
+
+
+_State = tuple[int, tuple[tuple[str, int], ...]]
+_NO_LINKS: _State = (0, ())
+
+
+def _state(folder: Path) -> _State:
+    """What changes when a part is added or replaced, were it twice between two ticks of the clock of the disk."""
+    if not folder.exists():
+        return _NO_LINKS
+    changed = folder.stat().st_mtime_ns
+    with os.scandir(folder) as entries:
+        return changed, tuple(sorted((each.name, each.inode()) for each in entries))
 
 
 class _Groups(NamedTuple):
@@ -196,8 +210,8 @@ class _Index(NamedTuple):
 def _read(history: History) -> _Index:
     with duckdb.connect() as connection:
         known = connection.execute(
-            f"SELECT strength, account_id, customer_id FROM {history.scan('members')} WHERE until IS NULL "
-            "ORDER BY strength, customer_id, account_id"
+            f"SELECT DISTINCT strength, customer_id, account_id FROM {history.scan('members')} WHERE until IS NULL "
+            "ORDER BY ALL"
         ).to_arrow_table()
     accounts = pc.unique(known["account_id"])
     groups = {each: _groups(known.filter(pc.equal(known["strength"], each)), accounts) for each in STRENGTHS}

@@ -19,7 +19,7 @@ from experiments.policies import OneToOne, RandomEligible, Static
 from features import History
 from features.errors import InputError
 from features.facts import MEMBERS, STRENGTHS
-from features.identity import People, Person
+from features.identity import Identifier, IdentityRules, People, Person, resolve, split
 from serving import schema
 from serving.batch import decide_all
 from serving.book import Consent
@@ -458,3 +458,30 @@ def test_an_account_without_links_is_recorded_as_before(web):
     with web.site.ledger.reading() as book:
         decision = book.decisions([first["decision_id"]])[first["decision_id"]]
     assert (decision.linked, decision.ask.person_id) == (None, None)
+
+
+def test_links_of_the_identity_room_stop_open_and_part_as_they_come(web, monday):
+    """From addresses to decisions: weak by a shared device, one person by e-mail, parted again by an agent."""
+    rules = IdentityRules(identifier=(Identifier(kind="email"), Identifier(kind="device", strength="suppress")))
+    tell(web.site.ledger, said("ben", False, monday))
+
+    def decide(seed: str) -> str:
+        return web.decide("anna", seed).json()["action"]
+
+    def share(kind: str, value: str) -> None:
+        told = {"attribute": kind, "value": value, "occurred_at": monday, "recorded_at": monday}
+        rows = [{"customer_id": who, **told} for who in ("anna", "ben")]
+        web.history.append_profile(pa.Table.from_pylist(rows), part=kind)
+        resolve(web.history, rules)
+
+    assert decide("alone") == "hello@email"
+    web.clock[0] = monday + timedelta(days=2)
+    share("device", "0f3c-77")
+    assert decide("device") == "nothing"
+    share("email", "anna@shop.example")
+    assert decide("email") == "nothing"
+    assert web.history.accounts("anna") == ("anna", "ben")
+    assert split(web.history, "anna", "ben", by="ada", rules=rules)
+    assert decide("parted") == "hello@email"  # an agent knows that they are two
+    assert web.decide("ben", "k").json()["action"] == "nothing"
+    assert web.site.service.customers.persons(["anna"])["anna"].own == ("anna",)
