@@ -10,8 +10,8 @@ from features.declaration import FeatureSet
 from features.errors import unknown
 from features.feature import Aggregate, Feature, Scope
 
-#: What the standard features are about, by group. All but ``household`` are there unless a project chooses: households
-#: are read in a pass of their own, which costs as much as all the other groups together.
+#: What the standard features are about, by group. All but ``household`` are there unless a project chooses: without
+#: links that tell households its columns repeat those of the customer.
 GROUPS = (
     "recency",
     "frequency",
