@@ -11,8 +11,9 @@ from features.intake.staging import Staged
 from features.sql import literal
 
 _GOOD = "reason IS NULL"
+_ROW = "* EXCLUDE (reason, original)"
 #: The channel of a no that names none: it stops all.
-_CHANNEL = "* REPLACE (coalesce(channel, 'all') AS channel)"
+_CHANNEL = f"{_ROW} REPLACE (coalesce(channel, 'all') AS channel)"
 _OWNER: Mapping[Rows, str] = {"profile": "customer_id", "events": "customer_id", "items": "item"}
 
 
@@ -21,25 +22,29 @@ def facts(source: Source, *, history: History) -> dict[str, str]:
     origin = f"{literal(source.name)} AS source"
     if source.rows == "events":
         ids = "" if "event_id" in source.columns else "JOIN ids USING (place)"
-        events = {"events": f"SELECT *, {origin} FROM staged {ids} WHERE {_GOOD}"}
+        events = {"events": f"SELECT {_ROW}, {origin} FROM staged {ids} WHERE {_GOOD}"}
         return events | ({"profile": _first_told(source, origin, history=history)} if source.attributes else {})
     if source.rows == "consents":
         return {"consents": f"SELECT {_CHANNEL}, {origin} FROM staged WHERE {_GOOD}"}
     if not source.attributes:
-        return {source.rows: f"SELECT *, {origin} FROM staged WHERE {_GOOD}"}
+        return {source.rows: f"SELECT {_ROW}, {origin} FROM staged WHERE {_GOOD}"}
     return {source.rows: f"SELECT *, {origin} FROM ({_wide(source)})"}
 
 
 def append(staged: Staged, *, history: History, part: str) -> int:
-    """Add the facts of the good rows to ``history``; returns how many it did not hold."""
+    """Add the facts of the good rows to ``history``; returns how many it did not hold. The staged rows are gone."""
     adders = {
         "events": history.append,
         "profile": history.append_profile,
         "items": history.append_items,
         "consents": history.append_consents,
     }
-    told = facts(staged.source, history=history)
-    return sum(adders[name](staged.connection.execute(sql).to_arrow_table(), part=part) for name, sql in told.items())
+    told = {
+        name: staged.connection.execute(sql).to_arrow_table()
+        for name, sql in facts(staged.source, history=history).items()
+    }
+    staged.release()
+    return sum(adders[name](told.pop(name), part=part) for name in list(told))
 
 
 def _wide(source: Source) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from features.errors import InputError
 from features.facts import ID_PATTERN, KINDS, micros
 from features.feature import micros_of
-from features.intake.readers import ROW, Opened, Value, texts
+from features.intake.readers import ROW, Opened, Value, shown, texts
 from features.intake.sources import Field, Source
 from features.sql import literal, literals
 
@@ -78,7 +78,8 @@ def checked_rows(source: Source, opened: Opened, *, rules: Rules) -> str:
     """The query that reads a file: ``place`` (row number), typed columns and ``reason`` (null: the row is good).
 
     Columns of a fact that the mapping leaves out are not in the result, but ``recorded_at`` always is, and all of a
-    consent's. Attributes come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping.
+    consent's. Attributes come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping. ``original`` is
+    what a person sees of a bad row, as a list (``readers.shown``), where the file is dear to read once more.
     """
     columns = {**source.mapped, **attribute_columns(source)}
     taken = [f"{_text(name, each, opened)} AS t_{name}" for name, each in columns.items()]
@@ -90,13 +91,18 @@ def checked_rows(source: Source, opened: Opened, *, rules: Rules) -> str:
         typed |= {name: _told(name, unsaid, typed.get(name)) for name, unsaid in _UNSAID.items()}
     checks = _checks(source, columns, opened=opened, rules=rules)
     reason = "CASE " + " ".join(f"WHEN {test} THEN {literal(code)}" for code, test in checks) + " END"
+    kept = shown(opened) if opened.dear else []
+    taken += [f"{sql} AS shown_{place}" for place, sql in enumerate(kept)]
+    listed = ", ".join(f"shown_{place}" for place in range(len(kept)))
+    original = f"CASE WHEN reason IS NOT NULL THEN [{listed}]::VARCHAR[] END"
     return f"""
         WITH taken AS (
-            SELECT row_number() OVER () AS place, {ROW}, {opened.readable} AS readable, {", ".join(taken)}
+            SELECT row_number() OVER () AS place, {opened.readable} AS readable, {", ".join(taken)}
             FROM {opened.relation} AS {ROW}
         ),
-        typed AS (SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in typed.items())} FROM taken)
-        SELECT place, {", ".join(typed)}, {reason} AS reason FROM typed
+        typed AS (SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in typed.items())} FROM taken),
+        judged AS (SELECT *, {reason} AS reason FROM typed)
+        SELECT place, {", ".join(typed)}, reason, {original} AS original FROM judged
     """
 
 

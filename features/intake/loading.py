@@ -147,13 +147,12 @@ def _ingest_file(path: Path, source: Source, *, file: str, intake: Intake) -> Lo
             erased=intake.erased,
         )
         loaded = _set_aside(staged, part=part, folder=intake.quarantine)
-        refused = too_bad(loaded)
+        refused, measured = too_bad(loaded), measure(staged)
         keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=refused)
         if refused and not intake.accept_bad:
             loaded = replace(loaded, refused=True)
         else:
             loaded = replace(loaded, new=append(staged, history=intake.history, part=part))
-        measured = measure(staged)
     intake.receipts.keep(part, Receipt(mapping=source.fingerprint, loaded=loaded, at=rules.now, measured=measured))
     return loaded
 

@@ -101,8 +101,8 @@ def _mend(part: str, rows: pa.Table, source: Source, receipt: Receipt, *, intake
             erased=intake.erased,
         )
         reasons = connection.execute("SELECT reason FROM staged ORDER BY place").to_arrow_table()["reason"]
-        new = append(staged, history=intake.history, part=part)
         keep_opt_outs(staged, history=intake.history, part=part, now=intake.rules.now, every=False)
+        new = append(staged, history=intake.history, part=part)
     still = waiting.set_column(waiting.column_names.index("reason"), "reason", reasons)
     still = still.filter(pc.and_(pc.is_valid(reasons), pc.not_equal(reasons, ERASED_PERSON)))
     others = held.filter(pc.invert(pc.is_in(held[KEY], value_set=waiting[KEY])))

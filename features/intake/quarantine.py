@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from features.errors import InputError
-from features.intake.readers import ROW, open_text
+from features.intake.readers import ROW, open_text, shown
 from features.intake.staging import Staged
 from features.sql import identifier, literal
 from features.suppression import ERASED_PERSON
@@ -25,6 +25,7 @@ KEY = "quarantine_id"
 
 _OWN = (*HEAD, LINE, KEY)
 _ALSO = " of file"
+_WANTED = f"reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)}"
 # What a spreadsheet would take for a formula; plain numbers are none.
 _FORMULA = r"^'*[=+\-@\t\r]"
 _ESCAPED = r"^'+[=+\-@\t\r]"
@@ -33,26 +34,37 @@ _NUMBER = r"[+-]?[0-9]+([.,][0-9]+)*"
 
 def bad_rows(staged: Staged, *, part: str) -> pa.Table:
     """The bad rows of a staged file, but those of erased people, in their own columns; lines without any come last."""
-    return pa.concat_tables([_read_again(staged, part=part), _unread(staged, part=part)], promote_options="default")
+    return pa.concat_tables([_judged(staged, part=part), _unread(staged, part=part)], promote_options="default")
 
 
-def _read_again(staged: Staged, *, part: str) -> pa.Table:
-    """The rows that could be read, from the file once more: it spares the good ones from being kept in full."""
-    wanted = f"reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)}"
-    if not staged.count(wanted):
+def _judged(staged: Staged, *, part: str) -> pa.Table:
+    """The rows that could be read and were refused."""
+    if not staged.count(_WANTED):
         return pa.table({name: pa.array([], pa.string()) for name in (*HEAD, KEY)})
-    own = "".join(f"{safe(sql)} AS {identifier(theirs(name))}, " for name, sql in staged.opened.columns.items())
-    line = f"{safe(staged.opened.line)} AS {LINE}, " if staged.opened.line else ""
+    names = [*([LINE] if staged.opened.line else []), *map(theirs, staged.opened.columns)]
+    own = "".join(f"{safe(f'original[{place}]')} AS {identifier(name)}, " for place, name in enumerate(names, start=1))
+    rows = (
+        f"(SELECT place, reason, original FROM staged WHERE {_WANTED})" if staged.opened.dear else _read_again(staged)
+    )
     return staged.connection.execute(
         f"""
         SELECT {literal(staged.source.name)} AS source, {safe(literal(staged.file))} AS file,
-            'row ' || place_of_row AS place, reason_of_row AS reason, {line}{own}
-            {literal(part + ":row-")} || place_of_row AS {KEY}
-        FROM (SELECT row_number() OVER () AS place_of_row, * FROM {staged.opened.relation} AS {ROW})
-        JOIN (SELECT place AS bad_row, reason AS reason_of_row FROM staged WHERE {wanted}) ON bad_row = place_of_row
-        ORDER BY place_of_row
+            'row ' || bad.place AS place, reason, {own} {literal(part + ":row-")} || bad.place AS {KEY}
+        FROM {rows} AS bad ORDER BY bad.place
         """
     ).to_arrow_table()
+
+
+def _read_again(staged: Staged) -> str:
+    """The bad rows with what a person sees of them, from the file once more: no column of a good row was kept."""
+    original = f"[{', '.join(shown(staged.opened))}]::VARCHAR[]"
+    return f"""
+        (SELECT place_of_row AS place, reason_of_row AS reason, original_row AS original
+         FROM (SELECT row_number() OVER () AS place_of_row, {original} AS original_row
+               FROM {staged.opened.relation} AS {ROW})
+         JOIN (SELECT place AS bad_row, reason AS reason_of_row FROM staged WHERE {_WANTED})
+            ON bad_row = place_of_row)
+    """
 
 
 def _unread(staged: Staged, *, part: str) -> pa.Table:

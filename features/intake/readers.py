@@ -47,6 +47,7 @@ class Opened:
     values: the values at the paths that were asked for.
     columns: what a person sees of a row: column -> its text; nested values by the paths that were asked for.
     line: the text of the line that a row was, where that is more than its columns tell.
+    dear: whether reading the file once more costs more than keeping the columns of a bad row at once.
     readable: true for rows that could be read.
     """
 
@@ -55,6 +56,7 @@ class Opened:
     values: Mapping[str, Value]
     columns: Mapping[str, str]
     line: str = ""
+    dear: bool = True
     readable: str = "true"
 
 
@@ -170,6 +172,7 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, path: Path, *, paths: S
         names=list(kinds),
         values=values,
         columns={name: value.text for name, value in (plain | nested).items()},
+        dear=False,
     )
 
 
@@ -211,6 +214,11 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
         lower = {each.casefold() for each in taken}
         taken.append(plain if plain.casefold() not in lower else f"{plain}_{place}")
     return tuple(taken)
+
+
+def shown(opened: Opened) -> list[str]:
+    """SQL for what a person sees of a row: the line, where there is one, and its columns."""
+    return [*([opened.line] if opened.line else []), *opened.columns.values()]
 
 
 def unpacked(path: Path, *, scratch: Path) -> Path:

@@ -21,6 +21,7 @@ from features.intake.sources import Source
 from features.sql import literal
 from features.suppression import ERASED_PERSON, Erased
 
+_TABLES = ("staged", "hashed", "numbered", "repeated")
 _UNREADABLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
@@ -43,6 +44,11 @@ class Staged:
         """How many rows of ``staged`` meet a condition in SQL."""
         found = self.connection.execute(f"SELECT count(*) FROM staged WHERE {condition}").fetchone()
         return int(found[0]) if found else 0
+
+    def release(self) -> None:
+        """Forget the rows, for the memory that they take."""
+        for each in ("VIEW IF EXISTS ids", *(f"TABLE IF EXISTS {name}" for name in _TABLES)):
+            self.connection.execute(f"DROP {each}")
 
 
 @contextmanager
