@@ -237,23 +237,25 @@ def _scenarios(treatment: Treatment, decision: Decision, rules: Rules) -> str:
 
 def _suppressed(treatment: Treatment, decision: Decision, rules: Rules) -> str:
     hold = (decision.permission.hold if decision.permission else None) or ""
-    return "; ".join(each for each in (hold, _by_another(decision, HOLD, "is suppressed")) if each)
+    named = _by_another(decision, HOLD)
+    return "; ".join(each for each in (hold, f"it is {named}" if named else "") if each)
 
 
 def _opted_out(treatment: Treatment, decision: Decision, rules: Rules) -> str:
     kind = treatment.offer.contact_class
     named = scope(treatment.channel, kind)
     refused = decision.permission.refused if decision.permission else ()
-    return _by_another(decision, named if named in refused else scope(EVERY, kind), "said so")
+    another = _by_another(decision, named if named in refused else scope(EVERY, kind))
+    return f"It was {another} that said so." if another else ""
 
 
-def _by_another(decision: Decision, what: str, did: str) -> str:
-    """That another account did it, and which: nothing else of that one is told."""
+def _by_another(decision: Decision, what: str) -> str:
+    """Which other account refused: nothing else of that one is told; empty where the account asked for did too."""
     names = dict(decision.linked.refused).get(what) if decision.linked else None
     if names is None:
         return ""
     named = f" ({', '.join(names)})" if names else ""
-    return f"another account that may be the same person{named} {did}"
+    return f"another account that may be the same person{named}"
 
 
 def _shown(value: Value) -> str:

@@ -123,7 +123,8 @@ def say_model(scorer: Scorer | None, note: str) -> None:
 def say_base(base: Base) -> None:
     """Print how many accounts stand aside because another one of the same person is decided on."""
     if base.aside:
-        say(f"{base.aside:,} further accounts belong to these customers; each person is decided on once.")
+        accounts = "further account belongs" if base.aside == 1 else "further accounts belong"
+        say(f"{base.aside:,} {accounts} to these customers; each person comes once.")
 
 
 def say_trial(trial: Trial) -> None:

@@ -216,7 +216,9 @@ def test_a_no_on_a_linked_account_stops_a_request(web, opted_out, strengths):
     assert (told["action"], told["code"]) == ("nothing", "nothing_left")
     why = web.call("GET", f"/v1/decisions/{told['decision_id']}").json()["removed"]
     assert {each["code"] for each in why} == {"opted_out"}
-    assert {each["detail"] for each in why} == {"another account that may be the same person (ben) said so"}
+    assert {each["detail"] for each in why} == {
+        "It was another account that may be the same person (ben) that said so."
+    }
 
 
 def test_a_split_leaves_the_no_on_the_account_that_said_it(web, opted_out):
@@ -274,7 +276,7 @@ def test_a_suppressed_account_stops_those_that_may_be_the_same_person(web, monda
     told = web.decide("anna", "k1").json()
     why = web.call("GET", f"/v1/decisions/{told['decision_id']}").json()["removed"]
     assert {(each["code"], each["detail"]) for each in why} == {
-        ("suppressed", "erased; another account that may be the same person (ben) is suppressed")
+        ("suppressed", "erased; it is another account that may be the same person (ben)")
     }
 
 
