@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,9 @@ from features.spark import Spark, session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+# pyspark leaves the sockets by which results come to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -50,9 +52,7 @@ def cluster() -> Iterator[SparkSession]:
     with session("local-cluster[2,1,1024]", settings={"spark.sql.shuffle.partitions": "4"}) as running:
         application = running.sparkContext.applicationId
         yield running
-    with warnings.catch_warnings():  # pyspark leaves sockets to the garbage collector
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    gc.collect()
     shutil.rmtree(Path(pyspark.__file__).parent / "work" / application, ignore_errors=True)
 
 
