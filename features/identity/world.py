@@ -91,8 +91,7 @@ class World:
         clock = _Clock.of(np.append(component[ones], component[marked]), when)
         component = clock.rank[component]
         order = np.lexsort((np.arange(len(names)), component))
-        place = np.empty(len(names), dtype=np.int64)
-        place[order] = np.arange(len(names))
+        place = np.argsort(order)
         counted = np.arange(clock.starts.size)
         keys = _Keys.of(place[ones], place[others], steps)
         rounds = clock.rounds[: ones.size]
