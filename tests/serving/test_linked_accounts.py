@@ -25,7 +25,7 @@ from serving.batch import decide_all
 from serving.book import Consent
 from serving.consent import EVERY, ConsentFact, Permission, permission
 from serving.contact_policy import Contact, ContactPolicy, Limit
-from serving.decision import Ask
+from serving.decision import Ask, Decision
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay
 from serving.inbox import take_events
@@ -487,3 +487,14 @@ def test_links_of_the_identity_room_stop_open_and_part_as_they_come(web, monday)
     assert decide("parted") == "hello@email"  # an agent knows that they are two
     assert web.decide("ben", "k").json()["action"] == "nothing"
     assert web.site.service.customers.persons(["anna"])["anna"].own == ("anna",)
+
+
+def test_a_record_from_before_there_were_links_is_read_as_one_without(web):
+    """A record is an array that only grows at its end, and so is the ask within it."""
+    first = web.decide("anna", "k1").json()
+    with web.site.ledger.reading() as book:
+        decision = book.decisions([first["decision_id"]])[first["decision_id"]]
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(decision))
+    place = Decision.__struct_fields__.index("ask")
+    old = [*fields[:place], fields[place][:-1], *fields[place + 1 : -1]]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=Decision) == decision
