@@ -46,7 +46,7 @@ def summary(quality: Quality) -> Row:
         f"{latest.loaded.read:,}",
         f"{bad_share(latest):.2%}",
         quality.age(latest.measured.occurred_at),
-        f"{emptiest[0]} {emptiest[1]:.0%}" if emptiest[1] else "none",
+        f"{emptiest[0]}, {emptiest[1]:.0%} missing" if emptiest[1] else "none",
     )
 
 
@@ -97,12 +97,12 @@ def _in_words(reason: str) -> str:
 
 
 def _count_before(before: Receipt | None, reason: str) -> str:
-    return f"{before.loaded.reasons.get(reason, 0):,}" if before else "no file before"
+    return f"{before.loaded.reasons.get(reason, 0):,}" if before else "–"
 
 
 def _change(share: float, before: Measured | None, name: str) -> str:
     if before is None or name not in before.missing:
-        return "no file before"
+        return "–"
     change = before.missing[name] - share
     return "as before" if abs(change) < 5e-4 else f"{100 * change:+.1f} points"
 
