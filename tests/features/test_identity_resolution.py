@@ -225,7 +225,7 @@ def test_a_model_that_runs_again_replaces_what_it_said(history: History) -> None
     assert persons(history, "a")["a"][2:] == (("a",), ("a", "b"), ("a", "b"))
     with pytest.raises(InputError, match="from 0 to 1"):
         believe(history, pairs(("a", "b", 1.5)), rules=RULES)
-    with pytest.raises(InputError, match="need a column 'probability'"):
+    with pytest.raises(InputError, match="unknown column 'probability'"):
         believe(history, pa.table({"account_id": ["a"], "other_id": ["b"]}), rules=RULES)
 
 
