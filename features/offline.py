@@ -17,6 +17,7 @@ from features.history import History
 from features.owners import household_accounts, own_accounts
 from features.query import BITS, compile_features, longest_window
 from features.spine import refuse_clash, spine_keys
+from features.sql import literal
 
 #: Values of features that are computed at once; their sums and counts lie in memory meanwhile.
 MOST_VALUES = 40_000_000
@@ -75,11 +76,11 @@ class DuckDB:
         longest = longest_window(columns)
         most = max(1, self._most_values // (len(columns) + 1))
         if keys.num_rows <= most:
-            return _computed(query, history, keys, longest=longest)
+            return _computed(query, history, keys, longest=longest, ranged=False)
         ordered = keys.take(pc.sort_indices(keys["customer_id"]))
         starts = range(0, keys.num_rows, most)
         found = pa.concat_tables(
-            _computed(query, history, ordered.slice(start, most), longest=longest) for start in starts
+            _computed(query, history, ordered.slice(start, most), longest=longest, ranged=True) for start in starts
         )
         return found.take(pc.sort_indices(found["row"]))
 
@@ -90,10 +91,10 @@ def _query(columns: Sequence[Column], *, bits: int | None) -> str:
     return f"SELECT {wanted} FROM ({_sql(compile_features(columns, bits=bits))}) ORDER BY row"
 
 
-def _computed(query: str, history: History, keys: pa.Table, *, longest: int | None) -> pa.Table:
+def _computed(query: str, history: History, keys: pa.Table, *, longest: int | None, ranged: bool) -> pa.Table:
     with TemporaryDirectory(prefix="rapport-features-") as scratch, duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{_MEMORY}'; SET temp_directory = '{scratch}'")
-        _make_tables(connection, history, keys, longest=longest)
+        _make_tables(connection, history, keys, longest=longest, ranged=ranged)
         return connection.execute(query).to_arrow_table()
 
 
@@ -106,20 +107,27 @@ def _sql_type(column: Column) -> str:
 
 
 def _make_tables(
-    connection: duckdb.DuckDBPyConnection, history: History, keys: pa.Table, *, longest: int | None
+    connection: duckdb.DuckDBPyConnection, history: History, keys: pa.Table, *, longest: int | None, ranged: bool
 ) -> None:
     """The tables that the query reads (``features.query.Tables``)."""
     connection.register("spine", keys)
-    # Parts and row groups that are all too new or too old for every row are not read.
+    _make_owners(connection, history)
+    # Parts and row groups that are all too new or too old for every row, or of other customers, are not read.
     known = f"occurred_at < make_timestamptz({pc.max(keys['as_of']).as_py() or 0})"
     if longest is not None:
         known += f" AND occurred_at >= make_timestamptz({(pc.min(keys['as_of']).as_py() or 0) - longest})"
+    if ranged:
+        ends = connection.execute("SELECT min(customer_id), max(customer_id) FROM household").fetchone() or ()
+        known += " AND customer_id BETWEEN " + " AND ".join(map(literal, ends))
     connection.execute(
         f"""
         CREATE TEMP VIEW events AS SELECT {_EVENT_COLUMNS}, {_TIMES} FROM {history.scan("events")} WHERE {known};
         CREATE TEMP VIEW profile AS SELECT {_PROFILE_COLUMNS}, {_TIMES} FROM {history.scan("profile")}
         """
     )
+
+
+def _make_owners(connection: duckdb.DuckDBPyConnection, history: History) -> None:
     if not history.parts("members"):
         connection.execute("CREATE TEMP VIEW own AS FROM spine; CREATE TEMP VIEW household AS FROM spine")
         return
