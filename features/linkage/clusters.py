@@ -13,6 +13,39 @@ _MOST = 8.0
 _UNSEEN = -3.0
 
 
+def components(left: NDArray[np.int64], right: NDArray[np.int64], *, records: int) -> NDArray[np.int64]:
+    """The group of each record (records,) that pairs connect: the smallest number in it."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(left.size, dtype=np.int8), (left, right)), shape=(records, records))
+    _, found = connected_components(graph, directed=False)
+    return _smallest(found)
+
+
+def inner_pairs(group: NDArray[np.int64], *, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs inside groups of three and more, the smaller groups first, until there are ``most``.
+
+    >>> [side.tolist() for side in inner_pairs(np.array([0, 1, 0, 0, 1]), most=100)]
+    [[0, 0, 2], [2, 3, 3]]
+    """
+    order = np.argsort(group, kind="stable")
+    _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    left, right, count = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)], 0
+    for place in np.argsort(sizes, kind="stable").tolist():
+        size = int(sizes[place])
+        if size < 3:
+            continue
+        count += size * (size - 1) // 2
+        if count > most:
+            break
+        members = order[starts[place] : starts[place] + size]
+        one, other = np.triu_indices(size, 1)
+        left.append(members[one])
+        right.append(members[other])
+    return np.concatenate(left), np.concatenate(right)
+
+
 def clusters(
     left: NDArray[np.int64], right: NDArray[np.int64], weight: NDArray[np.float64], *, records: int, least: float
 ) -> NDArray[np.int64]:
@@ -23,13 +56,8 @@ def clusters(
     link on: two groups merge while the log odds of all pairs between them, less ``least`` each, sum up to more than
     nothing (a greedy form of correlation clustering, Bansal, Blum and Chawla 2004).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     linked = weight >= least
-    graph = coo_array((np.ones(linked.sum(), dtype=np.int8), (left[linked], right[linked])), shape=(records, records))
-    _, found = connected_components(graph, directed=False)
-    group = _smallest(found)
+    group = components(left[linked], right[linked], records=records)
     loose = _loose(group, left[linked], right[linked])
     inside = loose[left] & (group[left] == group[right])
     parents = _merged(left[inside], right[inside], weight[inside] - least)

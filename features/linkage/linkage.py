@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError, listed
 from features.linkage.blocking import ALL_PAIRS, make_keys
-from features.linkage.clusters import clusters
+from features.linkage.clusters import clusters, components, inner_pairs
 from features.linkage.comparisons import comparisons_of
 from features.linkage.engines import EngineName, engine
 from features.linkage.evidence import check_evidence, usable_fields
@@ -25,6 +25,8 @@ from features.tables import require_column
 
 # Pairs drawn at random to learn how often two persons agree.
 _DRAWN = 300_000
+# Pairs per record that may be looked at again inside the groups that links connect.
+_INSIDE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +109,14 @@ def link(
             patterns = patterns_of(spot, compared, comparisons, everything=sources.size <= ALL_PAIRS)
             weights = fit(comparisons, patterns, pairs=max(possible, 1), records=sources.size)
             scored = scored_pairs(spot, compared, table, comparisons, weights, size=sources.size)
+            least = math.log(threshold / (1 - threshold))
+            inside = _inside(scored, sources, least=least, across=duplicate_free)
+            if inside.num_rows:
+                closer = spot.compared(table, spot.table(inside), comparisons)
+                seen = scored_pairs(spot, closer, table, comparisons, weights, size=sources.size, least=-1e9)
+                scored = _joined(scored, seen)
     left, right, odds = (scored.column(name).to_numpy() for name in ("record_l", "record_r", "odds"))
-    group = clusters(left, right, odds, records=sources.size, least=math.log(threshold / (1 - threshold)))
+    group = clusters(left, right, odds, records=sources.size, least=least)
     return Linkage(
         records=_people(records, group, left, right, odds),
         pairs=_pairs(records, group, left, right, odds),
@@ -164,6 +172,30 @@ def _drawn(sources: NDArray[np.int64], *, across: bool, seed: int) -> pa.Table:
     one, other = rng.integers(0, sources.size, (2, size))
     right = sources[one] != sources[other] if across else one != other
     return pa.table({"join_key_l": np.minimum(one, other)[right], "join_key_r": np.maximum(one, other)[right]})
+
+
+def _inside(scored: pa.Table, sources: NDArray[np.int64], *, least: float, across: bool) -> pa.Table:
+    """All pairs of the groups that links connect: whether a group holds together is told by every pair in it."""
+    linked = scored.column("odds").to_numpy() >= least
+    left, right = (scored.column(name).to_numpy()[linked] for name in ("record_l", "record_r"))
+    group = components(left, right, records=sources.size)
+    one, other = inner_pairs(group, most=_INSIDE * sources.size + _DRAWN)
+    right_ones = sources[one] != sources[other] if across else np.ones(one.size, dtype=bool)
+    return pa.table(
+        {"match_key": ["0"] * int(right_ones.sum()), "join_key_l": one[right_ones], "join_key_r": other[right_ones]}
+    )
+
+
+def _joined(first: pa.Table, second: pa.Table) -> pa.Table:
+    """Both tables of scored pairs, each pair once."""
+    both = pa.concat_tables([second, first])
+    keys = ["record_l", "record_r"]
+    return (
+        both.group_by(keys)
+        .aggregate([("odds", "max")])
+        .rename_columns([*keys, "odds"])
+        .sort_by([(key, "ascending") for key in keys])
+    )
 
 
 def _people(

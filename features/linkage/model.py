@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 _BELIEF_MATCH = 30.0
 _BELIEF_OTHER = 20.0
 _ITERATIONS = 200
+# Levels on which two persons are believed to be at most so often name a person.
+_NAMING = 1e-5
 # Classes of pairs: one person or two, at one home, in one town, or apart.
 _PERSON = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 _HOME = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
@@ -75,7 +77,8 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
     match_belief = [_BELIEF_MATCH * np.array([each.match for each in one.levels]) for one in comparisons]
     other_belief = [_BELIEF_OTHER * np.array([each.other for each in one.levels]) for one in comparisons]
     match = [each / each.sum() for each in match_belief]
-    other = [_shares(patterns, k, patterns.drawn, other_belief[k]) for k in range(len(comparisons))]
+    # Not the shares of the pairs drawn: they hold the very pairs of one person that are to be found.
+    other = [each / each.sum() for each in other_belief]
     classes = _classes(_FIRST * records, _FIRST_TOWN, pairs)
     before = 0.0
     for _ in range(_ITERATIONS):
@@ -83,7 +86,7 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
         for k, one in enumerate(comparisons):
             tied = posterior @ _TIED[one.tie]
             match[k] = _shares(patterns, k, posterior @ (_TIED[one.tie] * _PERSON) * patterns.compared, match_belief[k])
-            other[k] = _shares(patterns, k, (1 - tied) * patterns.drawn, other_belief[k])
+            other[k] = np.minimum(_shares(patterns, k, (1 - tied) * patterns.drawn, other_belief[k]), _ceiling(one))
         counts = patterns.compared @ posterior[:, :4] + _FIRST * min(1.0, records / 100)
         town = (patterns.drawn @ posterior[:, 4] + _FIRST_TOWN) / (patterns.drawn.sum() + 1)
         classes = _classes(counts, town, pairs)
@@ -95,6 +98,15 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
         other={one.name: tuple(map(float, other[k])) for k, one in enumerate(comparisons)},
         classes=tuple(map(float, classes)),
     )
+
+
+def _ceiling(one: Comparison) -> Array:
+    """The most that two persons can be thought to agree: e-mails, phones and codes are no coincidence.
+
+    Where such a field is all there is, nothing else could tell coincidence from one person.
+    """
+    believed = np.array([level.other for level in one.levels])
+    return np.where(believed <= _NAMING, 5 * believed, 1.0)
 
 
 def _classes(counts: Array, town: float, pairs: float) -> Array:

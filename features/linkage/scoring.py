@@ -13,7 +13,7 @@ from features.linkage.engines import Engine
 from features.linkage.model import Patterns, Weights, score_sql
 
 # Log odds under which a pair is as good as not compared.
-_LEAST = -7.0
+LEAST = -7.0
 
 
 def patterns_of(spot: Engine, compared: Any, comparisons: Sequence[Comparison], *, everything: bool) -> Patterns:
@@ -32,9 +32,19 @@ def patterns_of(spot: Engine, compared: Any, comparisons: Sequence[Comparison], 
 
 
 def scored_pairs(
-    spot: Engine, compared: Any, records: Any, comparisons: Sequence[Comparison], weights: Weights, *, size: int
+    spot: Engine,
+    compared: Any,
+    records: Any,
+    comparisons: Sequence[Comparison],
+    weights: Weights,
+    *,
+    size: int,
+    least: float = LEAST,
 ) -> pa.Table:
-    """The pairs that share a key and are not next to impossible: record_l, record_r, odds (log odds of one person)."""
+    """The pairs that share a key and are not next to impossible: record_l, record_r, odds (log odds of one person).
+
+    ``least``: the log odds under which a pair is as good as not compared.
+    """
     sums, odds = score_sql(comparisons, weights, records=size)
     often = "".join(f", r.often_{one.name}" for one in comparisons if one.rare)
     summed = spot.query(
@@ -43,5 +53,5 @@ def scored_pairs(
     )
     scored = f"SELECT record_l, record_r, {odds} AS odds FROM {summed.physical_name}"
     return spot.query(
-        f"SELECT * FROM ({scored}) AS scored WHERE odds > {_LEAST} ORDER BY record_l, record_r"
+        f"SELECT * FROM ({scored}) AS scored WHERE odds > {least} ORDER BY record_l, record_r"
     ).as_pyarrow_table()
