@@ -71,6 +71,7 @@ def ingest(
         )
     gate = Gate(opened, at=datetime.now(UTC))
     loaded, failed = _taken_in(opened, gate, data=data or opened.root, accept_bad=accept_bad, mended=mended)
+    linked = _linked(opened, failed)
     with step("hearing opt-outs, and what was sent to the service"):
         try:
             channels = {each.channel.lower() for each in opened.catalogue.treatments}
@@ -79,12 +80,15 @@ def ingest(
             channels = None
         loaded += _sent(opened, channels=channels)
         held = gate.close(at=datetime.now(UTC))
-    write_json(json, {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed]})
+    told = {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed], "links": linked}
+    write_json(json, told)
     if loaded or failed:
         _show(loaded)
     else:
         say("Nothing to take in: the project has no source, and nothing was sent to its service.")
     show_quality(opened, page=page)
+    if linked:
+        say(f"{linked:,} new links between accounts: rapport identity show ACCOUNT tells who is one person.")
     for each in gate.completed:
         say(f"{each} is erased, as was asked of the service.")
     for each in held:
@@ -118,6 +122,21 @@ def _taken_in(
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
     return loaded, failed
+
+
+def _linked(opened: Project, failed: list[InputError]) -> int:
+    """Link the accounts that new facts tell are one person; the number of new links."""
+    from features.errors import InputError
+    from features.identity import resolve
+
+    if opened.identity.silent and not opened.history.parts("links"):
+        return 0
+    try:
+        with step("telling who is one person"):
+            return resolve(opened.history, opened.identity).links
+    except InputError as error:  # a no does not wait for identity to be mended
+        failed.append(error)
+        return 0
 
 
 def _sent(opened: Project, *, channels: set[str] | None) -> list[Loaded]:
