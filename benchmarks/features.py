@@ -145,7 +145,9 @@ def _online(*, customers: int = 2_000, facts: int = 200) -> None:
             moments, rng.choice(kinds, facts), rng.choice(channels, facts), rng.choice(categories, facts), strict=True
         )
         events = tuple(
-            Event(f"e{place}", "c", str(kind), moment, moment, str(channel), "item", str(category), 100, 1)
+            Event(
+                f"e{place}", "c", str(kind), moment, moment, str(channel), "item", str(category), amount=100, quantity=1
+            )
             for place, (moment, kind, channel, category) in enumerate(picks)
         )
         known = CustomerFacts(customer_id="c", events=events)

@@ -48,6 +48,7 @@ EVENTS = pa.schema(
         ("channel", pa.string()),
         ("item", pa.string()),
         ("category", pa.string()),
+        ("brand", pa.string()),
         ("amount", pa.int64()),
         ("quantity", pa.int64()),
         ("source", pa.string()),
@@ -144,6 +145,7 @@ class Event(NamedTuple):
     channel: str | None = None
     item: str | None = None
     category: str | None = None
+    brand: str | None = None
     amount: int | None = None
     quantity: int | None = None
     source: str | None = None

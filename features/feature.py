@@ -30,12 +30,12 @@ _UNITS: Mapping[Aggregate, str] = {
 }
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
-_FILTERS = ("kind", "channel", "item", "category", "source", "hour")
+_FILTERS = ("kind", "channel", "item", "category", "brand", "source", "hour")
 _HOURS = frozenset(map(str, range(24)))
 _OF: Mapping[Aggregate, tuple[str, ...]] = {
     "sum": ("amount", "quantity"),
-    "distinct": ("item", "category", "channel"),
-    "most_common": ("item", "category", "channel"),
+    "distinct": ("item", "category", "brand", "channel", "customer_id"),
+    "most_common": ("item", "category", "brand", "channel"),
 }
 
 
@@ -51,10 +51,10 @@ class Feature:
         ``distinct`` values of a column; the ``most_common`` of the values that ``where`` names for a column (of
         several as common the first in the alphabet; null: no event); whole ``seconds_since_last`` or
         ``seconds_since_first`` event (null: none); ``latest`` value of a profile attribute (null without one).
-    where: equality with, or membership in, values of the columns kind, channel, item, category, source, and the
-        ``hour`` of the day ("0" to "23", UTC) in which the event happened.
-    of: the column that is summed (amount, quantity) or whose values are counted (item, category, channel), or the
-        profile attribute of ``latest``.
+    where: equality with, or membership in, values of the columns kind, channel, item, category, brand, source, and
+        the ``hour`` of the day ("0" to "23", UTC) in which the event happened.
+    of: the column that is summed (amount, quantity) or whose values are counted (item, category, brand, channel; of
+        ``distinct`` also customer_id, the account), or the profile attribute of ``latest``.
     windows: such as ``30m``, ``12h``, ``7d``; a window covers ``[as_of - window, as_of)``. Without any: all history.
     scope: ``customer``, or ``household`` for the behaviour of everybody who was known to live there.
     integer: for ``latest``: the value as a whole number, null where it is none.

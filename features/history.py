@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.errors import InputError
 from features.facts import (
@@ -41,6 +43,12 @@ _TABLES = {
     "consents": CONSENTS,
     "links": LINKS,
     "members": MEMBERS,
+}
+# What tells one fact from another: the id of an event, the whole row of most others.
+_KEYS = {name: tuple(schema.names) for name, schema in _TABLES.items()} | {
+    "events": ("event_id",),
+    "opt_outs": ("customer_id", "channel", "occurred_at", "origin"),
+    "consents": (*CONSENTS.names[:6], "occurred_at"),
 }
 
 
@@ -80,31 +88,44 @@ class History:
         events: rows in the EVENTS schema. Of rows that share an ``event_id`` the earliest recorded one is kept.
         part: name of the batch, part of the file's name.
         """
-        return self._append("events", conform(events, EVENTS, what="events"), part=part, key=("event_id",))
+        return self._append("events", conform(events, EVENTS, what="events"), part=part)
 
     def append_profile(self, profile: pa.Table, part: str) -> int:
         """Add facts about customers (PROFILE schema); returns how many were new."""
         facts = conform(profile, PROFILE, what="profile facts")
-        return self._append("profile", facts, part=part, key=tuple(PROFILE.names))
+        return self._append("profile", facts, part=part)
 
     def append_items(self, items: pa.Table, part: str) -> int:
         """Add facts about offers and products (ITEMS schema); returns how many were new."""
         facts = conform(items, ITEMS, what="item facts")
-        return self._append("items", facts, part=part, key=tuple(ITEMS.names))
+        return self._append("items", facts, part=part)
 
     def append_opt_outs(self, opt_outs: pa.Table, part: str) -> int:
         """Add opt-outs of refused rows (OPT_OUTS schema); returns how many were new. A file tells each of them once."""
         facts = conform(opt_outs, OPT_OUTS, what="opt-outs")
-        return self._append("opt_outs", facts, part=part, key=("customer_id", "channel", "occurred_at", "origin"))
+        return self._append("opt_outs", facts, part=part)
 
     def append_consents(self, consents: pa.Table, part: str) -> int:
         """Add what customers said about consent (CONSENTS schema); returns how many were new."""
         facts = conform(consents, CONSENTS, what="consents")
-        return self._append("consents", facts, part=part, key=(*CONSENTS.names[:6], "occurred_at"))
+        return self._append("consents", facts, part=part)
 
     def append_links(self, links: pa.Table, part: str) -> int:
         """Add links between accounts (LINKS schema); returns how many were new."""
-        return self._append("links", conform(links, LINKS, what="links"), part=part, key=tuple(LINKS.names))
+        return self._append("links", conform(links, LINKS, what="links"), part=part)
+
+    def append_from(
+        self, connection: duckdb.DuckDBPyConnection, name: str, query: str, *, part: str, distinct: bool = False
+    ) -> int:
+        """Add what ``query`` of ``connection`` tells to the table ``name``; returns how many facts were new.
+
+        Its rows never are in memory all at once. Columns of the table that the query lacks are null. ``distinct`` says
+        that no two rows are the same fact, which then isn't looked for. The connection's time zone must be UTC.
+        """
+        told = {row[0] for row in connection.execute(f"DESCRIBE {query}").fetchall()}
+        named = ", ".join(_null(each) if each.name not in told else each.name for each in _TABLES[name])
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW batch AS SELECT {named} FROM ({query})")
+        return self._add(connection, name, part=part, distinct=distinct)
 
     def events(self, until: datetime | None = None, *, since: datetime | None = None) -> pa.Table:
         """All events, or those known at ``until`` (both times strictly before it), in the EVENTS schema.
@@ -177,13 +198,20 @@ class History:
         return _tuples(self._cursor().execute(sql, [list(account_ids)]).to_arrow_table().cast(schema))
 
     def scan(self, name: str) -> str:
-        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` ... in a FROM clause."""
+        """SQL (DuckDB) for all rows of ``events``, ``profile``, ``items`` ... in a FROM clause.
+
+        A part that was written before its table had some column holds nulls there.
+        """
         schema, parts = _TABLES[name], self.parts(name)
         if not parts:
-            nulls = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in schema)
-            return f"(SELECT {nulls} WHERE false)"
-        files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
-        return f"read_parquet([{files}])"
+            return f"(SELECT {', '.join(map(_null, schema))} WHERE false)"
+        by_missing: dict[tuple[str, ...], list[Path]] = {}
+        for part in parts:
+            held = _columns(part, part.stat().st_mtime_ns)
+            by_missing.setdefault(tuple(each for each in schema.names if each not in held), []).append(part)
+        if list(by_missing) == [()]:
+            return _read_parquet(parts)
+        return "(" + " UNION ALL ".join(_filled(schema, *each) for each in by_missing.items()) + ")"
 
     def parts(self, name: str) -> list[Path]:
         """The Parquet files of ``events``, ``profile``, ``items`` ..., each whole, by name."""
@@ -199,19 +227,21 @@ class History:
         with _told(self.folder / name):
             return self._cursor().execute(sql).to_arrow_table().cast(schema)
 
-    def _append(self, name: str, facts: pa.Table, *, part: str, key: tuple[str, ...]) -> int:
-        with self.writing(), _connect() as connection, _told(self.folder / name):
+    def _append(self, name: str, facts: pa.Table, *, part: str) -> int:
+        with _connect() as connection:
             connection.register("batch", facts)
-            new = _new_facts(connection, held=self.scan(name), key=key)
-            if new == 0:
+            return self._add(connection, name, part=part)
+
+    def _add(self, connection: duckdb.DuckDBPyConnection, name: str, *, part: str, distinct: bool = False) -> int:
+        """Write what ``batch`` of ``connection`` holds beyond the history as a part; returns its number of rows."""
+        with self.writing(), _told(self.folder / name):
+            if not _make_new(connection, held=self.scan(name), key=_KEYS[name], distinct=distinct):
                 return 0
             folder = self.folder / name
             folder.mkdir(parents=True, exist_ok=True)
             for left in folder.glob("*.tmp"):  # of a process that was killed: who holds the lock writes alone
                 left.unlink(missing_ok=True)
-            target = _free_name(folder, part)
-            _write_part(connection, facts, target)
-            return new
+            return _write_part(connection, _TABLES[name], _free_name(folder, part))
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         if not hasattr(self._local, "connection"):
@@ -240,8 +270,29 @@ def _told(folder: Path) -> Iterator[None]:
     """What DuckDB can't read of the parts in ``folder`` is the user's to mend."""
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException) as error:
         raise _damaged(folder, got=str(error).strip().splitlines()[0]) from error
+
+
+@lru_cache(maxsize=16_384)
+def _columns(part: Path, _changed: int) -> frozenset[str]:
+    """The columns of a part, which stays as it is until its time changes."""
+    with _told(part.parent):
+        return frozenset(pq.read_schema(part).names)
+
+
+def _filled(schema: pa.Schema, missing: tuple[str, ...], parts: Sequence[Path]) -> str:
+    columns = (_null(field) if field.name in missing else field.name for field in schema)
+    return f"SELECT {', '.join(columns)} FROM {_read_parquet(parts)}"
+
+
+def _read_parquet(parts: Sequence[Path]) -> str:
+    files = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
+    return f"read_parquet([{files}])"
+
+
+def _null(field: pa.Field) -> str:
+    return f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}"
 
 
 def _check_whole(part: Path) -> None:
@@ -260,39 +311,46 @@ def _damaged(path: Path, *, got: str) -> InputError:
     )
 
 
-def _new_facts(connection: duckdb.DuckDBPyConnection, *, held: str, key: tuple[str, ...]) -> int:
-    """Make the table ``new`` of batch rows that are not held, one row a key; returns its number of rows."""
+def _make_new(connection: duckdb.DuckDBPyConnection, *, held: str, key: tuple[str, ...], distinct: bool) -> bool:
+    """Make the view ``new`` of batch rows that are not held, one row a key; whether it may hold any."""
     same = " AND ".join(f"held.{column} IS NOT DISTINCT FROM batch.{column}" for column in key)
     if len(key) == 1:  # an equality that DuckDB hashes; the id is never null
         same = f"held.{key[0]} = batch.{key[0]}"
+    unseen = f"SELECT * FROM batch WHERE NOT EXISTS (SELECT 1 FROM {held} AS held WHERE {same})"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW unseen AS {unseen}")
     names = ", ".join(key)
-    connection.execute(
-        f"CREATE TEMP VIEW unseen AS SELECT * FROM batch WHERE NOT EXISTS (SELECT 1 FROM {held} AS held WHERE {same})"
-    )
-    total, distinct = connection.execute(
-        f"SELECT sum(n)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM unseen GROUP BY {names})"
-    ).fetchone() or (0, 0)
+    total, keys = (-1, -1) if distinct else _counted(connection, names)
     first = f"QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY recorded_at, occurred_at, batch) = 1"
-    keep = "" if total == distinct else first
-    connection.execute(f"CREATE TEMP VIEW new AS SELECT * FROM unseen AS batch {keep}")
-    return int(distinct)
+    keep = "" if total == keys else first
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW new AS SELECT * FROM unseen AS batch {keep}")
+    return keys != 0
 
 
-def _write_part(connection: duckdb.DuckDBPyConnection, facts: pa.Table, target: Path) -> None:
-    owner = facts.column_names[1] if "event_id" in facts.column_names else facts.column_names[0]
-    order = ", ".join(
-        [owner, "occurred_at", *(name for name in facts.column_names if name in ("event_id", "attribute"))]
-    )
+def _counted(connection: duckdb.DuckDBPyConnection, names: str) -> tuple[int, int]:
+    """How many rows ``unseen`` has, and how many different keys."""
+    total, keys = connection.execute(
+        f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM unseen GROUP BY {names})"
+    ).fetchone() or (0, 0)
+    return int(total), int(keys)
+
+
+def _write_part(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, target: Path) -> int:
+    """Write the rows of ``new`` to ``target``, no file for none; returns how many there are."""
+    owner = schema.names[1] if "event_id" in schema.names else schema.names[0]
+    order = ", ".join([owner, "occurred_at", *(name for name in schema.names if name in ("event_id", "attribute"))])
     scratch = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         # Sorted by customer, so that one customer's facts lie in one row group of each part.
-        connection.execute(
-            f"COPY (SELECT * FROM new ORDER BY {order}) TO '{str(scratch).replace(chr(39), chr(39) * 2)}' "
+        (rows,) = connection.execute(
+            f"COPY (SELECT * FROM new ORDER BY {order}) "
+            f"TO '{str(scratch).replace(chr(39), chr(39) * 2)}' "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROWS_IN_GROUP})"
-        )
-        _sync(scratch)
-        scratch.replace(target)
-        _sync(target.parent)
+        ).fetchone() or (0,)
+        if rows:
+            _sync(scratch)
+            scratch.replace(target)
+            _sync(target.parent)
+        return int(rows)
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from features.declaration import FeatureSet
@@ -38,7 +38,7 @@ def standard_features(
     *,
     channels: Sequence[str] = (),
     categories: Sequence[str] = (),
-    brands: Mapping[str, Sequence[str]] = {},
+    brands: Sequence[str] = (),
     offers: Sequence[str] = (),
     reasons: Sequence[str] = (),
     groups: Sequence[str] = DEFAULT_GROUPS,
@@ -50,7 +50,7 @@ def standard_features(
     ----------
     channels: those with habits and reactions of their own, such as ``("web", "email", "store")``.
     categories: those with affinities of their own, such as ``("shoes", "toys")``.
-    brands: those with affinities of their own, each with its items: ``{"acme": ("sku-1", "sku-2")}``.
+    brands: those with affinities of their own, as events have them, such as ``("Acme", "Ajax")``.
     offers: those whose reactions count by themselves, by their ids.
     reasons: what customers call about, as calls have it for their category.
     groups: which of GROUPS are wanted.
@@ -69,7 +69,7 @@ def standard_features(
         "service": _service(reasons),
         "hours": _hours(hours_from_utc),
         "channels": _channels(channels),
-        "affinities": [*_categories(categories), *(each for brand in brands for each in _brand(brand, brands[brand]))],
+        "affinities": [*_categories(categories), *(each for brand in brands for each in _brand(brand))],
         "household": _household(),
     }
     for group in groups:
@@ -297,12 +297,11 @@ def _categories(categories: Sequence[str]) -> list[Feature]:
     ]
 
 
-def _brand(brand: str, items: Sequence[str]) -> list[Feature]:
-    name, own = column_name(brand), tuple(items)
-    told = f"visits, searches and carts of the brand {brand}"
+def _brand(brand: str) -> list[Feature]:
+    name, told = column_name(brand), f"visits, searches and carts of the brand {brand}"
     return [
-        _count(f"interest_brand_{name}", _INTEREST, "30d", item=own, meaning=told),
-        _count(f"purchases_brand_{name}", "purchase", "365d", item=own, meaning=f"purchases of the brand {brand}"),
+        _count(f"interest_brand_{name}", _INTEREST, "30d", brand=brand, meaning=told),
+        _count(f"purchases_brand_{name}", "purchase", "365d", brand=brand, meaning=f"purchases of the brand {brand}"),
     ]
 
 
@@ -325,6 +324,14 @@ def _household() -> list[Feature]:
             "purchase",
             scope="household",
             meaning="time since the last purchase of the household",
+        ),
+        Feature(
+            name="household_size",
+            aggregate="distinct",
+            of="customer_id",
+            scope="household",
+            meaning="accounts of the household of which an event is known; a person with two counts as two",
+            unit="accounts",
         ),
     ]
 

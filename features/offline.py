@@ -22,7 +22,7 @@ from features.sql import literal
 #: Values of features that are computed at once; their sums and counts lie in memory meanwhile.
 MOST_VALUES = 40_000_000
 _MEMORY = "2500MB"
-_EVENT_COLUMNS = "customer_id, kind, channel, item, category, source, amount, quantity"
+_EVENT_COLUMNS = "customer_id, kind, channel, item, category, brand, source, amount, quantity"
 _PROFILE_COLUMNS = "customer_id, attribute, value"
 _MEMBER_COLUMNS = "strength, account_id, customer_id, epoch_us(since) AS since, epoch_us(until) AS until"
 _TIMES = "epoch_us(occurred_at) AS occurred, epoch_us(recorded_at) AS recorded"

@@ -39,7 +39,7 @@ class Tables:
     own = ibis.table(_WHO, name="own")
     household = ibis.table(_WHO, name="household")
     events = ibis.table(
-        dict.fromkeys(("customer_id", "kind", "channel", "item", "category", "source"), "string")
+        dict.fromkeys(("customer_id", "kind", "channel", "item", "category", "brand", "source"), "string")
         | dict.fromkeys(("amount", "quantity"), "int64")
         | _TIMES,
         name="events",

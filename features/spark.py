@@ -162,7 +162,12 @@ def _view(session: SparkSession, history: History, table: ir.Table, *, known: st
         return
     columns = [f"unix_micros({_TIMES[each]}) AS {each}" if each in _TIMES else each for each in table.columns]
     # Not as_uri(): Spark takes a % for what it is.
-    read = session.read.parquet(*(f"file://{part.resolve()}" for part in parts))
+    # By the names of the schema, so that a part from before a column was there holds nulls in it.
+    schema = ", ".join(
+        f"{_TIMES.get(each, each)} {'TIMESTAMP' if each in _TIMES else _sql_type(kind)}"
+        for each, kind in table.schema().items()
+    )
+    read = session.read.schema(schema).parquet(*(f"file://{part.resolve()}" for part in parts))
     read.where(known).selectExpr(*columns).createOrReplaceTempView(name)
 
 

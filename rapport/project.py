@@ -52,14 +52,14 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What the standard features count by: the company's channels, product categories, brands (each with its items) ...
+    """What the standard features count by: the company's channels, product categories, brands ...
 
     The keys are the parameters of ``features.standard_features``.
     """
 
     channels: tuple[str, ...] = ("web", "email", "mail", "call", "store")
     categories: tuple[str, ...] = ()
-    brands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    brands: tuple[str, ...] = ()
     offers: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     groups: tuple[str, ...] = DEFAULT_GROUPS
@@ -68,7 +68,12 @@ class Vocabulary:
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """The words that features matching an offer are made for."""
-        return {"channel": self.channels, "category": self.categories, "offer": self.offers}
+        return {
+            "channel": self.channels,
+            "category": self.categories,
+            "brand": self.brands,
+            "offer": self.offers,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +126,7 @@ class Settings:
     source: tuple[Source, ...] = ()
     feature: tuple[dict[str, Any], ...] = ()
     purposes: dict[str, Any] = field(default_factory=dict)
-    identity: IdentityRules = IdentityRules()
+    identity: IdentityRules = field(default_factory=IdentityRules)
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class Event(Request, frozen=True, kw_only=True):
     channel: ConsentChannel | None = None
     item: Name | None = None
     category: Name | None = None
+    brand: Name | None = None
     amount: Amount | None = None
     quantity: Amount | None = None
     source: Word | None = None
@@ -99,6 +100,7 @@ class Outcome(Request, frozen=True, kw_only=True):
     channel: Channel | None = None
     item: Name | None = None
     category: Name | None = None
+    brand: Name | None = None
     amount: Amount | None = None
     quantity: Amount | None = None
 

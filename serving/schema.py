@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -84,6 +84,7 @@ events = Table(
     Column("channel", String(64)),
     Column("item", String(256)),
     Column("category", String(256)),
+    Column("brand", String(256)),
     Column("amount", BigInteger),
     Column("quantity", BigInteger),
     Column("source", String(64)),

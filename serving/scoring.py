@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,10 @@ from features.matching import is_pattern, matched
 from serving.catalogue import NOTHING
 from serving.conditions import Row
 from serving.rules import Rules
-from training.models import ResponseModel
-from training.models.encoding import Column
+
+if TYPE_CHECKING:  # they load LightGBM, which a project that is only read doesn't need
+    from training.models import ResponseModel
+    from training.models.encoding import Column
 
 TREATMENT, OFFER, CHANNEL = "treatment", "offer", "channel"
 """Columns by which a response model knows what was sent, beside the features of the customer."""
@@ -81,7 +83,7 @@ class ResponseScorer:
         self._actions = self._action_codes(rules, items)
         sent = [each for each in self._encoder.columns if each.name in _SENT]
         self.incremental = any(NOTHING in (each.categories or ()) for each in sent)
-        picked = self._matching(rules)
+        picked = self._matching(rules, items)
         beside = sorted({name for picks in picked for _, name in picks})
         self._beside = beside
         self._matches = [[(place, beside.index(name)) for place, name in picks] for picks in picked]
@@ -161,13 +163,18 @@ class ResponseScorer:
             )
         return self._names.index(name)
 
-    def _matching(self, rules: Rules) -> list[list[tuple[int, str]]]:
-        """For each action the columns that match its own category or channel, and the feature that each one picks."""
+    def _matching(self, rules: Rules, items: Items) -> list[list[tuple[int, str]]]:
+        """For each action the columns that match the offer or its channel, and the feature that each one picks."""
         wanted = [(place, each.name) for place, each in enumerate(self._encoder.columns) if is_pattern(each.name)]
         found: list[list[tuple[int, str]]] = [[]]
         for treatment in rules.treatments:
             offer = treatment.offer
-            words = {"channel": treatment.channel, "category": offer.category or None, "offer": offer.offer_id}
+            words = {
+                "channel": treatment.channel,
+                "category": offer.category or None,
+                "brand": items.get(offer.offer_id, {}).get("brand"),
+                "offer": offer.offer_id,
+            }
             picks = ((place, matched(pattern, words)) for place, pattern in wanted)
             found.append([(place, name) for place, name in picks if name in self._names])
         return found

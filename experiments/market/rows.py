@@ -102,6 +102,7 @@ def to_events(
         "channel": _names(CHANNELS, whole["channel"]),
         "item": _names(_OFFERS, whole["offer"]),
         "category": _names(CATEGORIES, whole["category"]),
+        "brand": pa.nulls(len(sold), pa.string()),
         "amount": pa.array(whole["amount"], mask=whole["amount"] == NONE),
         "quantity": pa.array(np.ones(len(sold), dtype=np.int64), mask=~sold),
         "source": _names(_SOURCES, np.where(decided, len(CHANNELS), whole["channel"])),

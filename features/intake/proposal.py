@@ -210,6 +210,7 @@ def _fill_events(draft: _Draft, name: str) -> None:
     draft.take("quantity", draft.named("quantity", fits=lambda each: each.is_whole))
     draft.take("currency", draft.named("currency", fits=lambda each: each.is_words))
     draft.take("category", draft.named("category", fits=lambda each: not each.is_nested))
+    draft.take("brand", draft.named("brand", fits=lambda each: not each.is_nested))
     draft.take("item", draft.named("item", fits=lambda each: each.is_id))
     draft.take("event_id", draft.called([wording.EVENT_ID], fits=lambda each: each.unique and each.is_id))
     for each in draft.free:

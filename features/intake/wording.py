@@ -20,6 +20,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         r"(item|sku|article|product|offer|coupon)_?(id|no|code|upc)?$",
     ),
     "category": (r"(^|_)(category|section|topic|department|dept|catalogue|aisle|product_group|genre|commodity)$",),
+    "brand": (r"(^|_)(brand|marke)(_?(name|id|code))?$",),
     "amount": (
         r"(^|_)(amount|total|revenue|paid|turnover|sales_value|umsatz|betrag|gross|net)(_|$)",
         r"(^|_)(cents|value_cents|price|spend|value|eur|usd|gbp)(_|$)",

@@ -61,13 +61,13 @@ def test_standard_features_have_a_size_and_a_meaning() -> None:
 
 def test_a_company_says_more_of_itself_and_chooses_groups() -> None:
     names = standard_features(
-        brands={"Acme": ("sku-1", "sku-2")},
+        brands=("Acme",),
         offers=("shoes-10",),
         reasons=("Complaint",),
         groups=("affinities", "reactions", "service", "household"),
     ).names
     assert {"purchases_brand_acme_365d", "redeemed_shoes_10_365d", "calls_complaint_90d"} <= set(names)
-    assert "household_spend_365d" in names and "visits_7d" not in names
+    assert {"household_spend_365d", "household_size"} <= set(names) and "visits_7d" not in names
     assert "household_spend_365d" not in standard_features().names
     with pytest.raises(InputError, match="did you mean 'recency'"):
         standard_features(groups=("recent",))

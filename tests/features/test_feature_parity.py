@@ -25,6 +25,10 @@ FEATURES = FeatureSet.of(
     Feature(name="spend", aggregate="sum", of="amount", where={"kind": "purchase"}, windows=("1d", "30d")),
     Feature(name="pieces", aggregate="sum", of="quantity"),
     Feature(name="categories", aggregate="distinct", of="category", windows=("7d",)),
+    Feature(name="brands", aggregate="distinct", of="brand"),
+    Feature(name="acme", where={"kind": "visit", "brand": "Acme"}, windows=("7d", "30d")),
+    Feature(name="usual_brand", aggregate="most_common", of="brand", where={"brand": ("Acme", "Ajax")}),
+    Feature(name="accounts", aggregate="distinct", of="customer_id", scope="household"),
     Feature(name="at_night", where={"hour": ("0", "1", "23"), "kind": ("visit", "purchase")}, windows=("1d", "30d")),
     Feature(
         name="channel",
@@ -59,6 +63,7 @@ events = st.fixed_dictionaries(
         "recorded_at": moments,
         "channel": st.sampled_from(["web", "store", None]),
         "category": st.sampled_from(["shoes", "toys", None]),
+        "brand": st.sampled_from(["Acme", "Ajax", "Zeta", None]),
         "amount": st.none() | st.integers(-500, 10**12),
         "quantity": st.none() | st.integers(0, 9),
     }

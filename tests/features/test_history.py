@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,25 @@ def test_until_sees_only_what_was_known_before(tmp_path: Path) -> None:
     history.append(events(("a1", 1, 1), ("a2", 1, 5), ("a3", 5, 5)), part="p")
     known = {hour: ids(history.events(until=START + timedelta(hours=hour))) for hour in (1, 2, 5, 6)}
     assert known == {1: [], 2: ["a1"], 5: ["a1"], 6: ["a1", "a2", "a3"]}
+
+
+def test_parts_from_before_a_column_was_there_hold_nulls_in_it(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.append(events(("a1", 1, 1)), part="old")
+    (old,) = history.parts("events")
+    pq.write_table(pq.read_table(old).drop_columns(["brand"]), old)
+    assert [each.brand for each in History(tmp_path).customer("a").events] == [None]
+    later = events(("a1", 1, 1), ("a2", 2, 2))
+    branded = later.set_column(later.schema.get_field_index("brand"), EVENTS.field("brand"), pa.array(["Acme"] * 2))
+    assert history.append(branded, part="new") == 1
+    assert sorted(history.events().select(["event_id", "brand"]).to_pylist(), key=str) == [
+        {"event_id": "a1", "brand": None},
+        {"event_id": "a2", "brand": "Acme"},
+    ]
+    assert [each.brand for each in history.customer("a").events] == [None, "Acme"]
+    # Once every part has all columns, they are read in one go.
+    old.unlink()
+    assert history.scan("events").startswith("read_parquet(")
 
 
 def test_since_keeps_what_occurred_then_or_later(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ FEATURES = FeatureSet.of(
     Feature(name="since_any", aggregate="seconds_since_last"),
     Feature(name="gender", aggregate="latest", of="gender"),
     Feature(name="home_visits", where={"kind": "visit"}, windows=("1d", "30d"), scope="household"),
+    Feature(name="home_size", aggregate="distinct", of="customer_id", scope="household"),
     Feature(name="home_spend", aggregate="sum", of="amount", windows=("7d",), scope="household"),
 )
 ACCOUNTS = ("web-1", "card-7", "call-3", "app-9")
@@ -96,13 +97,14 @@ def accounts(named: set[str], linked: Sequence[Member], as_of: datetime, *, stre
 
 
 def counted(customer: str, as_of: datetime, rows: Sequence[dict[str, object]], linked: Sequence[Member]) -> list[int]:
-    """Visits in 30 days and spend of the person, visits in 30 days of the household: all by brute force."""
+    """Visits in 30 days and spend of the person, visits in 30 days and size of the household: all by brute force."""
     own = accounts({customer}, linked, as_of, strength="personalize")
     home = accounts(own, linked, as_of, strength="household")
     seen = [row for row in rows if row["occurred_at"] < as_of and row["recorded_at"] < as_of]
     visits = [row["customer_id"] for row in seen if row["kind"] == "visit"]
     spend = sum(row["amount"] for row in seen if row["kind"] == "purchase" and row["customer_id"] in own)
-    return [sum(each in own for each in visits), spend, sum(each in home for each in visits)]
+    size = len({row["customer_id"] for row in seen} & home)
+    return [sum(each in own for each in visits), spend, sum(each in home for each in visits), size]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
@@ -123,7 +125,7 @@ def test_offline_equals_online_for_persons(
         table = FEATURES.offline(history, spine_of(spine)).to_pylist()
         online = [FEATURES.online(history.customer(customer, as_of=as_of), as_of) for customer, as_of in spine]
     assert [{name: row[name] for name in FEATURES.names} for row in table] == online
-    assert [[row["visits_30d"], row["spend"], row["home_visits_30d"]] for row in table] == [
+    assert [[row["visits_30d"], row["spend"], row["home_visits_30d"], row["home_size"]] for row in table] == [
         counted(customer, as_of, rows, linked) for customer, as_of in spine
     ]
 

@@ -35,6 +35,8 @@ FEATURES = FeatureSet.of(
     Feature(name="pieces", aggregate="sum", of="quantity"),
     Feature(name="things", aggregate="distinct", of="item", windows=("7d",)),
     Feature(name="mostly", aggregate="most_common", of="channel", where={"channel": ("web", "store", "é")}),
+    Feature(name="acme", where={"brand": ("Acme", "acme")}, windows=("30d",)),
+    Feature(name="home_size", aggregate="distinct", of="customer_id", scope="household"),
     Feature(name="since_recent", aggregate="seconds_since_last", windows=("1h", "1d")),
     Feature(name="first_visit", aggregate="seconds_since_first", where={"kind": ("visit", "open")}),
     Feature(name="home_money", aggregate="sum", of="amount", windows=("1d", "30d"), scope="household"),
@@ -77,6 +79,7 @@ def history_of(rng: np.random.Generator, folder: Path, *, size: int) -> History:
         "channel": pick("web", "store", "é", "", None),
         "item": pick("i1", "i2", "I2", "ï", "", None),
         "category": pick("shoes", "toys", None),
+        "brand": pick("Acme", "acme", None),
         "amount": pick(-500, 0, 1, 10**12, None),
         "quantity": pick(0, 1, 9, None),
         "source": pick("till", None),
@@ -92,6 +95,8 @@ def history_of(rng: np.random.Generator, folder: Path, *, size: int) -> History:
     history = History(folder)
     table = pa.table({name: pa.array(events[name], EVENTS.field(name).type) for name in EVENTS.names})
     history.append(table.slice(0, size // 2), part="till:2024-01-01")
+    (old,) = history.parts("events")  # as it was written before events had a brand
+    pq.write_table(pq.read_table(old).drop_columns(["brand"]), old)
     history.append(table.slice(size // 2), part="later")
     history.append_profile(
         pa.table({name: pa.array(profile[name], PROFILE.field(name).type) for name in PROFILE.names}), part="all"

@@ -13,6 +13,7 @@ from starlette.routing import Route as StarletteRoute
 
 from serving import schema, service
 from serving.app import ROUTES, create_app
+from serving.inbox import events_of, events_since
 from serving.keys import Unsubscription, make_key, revoke_key, sign
 from serving.messages import DecisionAnswer
 
@@ -156,6 +157,15 @@ def test_outcomes_belong_to_decisions(web, ledger, monday):
     with ledger.reading() as book:
         kept = events_since(book).to_pylist()
     assert [(each["customer_id"], each["amount"], each["kind"]) for each in kept] == [("anna", 990, "purchase")]
+
+
+def test_an_event_may_name_a_brand(web, ledger, monday):
+    sent = event(at=monday - timedelta(minutes=1)) | {"brand": "Acme"}
+    assert web.call("POST", "/v1/events", {"events": [sent]}).json()["accepted"] == 1
+    with ledger.reading() as book:
+        (held,) = events_of(book, [sent["customer_id"]])[sent["customer_id"]]
+        assert held.brand == "Acme"
+        assert events_since(book)["brand"].to_pylist() == ["Acme"]
 
 
 def test_every_event_is_counted_once_however_often_it_is_sent(web, ledger, monday):
