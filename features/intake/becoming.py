@@ -11,7 +11,7 @@ from features.intake.staging import Staged
 from features.sql import literal
 
 _GOOD = "reason IS NULL"
-_ROW = "* EXCLUDE (reason, original)"
+_ROW = "staged.* EXCLUDE (reason, original)"
 #: The channel of a no that names none: it stops all.
 _CHANNEL = f"{_ROW} REPLACE (coalesce(channel, 'all') AS channel)"
 _OWNER: Mapping[Rows, str] = {"profile": "customer_id", "events": "customer_id", "items": "item"}
@@ -21,8 +21,10 @@ def facts(source: Source, *, history: History) -> dict[str, str]:
     """SQL over ``staged`` of what its good rows become, by the table of the history that it belongs to."""
     origin = f"{literal(source.name)} AS source"
     if source.rows == "events":
-        ids = "" if "event_id" in source.columns else "JOIN ids USING (place)"
-        events = {"events": f"SELECT {_ROW}, {origin} FROM staged {ids} WHERE {_GOOD}"}
+        given, ids = (
+            ("", "") if "event_id" in source.columns else ("ids.event_id, ", "JOIN ids ON ids.row = staged.rowid")
+        )
+        events = {"events": f"SELECT {given}{_ROW}, {origin} FROM staged {ids} WHERE {_GOOD}"}
         return events | ({"profile": _first_told(source, origin, history=history)} if source.attributes else {})
     if source.rows == "consents":
         return {"consents": f"SELECT {_CHANNEL}, {origin} FROM staged WHERE {_GOOD}"}
@@ -32,19 +34,12 @@ def facts(source: Source, *, history: History) -> dict[str, str]:
 
 
 def append(staged: Staged, *, history: History, part: str) -> int:
-    """Add the facts of the good rows to ``history``; returns how many it did not hold. The staged rows are gone."""
-    adders = {
-        "events": history.append,
-        "profile": history.append_profile,
-        "items": history.append_items,
-        "consents": history.append_consents,
-    }
-    told = {
-        name: staged.connection.execute(sql).to_arrow_table()
-        for name, sql in facts(staged.source, history=history).items()
-    }
-    staged.release()
-    return sum(adders[name](told.pop(name), part=part) for name in list(told))
+    """Add the facts of the good rows to ``history``; returns how many it did not hold."""
+    told = facts(staged.source, history=history)
+    return sum(
+        history.append_from(staged.connection, name, sql, part=part, distinct=name == "events")
+        for name, sql in told.items()
+    )
 
 
 def _wide(source: Source) -> str:

@@ -30,8 +30,12 @@ REASONS = {
     "negative": "an amount or a number below zero",
     "duplicate_event_id": "the same event stands in the file already",
     "conflicting_event_id": "another event has this id; the first is kept",
+    "changed_event": "the event is known already with another amount, item or the like; the first is kept",
     "erased_person": "the customer was erased, and stays so; the row's content is not kept",
 }
+
+#: The code of an event that came before with other details.
+CHANGED = "changed_event"
 
 #: Name of the SQL function that says what a customer's reply means.
 MEANT_BY = "meant_by"
@@ -51,6 +55,8 @@ _MICROS = {
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
 _WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
 _ZONED = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?| [A-Za-z][A-Za-z_/]*)$"
+# The usual forms of moments that have no room for a zone, as patterns of LIKE.
+_WITHOUT_ZONE = ("____-__-_____:__:__", "____-__-__")
 _IDS = ("customer_id", "event_id", "item")
 _KNOWN_TIMES = ("occurred_at", "recorded_at")
 _TIMES = (*_KNOWN_TIMES, "not_before")
@@ -75,7 +81,7 @@ class Rules:
 
 
 def checked_rows(source: Source, opened: Opened, *, rules: Rules) -> str:
-    """The query that reads a file: ``place`` (row number), typed columns and ``reason`` (null: the row is good).
+    """The query that reads a file, in its order: typed columns and ``reason`` (null: the row is good).
 
     Columns of a fact that the mapping leaves out are not in the result, but ``recorded_at`` always is, and all of a
     consent's. Attributes come as ``attribute_0``, ``attribute_1``, ... in the order of the mapping. ``original`` is
@@ -97,12 +103,11 @@ def checked_rows(source: Source, opened: Opened, *, rules: Rules) -> str:
     original = f"CASE WHEN reason IS NOT NULL THEN [{listed}]::VARCHAR[] END"
     return f"""
         WITH taken AS (
-            SELECT row_number() OVER () AS place, {opened.readable} AS readable, {", ".join(taken)}
-            FROM {opened.relation} AS {ROW}
+            SELECT {opened.readable} AS readable, {", ".join(taken)} FROM {opened.relation} AS {ROW}
         ),
         typed AS (SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in typed.items())} FROM taken),
         judged AS (SELECT *, {reason} AS reason FROM typed)
-        SELECT place, {", ".join(typed)}, reason, {original} AS original FROM judged
+        SELECT {", ".join(typed)}, reason, {original} AS original FROM judged
     """
 
 
@@ -179,7 +184,9 @@ def _moment(field: Field, text: str, *, zone: str, opened: Opened) -> str:
     # A letter first would let words such as "epoch" or "infinity" pass as moments.
     digit = f"ascii({text}) BETWEEN 48 AND 57"
     if zone == "UTC":
-        return f"CASE WHEN {digit} THEN try_cast({text} AS TIMESTAMPTZ) END"
+        plain = " OR ".join(f"{text} LIKE {literal(form)}" for form in _WITHOUT_ZONE)
+        quick = f"make_timestamptz(epoch_us(try_cast({text} AS TIMESTAMP)))"  # a third of the time of the other
+        return f"CASE WHEN NOT {digit} THEN NULL WHEN {plain} THEN {quick} ELSE try_cast({text} AS TIMESTAMPTZ) END"
     return f"CASE WHEN NOT {digit} THEN NULL WHEN {_zoned(text)} THEN try_cast({text} AS TIMESTAMPTZ) ELSE {here} END"
 
 
@@ -255,7 +262,7 @@ def _checks(source: Source, columns: Mapping[str, Field], *, opened: Opened, rul
             checks.append((f"unreadable_{name}", f"t_{name} IS NOT NULL AND {name} IS NULL"))
     checks += _checks_of_times(source, columns, opened=opened, now=rules.now)
     if "amount" in columns:
-        checks.append(("negative_amount", f"amount < 0 AND kind IN ({literals(KINDS)})"))
+        checks.append(("negative_amount", f"amount < 0 AND list_contains([{literals(KINDS)}], kind)"))
         checks.append(("implausible_amount", f"abs(amount) >= {_LARGEST_AMOUNT}"))
     if "quantity" in columns:
         checks.append(("negative_quantity", "quantity < 0"))

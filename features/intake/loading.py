@@ -13,7 +13,7 @@ from features.errors import InputError
 from features.history import History
 from features.intake import quarantine as rejects
 from features.intake.becoming import append
-from features.intake.checks import Rules
+from features.intake.checks import CHANGED, Rules
 from features.intake.database import copied
 from features.intake.opt_outs import keep_opt_outs
 from features.intake.quality import measure
@@ -26,7 +26,7 @@ from features.suppression import ERASED_PERSON, Erased
 MOST_BAD = 0.05
 
 # Nothing is wrong with the mapping or the export that holds such rows.
-_HARMLESS = ("duplicate_event_id", ERASED_PERSON)
+_HARMLESS = ("duplicate_event_id", CHANGED, ERASED_PERSON)
 
 
 @dataclass(frozen=True, kw_only=True)

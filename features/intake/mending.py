@@ -100,7 +100,7 @@ def _mend(part: str, rows: pa.Table, source: Source, receipt: Receipt, *, intake
             rules=intake.rules,
             erased=intake.erased,
         )
-        reasons = connection.execute("SELECT reason FROM staged ORDER BY place").to_arrow_table()["reason"]
+        reasons = connection.execute("SELECT reason FROM staged ORDER BY rowid").to_arrow_table()["reason"]
         keep_opt_outs(staged, history=intake.history, part=part, now=intake.rules.now, every=False)
         new = append(staged, history=intake.history, part=part)
     still = waiting.set_column(waiting.column_names.index("reason"), "reason", reasons)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features.errors import InputError
 from features.intake.readers import ROW, open_text, shown
-from features.intake.staging import Staged
+from features.intake.staging import PLACE, Staged
 from features.sql import identifier, literal
 from features.suppression import ERASED_PERSON
 from features.tables import write_table
@@ -25,6 +25,8 @@ KEY = "quarantine_id"
 
 _OWN = (*HEAD, LINE, KEY)
 _ALSO = " of file"
+# What DuckDB calls the number of a row of a Parquet file, from 0.
+_NUMBER_OF_ROW = "file_row_number"
 _WANTED = f"reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)}"
 # What a spreadsheet would take for a formula; plain numbers are none.
 _FORMULA = r"^'*[=+\-@\t\r]"
@@ -44,7 +46,9 @@ def _judged(staged: Staged, *, part: str) -> pa.Table:
     names = [*([LINE] if staged.opened.line else []), *map(theirs, staged.opened.columns)]
     own = "".join(f"{safe(f'original[{place}]')} AS {identifier(name)}, " for place, name in enumerate(names, start=1))
     rows = (
-        f"(SELECT place, reason, original FROM staged WHERE {_WANTED})" if staged.opened.dear else _read_again(staged)
+        f"(SELECT {PLACE} AS place, reason, original FROM staged WHERE {_WANTED})"
+        if staged.opened.dear
+        else _read_again(staged)
     )
     return staged.connection.execute(
         f"""
@@ -57,12 +61,12 @@ def _judged(staged: Staged, *, part: str) -> pa.Table:
 
 def _read_again(staged: Staged) -> str:
     """The bad rows with what a person sees of them, from the file once more: no column of a good row was kept."""
+    number = _NUMBER_OF_ROW if _NUMBER_OF_ROW not in staged.opened.names else "row_number() OVER () - 1"
     original = f"[{', '.join(shown(staged.opened))}]::VARCHAR[]"
     return f"""
-        (SELECT place_of_row AS place, reason_of_row AS reason, original_row AS original
-         FROM (SELECT row_number() OVER () AS place_of_row, {original} AS original_row
-               FROM {staged.opened.relation} AS {ROW})
-         JOIN (SELECT place AS bad_row, reason AS reason_of_row FROM staged WHERE {_WANTED})
+        (SELECT place_of_row AS place, reason_of_row AS reason, {original} AS original
+         FROM (SELECT *, {number} + 1 AS place_of_row FROM {staged.opened.relation}) AS {ROW}
+         JOIN (SELECT {PLACE} AS bad_row, reason AS reason_of_row FROM staged WHERE {_WANTED})
             ON bad_row = place_of_row)
     """
 

@@ -14,20 +14,26 @@ import pyarrow as pa
 from features.errors import InputError
 from features.facts import EVENTS
 from features.history import History
-from features.intake.checks import MEANT_BY, Rules, attribute_columns, checked_rows
+from features.intake.checks import CHANGED, MEANT_BY, Rules, attribute_columns, checked_rows
 from features.intake.lines import tokens
 from features.intake.readers import Opened, open_source, rejected
 from features.intake.sources import Source
 from features.sql import literal
 from features.suppression import ERASED_PERSON, Erased
 
-_TABLES = ("staged", "hashed", "numbered", "repeated")
+#: SQL for the number of a row of ``staged`` in its file; a window would number rows one after the other.
+PLACE = "staged.rowid + 1"
+
+# What rows and their sort may take before they spill; more makes five million rows no faster.
+_MEMORY = "1100MB"
+# What a changed event may tell otherwise than before.
+_DETAILS = tuple(name for name in EVENTS.names[5:] if name != "source")
 _UNREADABLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """The rows of one file as the table ``staged`` of ``connection``: place, typed columns and ``reason``.
+    """The rows of one file as the table ``staged`` of ``connection``, in its order: typed columns and ``reason``.
 
     ``lines``: number and text of the lines that the reader refused; ``hidden`` counts those of erased people, whose
     text isn't kept. Rows without a ``reason`` (null) are good.
@@ -45,11 +51,6 @@ class Staged:
         found = self.connection.execute(f"SELECT count(*) FROM staged WHERE {condition}").fetchone()
         return int(found[0]) if found else 0
 
-    def release(self) -> None:
-        """Forget the rows, for the memory that they take."""
-        for each in ("VIEW IF EXISTS ids", *(f"TABLE IF EXISTS {name}" for name in _TABLES)):
-            self.connection.execute(f"DROP {each}")
-
 
 @contextmanager
 def workshop() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
@@ -57,6 +58,7 @@ def workshop() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     with TemporaryDirectory(prefix="rapport-intake-") as scratch, duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {literal(scratch)}")
+        connection.execute(f"SET memory_limit = {literal(_MEMORY)}")
         yield connection, Path(scratch)
 
 
@@ -94,7 +96,7 @@ def stage(
         kept = [each for each in lines if not _tells_of(erased, each[1])]
     if source.rows == "events":
         if "event_id" in source.columns:
-            _mark_repeated(connection, history)
+            _mark_repeated(connection, source, history)
         else:
             _give_ids(connection, source)
     return Staged(
@@ -146,37 +148,48 @@ def _give_ids(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     names = literal(",".join(given))
     connection.execute(
         f"""
-        CREATE TEMP TABLE hashed AS SELECT place,
+        CREATE TEMP TABLE hashed AS SELECT rowid AS row,
             left(sha256(concat_ws(chr(31), {literal(source.name)}, {names}, {parts})), 40) AS content
         FROM staged WHERE reason IS NULL;
         CREATE TEMP TABLE numbered AS
-            SELECT place, row_number() OVER (PARTITION BY content ORDER BY place) AS number FROM hashed
+            SELECT row, row_number() OVER (PARTITION BY content ORDER BY row) AS number FROM hashed
             WHERE content IN (SELECT content FROM hashed GROUP BY content HAVING count(*) > 1);
         CREATE TEMP VIEW ids AS
-            SELECT place, content || CASE WHEN number > 1 THEN '-' || number ELSE '' END AS event_id
-            FROM hashed LEFT JOIN numbered USING (place);
+            SELECT hashed.row, content || CASE WHEN number > 1 THEN '-' || number ELSE '' END AS event_id
+            FROM hashed LEFT JOIN numbered ON hashed.row = numbered.row;
         """
     )
 
 
-def _mark_repeated(connection: duckdb.DuckDBPyConnection, history: History) -> None:
-    """Mark events whose id came before: in the file, with the same or other content, or in the history with other."""
-    content = "customer_id, kind, occurred_at"
+def _mark_repeated(connection: duckdb.DuckDBPyConnection, source: Source, history: History) -> None:
+    """Mark events whose id came before, in the file or in the history, with the same or other content.
+
+    In the file the first counts; what the history holds with the same content is not marked: it is not added again.
+    """
+    core = [f"{{}}.{name}" for name in ("customer_id", "kind", "occurred_at")]
+    rest = [f"{{}}.{name}" for name in _DETAILS if name in source.columns]
+    conflict, changed = (_differs(columns) for columns in (core, rest))
     connection.execute(
         f"""
         CREATE TEMP TABLE repeated AS
-            SELECT place, row_number() OVER ids > 1 AS later,
-                row({content}) IS DISTINCT FROM first(row({content})) OVER ids AS other
-            FROM staged
-            WHERE reason IS NULL AND event_id IN
-                (SELECT event_id FROM staged WHERE reason IS NULL GROUP BY event_id HAVING count(*) > 1)
-            WINDOW ids AS (PARTITION BY event_id ORDER BY place);
-        UPDATE staged SET reason = CASE WHEN other THEN 'conflicting_event_id' ELSE 'duplicate_event_id' END
-            FROM repeated WHERE staged.place = repeated.place AND later;
-        UPDATE staged SET reason = 'conflicting_event_id'
-            FROM (SELECT event_id, {content} FROM {history.scan("events")}) AS held
-            WHERE staged.reason IS NULL AND staged.event_id = held.event_id
-                AND (staged.customer_id, staged.kind, staged.occurred_at)
-                    IS DISTINCT FROM (held.customer_id, held.kind, held.occurred_at);
+            SELECT one.rowid AS row, CASE WHEN {conflict} THEN 'conflicting_event_id'
+                WHEN {changed} THEN {literal(CHANGED)} ELSE 'duplicate_event_id' END AS code
+            FROM staged AS one
+            JOIN (SELECT event_id, min(rowid) AS first FROM staged WHERE reason IS NULL
+                  GROUP BY event_id HAVING count(*) > 1) AS twice ON one.event_id = twice.event_id
+            JOIN staged AS held ON held.rowid = twice.first
+            WHERE one.reason IS NULL AND one.rowid > twice.first;
+        UPDATE staged SET reason = code FROM repeated WHERE staged.rowid = repeated.row;
+        CREATE TEMP TABLE known AS
+            SELECT one.rowid AS row, {conflict} AS conflict
+            FROM staged AS one JOIN {history.scan("events")} AS held ON one.event_id = held.event_id
+            WHERE one.reason IS NULL AND ({conflict} OR {changed});
+        UPDATE staged SET reason = CASE WHEN conflict THEN 'conflicting_event_id' ELSE {literal(CHANGED)} END
+            FROM known WHERE staged.rowid = known.row;
         """
     )
+
+
+def _differs(columns: Sequence[str]) -> str:
+    one, held = (", ".join(each.format(side) for each in columns) for side in ("one", "held"))
+    return f"row({one}) IS DISTINCT FROM row({held})" if columns else "false"
