@@ -2,7 +2,7 @@
 
 ``python -m benchmarks linkage``. The tables are simulated (``people``): typing errors, swapped names, short forms,
 missing values, moves, families at one address, second tables with other columns. Nothing of them was used to set the
-linkage; the FEBRL files of the tests are the other witness.
+linkage; the FEBRL files of the tests are the other witness. Beside it Splink by itself, set up by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.linkage_splink import splink_alone
 from features.linkage import link
 
 
@@ -193,20 +194,25 @@ WITHOUT = {
 def main() -> None:
     print(
         f"{'simulated people':34}{'records':>9}{'precision':>11}{'recall':>8}{'F1':>8}{'pairs/rec':>11}{'seconds':>9}"
+        f"{'Splink alone: F1':>18}{'seconds':>9}"
     )
     for name, recipe in WORLDS.items():
         table = people(5000, recipe=recipe, seed=1)
         for less, columns in WITHOUT.items():
-            show(f"{name}, {less}", table.drop(columns))
+            show(f"{name}, {less}", table.drop(columns), peer=name == "as it comes")
     show("as it comes (goal: under 60 s)", people(50_000, recipe=Recipe(), seed=2))
 
 
-def show(name: str, table: pa.Table) -> None:
+def show(name: str, table: pa.Table, *, peer: bool = False) -> None:
     found, seconds, compared = judged(table)
+    beside = ""
+    if peer:
+        groups, alone = splink_alone(table)
+        beside = f"{quality(groups, table.column('person').to_pylist()).f1:>18.4f}{alone:>9.1f}"
     rows = table.num_rows
     print(
         f"{name:34}{rows:>9,}{found.precision:>11.4f}{found.recall:>8.4f}{found.f1:>8.4f}"
-        f"{compared / rows:>11.1f}{seconds:>9.1f}",
+        f"{compared / rows:>11.1f}{seconds:>9.1f}{beside}",
         flush=True,
     )
 
