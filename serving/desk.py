@@ -132,7 +132,7 @@ class _Sitting:
         )
         accounts = accounts_of(persons)
         self._said = book.said(accounts)
-        self._permissions = book.permissions(accounts, said=_about_contact(self._said, desk.masking))
+        self._permissions = book.permissions(accounts, said=about_contact(self._said, desk.masking))
         counted = list({account for person in persons for account in person.counted})
         self._contacts = book.contacts(counted, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
         self._arms = self._arms_of(cases) if desk.trial.splits else {}
@@ -227,7 +227,7 @@ class _Sitting:
         return proposed if arm == proposed.arm else trial.kept(arm)
 
 
-def _about_contact(said: Facts, masking: Masking | None) -> Facts:
+def about_contact(said: Facts, masking: Masking | None) -> Facts:
     """What was said about being contacted: a no for whatever purpose, but those that features are for."""
     if masking is None:
         return said

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
+import duckdb
 import msgspec
 from prometheus_client import generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from features.errors import InputError
+from features.identity import Person
 from serving import schema
 from serving.book import Book
 from serving.catalogue import check_id
 from serving.decision import Decision
-from serving.desk import Conflict
+from serving.desk import Conflict, about_contact
 from serving.erasures import queue_erasure
 from serving.explanation import explain, recorded
 from serving.inbox import take_consents, take_events, take_outcomes
 from serving.keys import Unsubscription, read_token, sign
+from serving.masking import Masking
 from serving.messages import (
     ConsentMessage,
     Consents,
@@ -29,11 +33,13 @@ from serving.messages import (
     DecisionRequest,
     Erased,
     Events,
+    LinkedView,
     Outcomes,
     PermissionView,
     Reloaded,
     Status,
 )
+from serving.people import agreed
 from serving.reasons import UNRECORDED, Reason
 from serving.service import Asked
 from serving.web import HttpError, Site, body, json
@@ -138,25 +144,55 @@ async def get_decision(site: Site, request: Request) -> Response:
 
 
 async def get_customer(site: Site, request: Request) -> Response:
-    """What the ledger holds of a customer."""
+    """What the ledger holds of a customer, and what the accounts linked with theirs permit together."""
     customer_id = _id(request, "customer_id")
-    view = await site.read(lambda book: _customer(book, customer_id))
+    person = await asyncio.to_thread(_person, site, customer_id)
+    masking = site.service.engine.desk.masking
+    view = await site.read(lambda book: _customer(book, customer_id, person, masking))
     if view is None:
         raise _missing("customer", customer_id)
     return json(view)
 
 
-def _customer(book: Book, customer_id: str) -> CustomerView | None:
+def _person(site: Site, customer_id: str) -> Person:
+    try:
+        return site.service.customers.persons([customer_id])[customer_id]
+    except (InputError, OSError, duckdb.Error) as error:  # to show them as alone would hide whose no stops them
+        raise HttpError(
+            503,
+            "links_unreadable",
+            "the links between accounts can't be read",
+            got=type(error).__name__,
+            do="run `rapport identity resolve`, which makes them anew, and ask again",
+        ) from error
+
+
+def _customer(book: Book, customer_id: str, person: Person, masking: Masking | None) -> CustomerView | None:
     consents = book.consents(customer_id)
     decisions = book.latest(_LATEST, customer_id=customer_id)
     events = book.count(schema.events, customer_id=customer_id)
-    permission = book.permissions([customer_id])[customer_id]
-    if not consents and not decisions and not events and permission.hold is None:
+    said = about_contact(book.said(person.suppressing), masking)
+    permissions = book.permissions(person.suppressing, said=said)
+    permission = agreed(customer_id, person, permissions)
+    alone = len(person.suppressing) == 1
+    if alone and not consents and not decisions and not events and permission.hold is None:
         return None
     names = ConsentView.__struct_fields__
     return CustomerView(
         customer_id=customer_id,
+        person_id=person.customer_id,
+        household_id=person.household_id,
         permission=PermissionView.of(permission),
+        linked=tuple(
+            LinkedView(
+                account_id=each,
+                linked_for="one person" if each in person.own else "counting" if each in person.counted else "a no",
+                refused=permissions[each].refused,
+                hold=permissions[each].hold,
+            )
+            for each in person.suppressing
+            if each != customer_id
+        ),
         consents=tuple(ConsentView(**{name: getattr(each, name) for name in names}) for each in consents),
         contacts=tuple(ContactView(**each.contact._asdict()) for each in decisions if each.contact),
         decisions=tuple(each.decision_id for each in decisions),
