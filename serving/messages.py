@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -187,11 +187,30 @@ class PermissionView(Message, frozen=True, kw_only=True):
         return cls(granted=permission.granted, refused=permission.refused, hold=permission.hold)
 
 
+class LinkedView(Message, frozen=True, kw_only=True):
+    """An account that may be the same person's: for what it is linked, and what was said on it.
+
+    ``linked_for``: ``one person`` (behaviour is used), ``counting`` (contacts count together) or ``a no`` (it stops).
+    """
+
+    account_id: str
+    linked_for: Literal["one person", "counting", "a no"]
+    refused: tuple[str, ...]
+    hold: str | None
+
+
 class CustomerView(Message, frozen=True, kw_only=True):
-    """What the ledger holds of a customer."""
+    """What the ledger holds of a customer.
+
+    ``permission`` is that of the person: what is refused on any account that may be theirs is refused. Consents,
+    contacts, decisions and events are those of the account asked for.
+    """
 
     customer_id: str
+    person_id: str
+    household_id: str | None
     permission: PermissionView
+    linked: tuple[LinkedView, ...]
     consents: tuple[ConsentView, ...]
     contacts: tuple[ContactView, ...]
     decisions: tuple[str, ...]
