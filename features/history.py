@@ -33,6 +33,7 @@ from features.facts import (
     conform,
     micros,
 )
+from features.sql import in_memory
 
 _ROWS_IN_GROUP = 65_536
 _TABLES = {
@@ -259,7 +260,7 @@ class History:
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+    connection = in_memory()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")
     return connection

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import duckdb
+
 
 def identifier(name: str) -> str:
     """``name`` as a quoted identifier.
@@ -26,3 +28,14 @@ def literal(text: object) -> str:
 def literals(texts: Iterable[object]) -> str:
     """String literals with commas between."""
     return ", ".join(map(literal, texts))
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """A database in memory that prints no progress among the steps of a command.
+
+    >>> in_memory().execute("SELECT 1").fetchone()
+    (1,)
+    """
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection

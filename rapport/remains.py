@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from features.erasure import erase_lines, erase_log, erase_rows, is_leftover
 from features.errors import InputError
+from features.intake.query import files_of
 from features.traces import Traces
 from rapport.project import Project
 from training.models.bundle import MANIFEST, Bundle, read_bundle, to_npz
@@ -167,3 +168,5 @@ def _source_files(project: Project) -> Iterator[Path]:
         pattern = Path(source.file)
         if source.file and not pattern.is_absolute() and ".." not in pattern.parts:
             yield from project.root.glob(source.file)
+        if not source.in_database:
+            yield from (path for paths in files_of(source.query, data=project.root).values() for path in paths)

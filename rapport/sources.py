@@ -15,7 +15,7 @@ from features.intake.checks import Rules
 from features.intake.page import render, summary
 from features.intake.preview import preview
 from features.intake.proposal import propose
-from features.intake.quality import Quality
+from features.intake.quality import Quality, reason_in_words
 from features.intake.receipts import Receipts
 from rapport.project import Project, load_project
 from rapport.terminal import print_table, say, write_json
@@ -46,7 +46,8 @@ def show_proposal(path: Path, *, rows: str | None, project: Path, data: Path | N
     loaded = seen.loaded
     say(f"Of {loaded.read:,} rows {loaded.accepted:,} would be accepted and {loaded.quarantined:,} refused.")
     if loaded.quarantined:
-        print_table("why", ("reason", "rows"), [(name, f"{count:,}") for name, count in loaded.reasons.items()])
+        why = [(name, f"{count:,}", reason_in_words(name)) for name, count in loaded.reasons.items()]
+        print_table("why", ("reason", "rows", "in words"), why)
         _print_rows("the first refused rows", seen.refused, seen.refused.column_names[2:-1])
     say("Nothing was loaded. Put the [[source]] into rapport.toml and run `rapport ingest`.")
 
@@ -68,6 +69,12 @@ def show_quality(opened: Project, *, page: Path | None) -> None:
         say(f"The whole of it: {page}")
 
 
+def check_page(page: Path | None) -> None:
+    """Refuse a page that is no HTML file, before anything is loaded."""
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise InputError("the page is an HTML file", got=repr(page.name), do="name a file that ends in .html")
+
+
 def _print_rows(title: str, table: pa.Table, names: Sequence[str]) -> None:
     told = [name for name in names if table[name].null_count < table.num_rows][:_MOST_COLUMNS]
     print_table(title, told, [[_short(row[name]) for name in told] for row in table.to_pylist()])
@@ -81,8 +88,6 @@ def _short(value: object) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError("the page is an HTML file", got=repr(path.name), do="name a file that ends in .html")
     scratch = path.with_name(f".{path.name[:40]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

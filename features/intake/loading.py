@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from features.errors import InputError
 from features.history import History
@@ -17,6 +18,7 @@ from features.intake.checks import CHANGED, Rules
 from features.intake.database import copied
 from features.intake.opt_outs import keep_opt_outs
 from features.intake.quality import measure
+from features.intake.query import answer, digest, files_of
 from features.intake.receipts import Loaded, Receipt, Receipts
 from features.intake.sources import Source
 from features.intake.staging import Staged, stage, workshop
@@ -80,6 +82,8 @@ def ingest(
     intake = Intake(history=history, quarantine=quarantine, rules=rules, accept_bad=accept_bad, erased=erased)
     if source.in_database:
         return (_ingest_table(source, intake=intake, environment=environment),)
+    if source.query:
+        return (_ingest_query(source, data=data, intake=intake),)
     loaded, failed = [], []
     for each in _files(source, data=data):
         try:
@@ -129,11 +133,31 @@ def _ingest_table(source: Source, *, intake: Intake, environment: Mapping[str, s
     return loaded
 
 
+def _ingest_query(source: Source, *, data: Path, intake: Intake) -> Loaded:
+    """Take in what a query tells of files; files that are the same as before tell nothing new."""
+    files = files_of(source.query, data=data)
+    part = _part(source, digest(files))
+    if receipt := intake.receipts.find(part):
+        return _again(source.origin, receipt, mapping=source.fingerprint)
+    with TemporaryDirectory(prefix="rapport-intake-") as scratch:
+        target = Path(scratch) / "rows.parquet"
+        answer(source.query, files=files, name=source.name, target=target)
+        return _judge(target, source, part=part, file=source.origin, intake=intake)
+
+
 def _ingest_file(path: Path, source: Source, *, file: str, intake: Intake) -> Loaded:
-    part = f"{source.name[:80]}-{_digest(path)[:24]}"
-    receipt = intake.receipts.find(part)
-    if receipt:
+    part = _part(source, _digest(path))
+    if receipt := intake.receipts.find(part):
         return _again(file, receipt, mapping=source.fingerprint)
+    return _judge(path, source, part=part, file=file, intake=intake)
+
+
+def _part(source: Source, content: str) -> str:
+    return f"{source.name[:80]}-{content[:24]}"
+
+
+def _judge(path: Path, source: Source, *, part: str, file: str, intake: Intake) -> Loaded:
+    """Stage a file that wasn't taken in yet, set its bad rows aside, and add its facts."""
     rules = intake.rules
     with workshop() as (connection, scratch):
         staged = stage(
@@ -146,7 +170,7 @@ def _ingest_file(path: Path, source: Source, *, file: str, intake: Intake) -> Lo
             rules=rules,
             erased=intake.erased,
         )
-        loaded = _set_aside(staged, part=part, folder=intake.quarantine)
+        loaded = _set_aside(staged, part=part, intake=intake)
         refused, measured = too_bad(loaded), measure(staged)
         keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=refused)
         if refused and not intake.accept_bad:
@@ -164,15 +188,20 @@ def _again(file: str, receipt: Receipt, *, mapping: str) -> Loaded:
             got="a mapping that has changed since, which would count its facts twice",
             do="restore the mapping, or remove the history's folder and ingest everything again",
         )
-    return replace(receipt.loaded, new=0)
+    kept = receipt.loaded.quarantine if Path(receipt.loaded.quarantine).is_file() else ""
+    return replace(receipt.loaded, new=0, quarantine=kept)
 
 
-def _set_aside(staged: Staged, *, part: str, folder: Path) -> Loaded:
+def _set_aside(staged: Staged, *, part: str, intake: Intake) -> Loaded:
     """Write the bad rows to the quarantine, and count all rows."""
     bad = rejects.bad_rows(staged, part=part)
     hidden = staged.hidden + staged.count(f"reason = '{ERASED_PERSON}'")
     reasons = rejects.counts(bad) | ({ERASED_PERSON: hidden} if hidden else {})
     accepted, quarantined = staged.count("reason IS NULL"), sum(reasons.values())
+    path = rejects.write(bad, intake.quarantine / f"{part}.csv")
+    if path:
+        earlier = [each for each in intake.receipts.parts(staged.source.name, file=staged.file) if each != part]
+        rejects.give_way(bad, intake.quarantine, parts=earlier)
     return Loaded(
         source=staged.source.name,
         file=staged.file,
@@ -181,7 +210,7 @@ def _set_aside(staged: Staged, *, part: str, folder: Path) -> Loaded:
         quarantined=quarantined,
         new=0,
         reasons=reasons,
-        quarantine=rejects.write(bad, folder / f"{part}.csv"),
+        quarantine=path,
     )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from features.intake.checks import REASONS
-from features.intake.quality import Quality, bad_share
+from features.intake.quality import Quality, percent, reason_in_words
 from features.intake.receipts import Measured, Receipt
 
 _FOLDER = Path(__file__).parent
@@ -44,10 +43,15 @@ def summary(quality: Quality) -> Row:
     return (
         quality.source,
         f"{latest.loaded.read:,}",
-        f"{bad_share(latest):.2%}",
+        percent(latest.loaded.quarantined, latest.loaded.read, digits=2),
         quality.age(latest.measured.occurred_at),
-        f"{emptiest[0]}, {emptiest[1]:.0%} missing" if emptiest[1] else "none",
+        f"{emptiest[0]}, {_missing(emptiest[1], latest)} missing" if emptiest[1] else "none",
     )
+
+
+def _missing(share: float, receipt: Receipt) -> str:
+    rows = receipt.loaded.accepted
+    return percent(round(share * rows), rows)
 
 
 def day(moment: datetime | None) -> str:
@@ -64,9 +68,9 @@ def _source(quality: Quality) -> dict[str, object]:
         "reasons": [
             (
                 reason,
-                _in_words(reason),
+                reason_in_words(reason),
                 f"{count:,}",
-                f"{count / latest.loaded.read:.2%}",
+                percent(count, latest.loaded.read, digits=2),
                 _count_before(before, reason),
             )
             for reason, count in latest.loaded.reasons.items()
@@ -89,11 +93,6 @@ def _facts(quality: Quality) -> list[Row]:
         ("Identical rows", f"{measured.identical:,} of {latest.loaded.read:,}"),
         ("All files so far", f"{quality.files:,} with {quality.rows:,} rows, {quality.quarantined:,} of them bad"),
     ]
-
-
-def _in_words(reason: str) -> str:
-    known = next((code for code in REASONS if reason == code or reason.startswith(f"{code}_")), "")
-    return REASONS.get(known, "")
 
 
 def _count_before(before: Receipt | None, reason: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from features.intake.checks import attribute_columns
+from features.intake.checks import REASONS, attribute_columns
 from features.intake.receipts import Measured, Receipt
 from features.intake.staging import Staged
 
@@ -14,7 +14,8 @@ from features.intake.staging import Staged
 FEWER_ROWS, MORE_ROWS, MORE_BAD, MORE_MISSING = 0.5, 2.0, 0.01, 0.10
 
 _WORDED = ("kind", "channel", "category", "attribute", "purpose", "contact_class", "said_by")
-_HOURS = 36
+# Above which a moment is told in days, and above which as a date.
+_HOURS, _DAYS = 36, 100
 _MOST_WORDS = 40
 _LONGEST_WORD = 40
 
@@ -103,7 +104,7 @@ class Quality:
         )
 
     def age(self, moment: datetime | None) -> str:
-        """How long ago a moment was, in words."""
+        """How long ago a moment was, in words; its date when that was long ago."""
         if moment is None:
             return "unknown"
         hours = (self.now - moment).total_seconds() / 3600
@@ -111,7 +112,31 @@ class Quality:
             return f"{max(hours, 0) * 60:.0f} minutes ago"
         if hours < _HOURS:
             return f"{hours:.0f} hours ago"
-        return f"{hours / 24:.1f} days ago" if hours < 10 * 24 else f"{hours / 24:,.0f} days ago"
+        days = hours / 24
+        if days > _DAYS:
+            return f"{moment:%Y-%m-%d}"
+        return f"{days:.1f} days ago" if days < 10 else f"{days:.0f} days ago"
+
+
+def percent(part: int, whole: int, *, digits: int = 0) -> str:
+    """A share in percent that shows a few of many as a few, not as none, and all but a few not as all.
+
+    >>> percent(0, 9), percent(1, 47_243, digits=2), percent(222, 75_000), percent(1, 3), percent(999, 1000)
+    ('0%', '<0.01%', '<1%', '33%', '>99%')
+    """
+    if not part or not whole or part == whole:
+        return f"{part / whole if whole else 0:.0%}"
+    least = 10.0**-digits
+    share = 100 * part / whole
+    if share < least:
+        return f"<{least:.{digits}f}%"
+    return f">{100 - least:.{digits}f}%" if share > 100 - least else f"{share:.{digits}f}%"
+
+
+def reason_in_words(reason: str) -> str:
+    """What a reason code says; empty for one that nobody knows."""
+    known = next((code for code in REASONS if reason == code or reason.startswith(f"{code}_")), "")
+    return REASONS.get(known, "")
 
 
 def bad_share(receipt: Receipt) -> float:

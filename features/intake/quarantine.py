@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.errors import InputError
 from features.intake.readers import ROW, open_text, shown
 from features.intake.staging import PLACE, Staged
-from features.sql import identifier, literal
+from features.sql import identifier, in_memory, literal
 from features.suppression import ERASED_PERSON
 from features.tables import write_table
 
@@ -125,6 +125,21 @@ def write(bad: pa.Table, target: Path) -> str:
     return str(write_table(bad.select([*last, KEY]), target))
 
 
+def give_way(bad: pa.Table, folder: Path, *, parts: Sequence[str]) -> None:
+    """Take rows that stand in ``bad`` too out of the quarantine of earlier ``parts``: exports of the same file."""
+    told = Counter(_contents(bad))
+    for part in parts:
+        before = held(folder, part)
+        stays = [not told[content] for content in _contents(before)]
+        if not all(stays):
+            write(before.filter(pa.array(stays, pa.bool_())), folder / f"{part}.csv")
+
+
+def _contents(rows: pa.Table) -> list[tuple[object, ...]]:
+    names = sorted({*rows.column_names} - {*HEAD[:3], KEY})
+    return [tuple((name, row[name]) for name in names if row[name] is not None) for row in rows.to_pylist()]
+
+
 def read(path: Path) -> pa.Table:
     """A table of quarantined rows, all text, as Rapport wrote it or a spreadsheet saved it (``;``, byte order mark).
 
@@ -143,7 +158,7 @@ def read(path: Path) -> pa.Table:
             got=f"columns {', '.join(opened.names[:8])}; {', '.join(absent)} not among them",
             do="mend a copy of a file of quarantine/, and keep its first columns and the last",
         )
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         try:
             table = connection.execute(f"SELECT * FROM {opened.relation}").to_arrow_table()
             refused = connection.execute("SELECT line FROM reject_errors ORDER BY line").fetchone()
@@ -174,7 +189,7 @@ def own_columns(rows: pa.Table) -> list[str]:
 def write_own_columns(rows: pa.Table, target: Path) -> None:
     """Write rows as the file that they came from might have held them: its own columns only, and their own texts."""
     columns = ", ".join(f"{meant(identifier(name))} AS {identifier(ours(name))}" for name in own_columns(rows))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("kept", rows)
         connection.execute(
             f"COPY (SELECT {columns} FROM kept) TO {literal(target)} (FORMAT csv, HEADER, FORCE_QUOTE *)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import lzma
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ ROW = "row_of_file"
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 1 << 16
+# A quoted value, which stays as it is, or a run of blanks.
+_PADDING = re.compile(r'("[^"]*")| +')
 _JSON = (".json", ".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 
@@ -78,6 +81,8 @@ def open_source(
         return _open_parquet(connection, plain, paths=paths)
     if is_json(plain):
         return _open_json(plain, paths=paths)
+    if source.delimiter == " ":
+        plain = _squeezed(plain, scratch=scratch, encoding=source.encoding)
     return open_text(plain, paths=paths, delimiter=source.delimiter, encoding=source.encoding)
 
 
@@ -132,6 +137,19 @@ def open_text(path: Path, *, paths: Sequence[str], delimiter: str = "", encoding
         values={each: Value(text=identifier(each) if each in header else "") for each in paths},
         columns={each: identifier(each) for each in header},
     )
+
+
+def _squeezed(path: Path, *, scratch: Path, encoding: str) -> Path:
+    """A copy of a text in which blanks part the columns, with one blank for each run that pads them."""
+    target = scratch / f"squeezed-{path.name}"
+    with (
+        path.open(encoding=encoding, errors="surrogateescape", newline="") as given,
+        target.open("w", encoding=encoding, errors="surrogateescape", newline="") as taken,
+    ):
+        for line in given:
+            plain = line.rstrip("\r\n")
+            taken.write(_PADDING.sub(lambda each: each[1] or " ", plain.strip(" ")) + line[len(plain) :])
+    return target
 
 
 def _open_json(path: Path, *, paths: Sequence[str]) -> Opened:

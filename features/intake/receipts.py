@@ -92,6 +92,12 @@ class Receipts:
         own = [each for each in found if each.loaded.source == source]
         return tuple(sorted(own, key=lambda each: (each.at, each.loaded.file)))
 
+    def parts(self, source: str, *, file: str) -> tuple[str, ...]:
+        """The parts that exports of a file by the same name became, refused ones among them."""
+        paths = sorted(self._folder.glob(f"{source[:80]}-*.json"))
+        loaded = ((path.stem.removesuffix(_REFUSED), _read(path).loaded) for path in paths)
+        return tuple(part for part, each in loaded if (each.source, each.file) == (source, file))
+
     def mark(self, source: str) -> str:
         """How far a table was read: the last value of its increasing column; empty before the first time."""
         path = self._folder / f"{source}{_MARK}"

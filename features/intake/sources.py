@@ -36,6 +36,7 @@ _NEEDED: Mapping[Rows, tuple[str, ...]] = {
     "consents": ("customer_id", "channel", "granted", "occurred_at"),
 }
 _PLACES = ("file", "table", "query", "database", "increases", "overlap")
+_GUIDE = "docs/intake.md"
 _NAMESPACE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 
@@ -108,7 +109,8 @@ class Source:
     ----------
     name: an id; it becomes the ``source`` of the facts.
     file: a file or a pattern (``exports/*.csv.gz``), relative to the folder of the data.
-    table, query: instead of a file, a table (``public.orders``) or a query of a PostgreSQL database.
+    table, query: instead of a file, a table (``public.orders``) or a query of a PostgreSQL database. Without a database
+        a query, in DuckDB's SQL, joins files of the folder of the data: ``SELECT ... FROM 'till.parquet' JOIN ...``.
     database: for these, the NAME of the environment variable that holds the database's URL; never the URL itself.
     increases: for these, a column that grows with every new or changed row (a time or a number): a later run reads only
         from the last value on, less the ``overlap``. Without it every run reads all rows.
@@ -122,7 +124,8 @@ class Source:
     namespace: set before each customer id, as in ``card:4711``, where ids of two systems could be mistaken.
     zone: time zone of times that name none.
     delay: how long after it happened a fact was known, where ``recorded_at`` is not mapped (``"6h"``; else at once).
-    delimiter, encoding: of text files; the delimiter is found from the header line, the encoding is UTF-8.
+    delimiter, encoding: of text files; the delimiter is found from the header line, the encoding is UTF-8. With a blank
+        as delimiter, a run of blanks counts as one.
 
     >>> Source(name="till", file="till.csv", rows="events",
     ...        columns={"customer_id": "card", "kind": Field(constant="purchase"), "occurred_at": "time"}).origin
@@ -175,17 +178,17 @@ class Source:
                 got=" and ".join(given) or "none of them",
                 do="give one of file, table and query",
             )
-        if self.in_database and not re.fullmatch(_VARIABLE, self.database):
+        if (self.table or self.database) and not re.fullmatch(_VARIABLE, self.database):
             raise InputError(  # what was got is not shown: it may be a URL with a password
                 f"source {self.name!r} needs the name of an environment variable that holds the database's URL",
                 got=f"a text of {len(self.database)} characters that is no such name",
                 do='write database = "SHOP_DB" and set SHOP_DB where rapport runs',
             )
-        if not self.in_database and (self.database or self.increases or self.overlap):
+        if not self.in_database and (self.increases or self.overlap or (self.file and self.database)):
             raise InputError(
-                f"source {self.name!r} is a file, which has no database, increases or overlap",
-                got=f"file = {self.file!r}",
-                do="name a table or a query instead, or leave them out",
+                f"source {self.name!r} reads files, which have no database, increases or overlap",
+                got=f"file = {self.file!r}" if self.file else "a query without a database",
+                do="name a database and a table or a query of it, or leave them out",
             )
 
     def _check_needed(self) -> None:
@@ -209,15 +212,15 @@ class Source:
         for part in ("columns", "attributes"):
             if isinstance(table.get(part), Mapping):
                 inner[part] = {
-                    name: read_config(value, Field, what="field") if isinstance(value, Mapping) else value
+                    name: read_config(value, Field, what="field", guide=_GUIDE) if isinstance(value, Mapping) else value
                     for name, value in table[part].items()
                 }
-        return read_config(inner, cls, what=f"source {table.get('name', '?')!r}")
+        return read_config(inner, cls, what=f"source {table.get('name', '?')!r}", guide=_GUIDE)
 
     @property
     def in_database(self) -> bool:
         """Whether the rows lie in a database, not in files."""
-        return bool(self.table or self.query)
+        return bool(self.database and (self.table or self.query))
 
     @property
     def origin(self) -> str:
@@ -246,6 +249,8 @@ class Source:
     def fingerprint(self) -> str:
         """A digest of all that decides which facts a row becomes; where the rows lie is no part of it."""
         said = {name: value for name, value in _said(self).items() if name not in _PLACES}
+        if self.query and not self.database:  # which facts its files become, the query decides
+            said["query"] = " ".join(self.query.split())
         mappings = {"columns": self.mapped, "attributes": self.mapped_attributes}
         said |= {name: {key: _said(each) for key, each in mapped.items()} for name, mapped in mappings.items()}
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()

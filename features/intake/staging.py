@@ -18,7 +18,7 @@ from features.intake.checks import CHANGED, MEANT_BY, Rules, attribute_columns, 
 from features.intake.lines import tokens
 from features.intake.readers import Opened, open_source, rejected
 from features.intake.sources import Source
-from features.sql import literal
+from features.sql import in_memory, literal
 from features.suppression import ERASED_PERSON, Erased
 
 #: SQL for the number of a row of ``staged`` in its file; a window would number rows one after the other.
@@ -55,7 +55,7 @@ class Staged:
 @contextmanager
 def workshop() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database in memory that spills into a scratch folder, and that folder, for the time of one file."""
-    with TemporaryDirectory(prefix="rapport-intake-") as scratch, duckdb.connect() as connection:
+    with TemporaryDirectory(prefix="rapport-intake-") as scratch, in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {literal(scratch)}")
         connection.execute(f"SET memory_limit = {literal(_MEMORY)}")

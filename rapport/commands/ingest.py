@@ -23,7 +23,7 @@ def ingest(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the sources' files lie [default: the project].", show_default=False),
+        typer.Option(metavar="DIR", help="Where the sources' files lie; by default the project.", show_default=False),
     ] = None,
     accept_bad: Annotated[bool, typer.Option("--accept-bad", help="Load files with over 5% bad rows too.")] = False,
     mended: Annotated[
@@ -60,8 +60,9 @@ def ingest(
         from features.errors import InputError
         from rapport.project import load_project
         from rapport.returning import Gate
-        from rapport.sources import show_quality
+        from rapport.sources import check_page, show_quality
 
+        check_page(page)
         opened = load_project(project)
     if not opened.sources and not opened.ledger.exists():
         raise InputError(
@@ -171,15 +172,19 @@ def _show(loaded: Sequence[Loaded]) -> None:
         for each in loaded
     ]
     print_table("rows of each file", ("source: file", "read", "accepted", "quarantined", "new facts"), rows)
+    from features.intake.quality import percent, reason_in_words
+
     reasons = [
-        (each.source, reason, f"{count:,}", f"{count / each.read:.2%}")
+        (each.source, reason, f"{count:,}", percent(count, each.read, digits=2))
         for each in loaded
         for reason, count in each.reasons.items()
     ]
     if reasons:
         say("")
         print_table("why rows were quarantined", ("source", "reason", "rows", "of rows read"), reasons)
-        for path in sorted({each.quarantine for each in loaded if each.quarantine}):
+        for reason in dict.fromkeys(reason for _, reason, _, _ in reasons):
+            say(f"{reason}: {reason_in_words(reason)}", style="dim")
+        for path in sorted({each.quarantine for each in loaded if each.quarantine and Path(each.quarantine).exists()}):
             say(path, style="dim")
         say("Correct the rows there and load them with `rapport ingest --mended FILE`.", style="dim")
 

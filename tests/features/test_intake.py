@@ -123,6 +123,42 @@ def test_loading_three_times_changes_nothing(shop: Shop) -> None:
     assert shop.history.events().equals(before)
 
 
+def test_bad_rows_of_a_large_file_keep_their_places(shop: Shop) -> None:
+    rows = [f"r{number},c{number},SALE,2024-05-01,1.00" for number in range(300_000)]
+    bad = (7, 123_456, 299_999)
+    for number in bad:
+        rows[number] = f"r{number},,SALE,2024-05-01,1.00"
+    loaded = shop.till(*rows)
+    quarantined = Path(loaded.quarantine).read_text().splitlines()[1:]
+    assert [line.split(",")[2:5:2] for line in quarantined] == [[f"row {number + 1}", f"r{number}"] for number in bad]
+
+
+def test_the_bad_row_of_a_newer_export_takes_the_place_of_the_older_one(shop: Shop) -> None:
+    first = shop.till("r1,,SALE,2024-05-01,1.00", "r2,,SALE,2024-05-01,1.00", good=60)
+    second = shop.till("r1,,SALE,2024-05-01,1.00", good=70)
+    assert [len(Path(each.quarantine).read_text().splitlines()) for each in (first, second)] == [2, 2]
+    assert "r2," in Path(first.quarantine).read_text()
+    shop.till("r1,,SALE,2024-05-01,1.00", "r2,,SALE,2024-05-01,1.00", good=80)
+    assert len(list(shop.quarantine.iterdir())) == 1
+
+
+def test_an_event_that_comes_again_with_another_amount_is_told_and_not_held_against_the_file(shop: Shop) -> None:
+    within = shop.till("r1,anna,SALE,2024-05-01,1.00", "r1,anna,SALE,2024-05-01,2.00", good=3)
+    across = shop.till("r1,anna,SALE,2024-05-01,3.00", good=3)
+    assert within.reasons == across.reasons == {"changed_event": 1}
+    assert (within.refused, across.refused) == (False, False)
+    assert [each["amount"] for each in shop.history.events().to_pylist() if each["event_id"] == "r1"] == [100]
+
+
+def test_blanks_that_pad_columns_count_as_one(shop: Shop) -> None:
+    lines = ["receipt  card    type  time        total", 'r1       "a  b"  SALE  2024-05-01   1.00']
+    lines += ["r2         ben  SALE  2024-05-02  12.00  "]
+    (shop.data / "till.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    loaded = shop.load({**TILL, "delimiter": " "}, accept_bad=True)
+    assert (loaded.read, loaded.accepted, loaded.reasons) == (2, 1, {"bad_customer_id": 1})
+    assert "a  b" in Path(loaded.quarantine).read_text()
+
+
 def test_an_overlapping_export_adds_only_what_is_new(shop: Shop) -> None:
     shop.till(good=10)
     loaded = shop.till(good=15)
