@@ -54,5 +54,7 @@ def unknown(noun: str, name: object, known: Iterable[object], *, do: str = "") -
     near = get_close_matches(str(name), names, n=3, cutoff=0.5) or [
         each for each in names if each.casefold() == str(name).casefold()
     ]
-    advice = f"did you mean {' or '.join(map(repr, near))}?" if near else (do or f"use one of these {noun}s")
+    advice = f"did you mean {' or '.join(map(repr, near))}?" if near else (do or "use one of these")
+    if not names:
+        return InputError(f"unknown {noun} {str(name)!r}", got="no other to choose from", do=do or "leave it out")
     return InputError(f"unknown {noun} {str(name)!r}", got=f"one that is not among {listed(names)}", do=advice)

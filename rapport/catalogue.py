@@ -51,6 +51,12 @@ class OfferFacts:
     unit: Literal["currency", "cents"] = "currency"
     cost_cents: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The attributes by which offers are valued and held: they say what is sent, and are no features of it."""
+        named = (self.value, self.discount, self.valid_from, self.valid_until)
+        return tuple(each for each in named if each)
+
     def offer(self, item: str, attributes: Attributes) -> dict[str, Any]:
         """The offer of one item, in the form of an entry of ``offers.toml``."""
         listed = channels_of(attributes.get(self.channels))

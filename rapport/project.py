@@ -220,12 +220,13 @@ class Project:
         told = asdict(self.settings.response)
         return Goal(**{each.name: told[each.name] for each in fields(Goal)})
 
-    def contacts(self, *, until: datetime | None = None) -> TrainingSet:
-        """The mature contacts as known at ``until`` (default now), with features and response.
+    def contacts(self, *, until: datetime | None = None, most: int = 1_000_000) -> TrainingSet:
+        """The mature contacts as known at ``until`` (default: at the history's last event), with features and response.
 
-        Those whose responses nobody recorded are left out (``recorded_from`` and ``recorded_until`` of ``[response]``).
+        Those whose responses nobody recorded are left out (``recorded_from`` and ``recorded_until`` of ``[response]``),
+        and beyond ``most`` contacts others at random.
         """
-        from training.dataset import training_set
+        from training.dataset import last_known, training_set
 
         self._keep_consents()
         facts, recorded = self.settings.catalogue, self.settings.response
@@ -233,9 +234,11 @@ class Project:
             self.history,
             self.features,
             goal=self.goal,
-            until=min(until or datetime.now(UTC), recorded.recorded_until or datetime.max.replace(tzinfo=UTC)),
+            until=min(until or last_known(self.history), recorded.recorded_until or datetime.max.replace(tzinfo=UTC)),
             vocabulary=self.settings.features.vocabulary,
+            most=most,
             channels=facts.channels if facts else "",
+            apart=facts.rules if facts else (),
             purposes=self.purposes,
             used_at=datetime.now(UTC),  # whatever the rows are known as of, an objection of today stops their use
         )

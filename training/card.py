@@ -151,9 +151,12 @@ def drift_sentence(train: Part, test: Part) -> str:
     before, after = train.label_rate or 0.0, test.label_rate or 0.0
     error = float(np.sqrt(before * (1 - before) / max(train.rows, 1) + after * (1 - after) / max(test.rows, 1)))
     moved = f"The label rate is {before:.1%} in the train rows and {after:.1%} in the test rows"
-    if abs(after - before) > 3 * error and abs(after - before) > 0.1 * max(before, after):
-        return f"{moved}: it drifted by {100 * (after - before):+.1f} points, so the past is a poor guide to its level."
-    return f"{moved}: no drift beyond chance or a tenth of it."
+    drift = f"it drifted by {100 * (after - before):+.1f} points"
+    if abs(after - before) <= 3 * error:
+        return f"{moved}, which may be chance."
+    if abs(after - before) <= 0.1 * max(before, after):
+        return f"{moved}: {drift}, more than chance and less than a tenth of it."
+    return f"{moved}: {drift}, so the past is a poor guide to its level."
 
 
 def _rate(rate: float | None) -> str:

@@ -104,7 +104,7 @@ class UpliftChallenge:
 
 @dataclass(frozen=True, kw_only=True)
 class OffersChallenge:
-    """The customers that test, the next item of each (customers,), and what they were listed (customers, k).
+    """The customers that test, what each took next (customers, most), and what they were listed (customers, k).
 
     ``model``: learned from all interactions, the tested ones among them. ``features``: of customers, by id.
     """
@@ -118,7 +118,7 @@ class OffersChallenge:
     def against(self, champion: Bundle) -> Gain | None:
         """The gain in NDCG; asks for 200 customers whose next item the champion has not seen them take."""
         model = OfferRecommender.from_bundle(champion)
-        # What is set aside is the last of what a customer took: who took more since then has one that is new.
+        # What is set aside is the last that a customer took: who took more since then has something that is new.
         before, now = (_taken(each, self.who, self.target) for each in (model, self.model))
         new = before < now * (1 - 1e-6)
         if int(new.sum()) < _FEWEST_CUSTOMERS:
@@ -161,13 +161,14 @@ def _unseen(rows: np.ndarray, champion: Bundle) -> np.ndarray:
 
 
 def _taken(model: OfferRecommender, who: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """How much of each item (customers,) the model knows each customer to have taken."""
-    rows = pd.Index(model.customers_).get_indexer(pd.Index(who))
-    columns = pd.Index(model.items_).get_indexer(pd.Index(items))
+    """How much of ``items`` (customers, most) the model knows each customer to have taken (customers,)."""
+    rows = np.repeat(pd.Index(model.customers_).get_indexer(pd.Index(who)), items.shape[1])
+    columns = pd.Index(model.items_).get_indexer(pd.Index(items.ravel()))
     known = (rows >= 0) & (columns >= 0)
-    taken = np.zeros(len(who))
+    taken = np.zeros(items.size)
     taken[known] = np.asarray(model.had_[rows[known], columns[known]]).ravel()
-    return taken
+    total: np.ndarray = taken.reshape(items.shape).sum(axis=1)
+    return total
 
 
 def _paired(mine: np.ndarray, theirs: np.ndarray) -> Gain:

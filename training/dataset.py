@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,7 @@ NOTHING = "nothing"
 _MOST_CONTACTS = 1_000_000
 TREATMENT = "treatment"
 DECISION = ("offer", "channel", TREATMENT)
+_BRAND = "offer_brand"  # the attribute ``brand`` of the contact's offer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +76,13 @@ def training_set(
     vocabulary: Mapping[str, Sequence[str]] = {},
     most: int = _MOST_CONTACTS,
     channels: str = "",
+    apart: Collection[str] = (),
     purposes: Purposes | None = None,
     used_at: datetime | None = None,
 ) -> TrainingSet:
-    """The mature contacts of ``history`` as known at ``until`` (default now).
+    """The mature contacts of ``history`` as known at ``until``, by default right after its last event was recorded.
+
+    Where files stopped arriving a month ago, nobody knows who answered since: windows that were open then are left out.
 
     A contact to one account of a person is answered by whatever account of theirs: who is one person is read as known
     at ``until``, as responses are. Features are those of the person as known at the contact.
@@ -90,25 +94,26 @@ def training_set(
     most: contacts beyond this many are left out at random, by a hash of their ids.
     channels: the attribute of offers that lists their channels. A contact that names no channel went out over all
         that its offer had then, as one (``features.channels.bundle``); without the attribute it is left out.
+    apart: attributes of offers that are no columns of the model, such as those that say until when they hold.
     purposes: what features may be used for, by default that of a project that says nothing. What its customer had not
-        allowed at the contact, or does not allow at ``used_at`` (default ``until``), is missing in a row.
+        allowed at the contact, or does not allow at ``used_at`` (default ``until``, or now), is missing in a row.
 
     Raises
     ------
     InputError
         When the history holds no contacts, or none that is mature.
     """
-    moment = until or datetime.now(UTC)
+    moment = until or last_known(history)
     spine, censored = spine_of(history, goal=goal, until=moment, most=most, channels=channels)
     table = masked(
         features.offline(history, spine),
         features,
         history,
         purposes=purposes or Purposes(),
-        used_at=used_at or moment,
+        used_at=used_at or until or datetime.now(UTC),
     )
     frame = table.select([*features.names, "offer", "channel"]).to_pandas()
-    frame = frame.join(_item_attributes(history, spine, until=moment))
+    frame = frame.join(_item_attributes(history, spine, until=moment, apart=apart))
     frame = frame.assign(**_matching(frame, spine["category"].to_pandas(), features, vocabulary))
     return TrainingSet(
         frame=frame,
@@ -118,6 +123,17 @@ def training_set(
         customers=spine["person"].to_pandas(),
         censored=censored,
     )
+
+
+def last_known(history: History) -> datetime:
+    """The moment right after the history's last event was recorded; now, where it holds none or one from the future."""
+    now = datetime.now(UTC)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = connection.execute(f"SELECT epoch_us(max(recorded_at)) FROM {history.scan('events')}").fetchone()
+    if found is None or found[0] is None:
+        return now
+    return min(now, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=found[0] + 1))
 
 
 def spine_of(
@@ -159,9 +175,8 @@ def contacts(
     wait = timedelta(days=goal.window_days + goal.delay_days)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for name, facts in (("events", events), ("profile", PROFILE.empty_table() if profile is None else profile)):
-            connection.register(f"{name}_of_accounts", facts)
-            connection.execute(_WITH_PERSON[_register_persons(connection, members, until=until)].format(name=name))
+        profile = PROFILE.empty_table() if profile is None else profile
+        register_by_person(connection, {"events": events, "profile": profile}, members=members, until=until)
         connection.register("bundles", _bundles(ITEMS.empty_table() if items is None else items, channels))
         connection.register("kinds", pa.table({"kind": list(goal.kinds)}))
         found = connection.execute(
@@ -186,10 +201,24 @@ def contacts(
     if mature.num_rows == 0:
         raise InputError(
             "no contact is mature yet",
-            got=f"{censored} contacts within the last {wait.days} days",
+            got=f"{censored} contacts within {wait.days} days before {until:%Y-%m-%d}, up to which events are known",
             do="wait, or shorten the window under [response] in rapport.toml",
         )
     return mature.cast(_spine_schema(mature)), censored
+
+
+def register_by_person(
+    connection: duckdb.DuckDBPyConnection,
+    facts: Mapping[str, pa.Table],
+    *,
+    members: pa.Table | None,
+    until: datetime,
+) -> None:
+    """Make ``facts`` tables by their names, with a column ``person``: whose the account was at ``until``."""
+    linked = _register_persons(connection, members, until=until)
+    for name, table in facts.items():
+        connection.register(f"{name}_of_accounts", table)
+        connection.execute(_WITH_PERSON[linked].format(name=name))
 
 
 def _register_persons(connection: duckdb.DuckDBPyConnection, members: pa.Table | None, *, until: datetime) -> bool:
@@ -283,6 +312,9 @@ def _matching(
 ) -> dict[str, np.ndarray]:
     """The matching features of each row: of the feature that its own channel or category picks, the value."""
     told = {"channel": frame["channel"], "category": category, "offer": frame["offer"]}
+    if _BRAND in frame.columns:
+        told["brand"] = frame[_BRAND]
+    vocabulary = {mark: vocabulary[mark] for mark in vocabulary if mark in told}
     found = {}
     for pattern in patterns(features.names, vocabulary=vocabulary):
         values = np.full(len(frame), np.nan)
@@ -294,9 +326,12 @@ def _matching(
     return found
 
 
-def _item_attributes(history: History, spine: pa.Table, *, until: datetime) -> pd.DataFrame:
-    """``offer_<attribute>`` of each contact's offer: the latest value known before the contact."""
+def _item_attributes(
+    history: History, spine: pa.Table, *, until: datetime, apart: Collection[str] = ()
+) -> pd.DataFrame:
+    """``offer_<attribute>`` of each contact's offer, without those ``apart``: the latest value known before it."""
     facts = history.items(until)
+    facts = facts.filter(pc.invert(pc.is_in(facts["attribute"], pa.array(sorted(apart), pa.string()))))
     if facts.num_rows == 0:
         return pd.DataFrame(index=range(spine.num_rows))
     names = sorted(set(pc.unique(facts["attribute"]).to_pylist()))
@@ -323,13 +358,26 @@ def _as_number(values: pd.Series) -> pd.Series:
 
 
 def interactions(history: History, *, kinds: tuple[str, ...], until: datetime | None = None) -> pd.DataFrame:
-    """What customers took: customer_id, item_id, weight and ``at``, from events of ``kinds`` with an item."""
+    """What people took: customer_id, item_id, weight and ``at``, from events of ``kinds`` with an item.
+
+    ``customer_id`` is the person, as known at ``until`` (default now): what their accounts took, they took.
+    """
     events = history.events(until)
     chosen = events.filter(pc.and_(pc.is_in(events["kind"], pa.array(kinds)), pc.is_valid(events["item"])))
     if chosen.num_rows == 0:
         raise InputError(
             "the history holds nothing that customers took", got=f"no event of {kinds} with an item", do="take some in"
         )
-    frame: pd.DataFrame = chosen.select(["customer_id", "item", "occurred_at", "event_id"]).to_pandas()
-    frame = frame.sort_values(["occurred_at", "event_id"]).rename(columns={"item": "item_id", "occurred_at": "at"})
-    return frame.drop(columns="event_id").assign(weight=1.0).reset_index(drop=True)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        moment = until or datetime.now(UTC)
+        register_by_person(connection, {"taken": chosen}, members=history.members(), until=moment)
+        found: pd.DataFrame = (
+            connection.execute(
+                "SELECT person AS customer_id, item AS item_id, occurred_at AS at, 1.0::DOUBLE AS weight "
+                "FROM taken ORDER BY occurred_at, event_id"
+            )
+            .to_arrow_table()
+            .to_pandas()
+        )
+    return found

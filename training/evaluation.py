@@ -215,8 +215,8 @@ class LogisticBaseline:
 class Ranking:
     """How well lists of offers hold what the customers then took; each a mean over customers, with its 95% interval.
 
-    ``recall``: share of customers whose next item is among the first ``k``. ``ndcg``: 1 / log2(1 + place) of it, and
-    ``mrr``: 1 / place of it; both 0 beyond ``k``.
+    ``recall``: share of what a customer took next that is among the first ``k``. ``ndcg``: 1 / log2(1 + place) of each
+    item, beside what the best list would get (Jarvelin and Kekalainen 2002). ``mrr``: 1 / place of the first hit.
     """
 
     customers: int
@@ -235,16 +235,40 @@ class Ranking:
 
 
 def rank_scores(listed: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """NDCG of each customer (customers,): ``listed`` (customers, k) item ids, ``taken`` (customers,) the next item."""
-    hit = listed == taken[:, None]
-    gains: np.ndarray = (hit / np.log2(np.arange(2, listed.shape[1] + 2))).sum(axis=1)
-    return gains
+    """NDCG of each customer (customers,), of what :func:`rank` takes.
+
+    The best list has all that was taken, or as much of it as fits, on its first places.
+
+    >>> rank_scores(np.array([["a", "b"], ["c", "b"]]), np.array([["a", "b"], ["b", ""]])).round(2).tolist()
+    [1.0, 0.63]
+    """
+    gains = 1 / np.log2(np.arange(2, listed.shape[1] + 2))
+    fitting = np.clip(_taken(taken), 1, listed.shape[1])
+    scores: np.ndarray = (_hits(listed, taken) * gains).sum(axis=1) / gains.cumsum()[fitting - 1]
+    return scores
+
+
+def _hits(listed: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Which places of the lists hold what was taken (customers, k)."""
+    hit = np.zeros(listed.shape, dtype=bool)
+    for items in np.reshape(taken, (len(taken), -1)).T:
+        hit |= (listed == items[:, None]) & (items != "")[:, None]
+    return hit
+
+
+def _taken(taken: np.ndarray) -> np.ndarray:
+    """How many items each customer took (customers,)."""
+    counts: np.ndarray = (np.reshape(taken, (len(taken), -1)) != "").sum(axis=1)
+    return counts
 
 
 def rank(listed: np.ndarray, taken: np.ndarray) -> Ranking:
-    """The figures of the lists ``listed`` (customers, k) against the next item ``taken`` (customers,)."""
-    hit = listed == taken[:, None]
-    recall = hit.any(axis=1).astype(float)
+    """The figures of the lists ``listed`` (customers, k) against what was ``taken`` next.
+
+    ``taken``: one item a customer (customers,), or several (customers, most), ended by "".
+    """
+    hit = _hits(listed, taken)
+    recall = hit.sum(axis=1) / np.maximum(_taken(taken), 1)
     ndcg = rank_scores(listed, taken)
     low, high = _interval(recall)
     ndcg_low, ndcg_high = _interval(ndcg)
@@ -257,7 +281,7 @@ def rank(listed: np.ndarray, taken: np.ndarray) -> Ranking:
         ndcg=float(ndcg.mean()),
         ndcg_low=ndcg_low,
         ndcg_high=ndcg_high,
-        mrr=float((hit / np.arange(1, listed.shape[1] + 1)).sum(axis=1).mean()),
+        mrr=float((hit / np.arange(1, listed.shape[1] + 1)).max(axis=1).mean()),
     )
 
 

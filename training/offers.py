@@ -1,4 +1,4 @@
-"""Offer recommenders from interactions: the last item of each customer tests, beside what is popular."""
+"""Offer recommenders from interactions: what each customer took last tests, beside what is popular."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def train_offers(
 ) -> Trained:
     """An offer recommender for rows of customer_id, item_id and, optionally, weight and ``at``.
 
-    The last item of each customer with two or more is set aside; a model of the rest lists ``k`` items for each of
-    them, beside the most popular items that they had not yet. The model that is kept then learns from all rows.
+    All that each customer took at their last moment, where there was one before, is set aside (without ``at``, the last
+    row); a model of the rest lists ``k`` items for each of them, beside the most popular items that they had not yet.
+    The model that is kept then learns from all rows. One that is not surely better than popularity is not promoted.
     """
     plan = plan or Plan()
     model = OfferRecommender(seed=plan.seed, threads=plan.threads, repeats=repeats)
@@ -43,17 +44,19 @@ def train_offers(
     rest, held = set_aside(taken, repeats=repeats)
     known = set(rest["item_id"])
     held = held[held["item_id"].isin(known)].reset_index(drop=True)
-    if len(held) > _MOST_TESTED:
-        held = held.sample(_MOST_TESTED, random_state=plan.seed).sort_index()
-    if len(held) < _FEWEST or len(known) < 2:
+    tested = held["customer_id"].drop_duplicates()
+    if len(tested) > _MOST_TESTED:
+        tested = tested.sample(_MOST_TESTED, random_state=plan.seed).sort_index()
+        held = held[held["customer_id"].isin(set(tested))]
+    if len(tested) < _FEWEST or len(known) < 2:
         raise InputError(
             "there is too little to test recommendations on",
-            got=f"{len(held)} customers with a further item, {len(known)} items",
+            got=f"{len(tested)} customers with a further item, {len(known)} items",
             do=f"pass at least {_FEWEST} customers with two items or more",
         )
     k = min(k, len(known) - 1)
     evaluated = model.fit(rest, customers=customers, items=items)
-    who, target = held["customer_id"].to_numpy(dtype=np.str_), held["item_id"].to_numpy(dtype=np.str_)
+    who, target = tested.to_numpy(dtype=np.str_), _side_by_side(held)
     listed = evaluated.recommend(who, k, customers=customers)[0]
     popular = _popular(evaluated, who, k)
     figures = _figures(listed, popular, target)
@@ -87,20 +90,21 @@ def _card(
     features: Features | None,
 ) -> Card:
     gain = next(figure for figure in figures if figure.name == "ndcg_over_popularity")
+    doubt = f"not surely better than popularity: NDCG differs by {gain.value:+.4f} ({gain.interval})"
     bundle = model.bundle(features=features)
     return Card(
         kind=bundle.kind,
         name=name,
-        label="the next item of each customer",
+        label="what each customer took next",
         rows=rows,
         features=len(importances),
-        split="the last item of each customer tests",
+        split="what each customer took last tests",
         parts=(Part(name="train", rows=len(rest)), Part(name="test", rows=len(held))),
         drift="Lists hold no probabilities, so there is no label rate to drift.",
         figures=figures,
         calibration="not applicable",
         calibration_detail="scores order the items of one customer and are no probabilities",
-        objections=(f"worse than popularity: NDCG differs by {gain.value:+.4f}",) if gain.value < 0 else (),
+        objections=() if (gain.low or 0.0) > 0 else (doubt,),
         compared="ndcg",
         tuning="not tuned: default settings",
         params=model.get_params(),
@@ -114,6 +118,13 @@ def _card(
         model_hash=bundle.model_hash,
         test_digest=digest(held[["customer_id", "item_id"]], np.zeros(len(held))),
     )
+
+
+def _side_by_side(held: pd.DataFrame) -> np.ndarray:
+    """The items of each customer (customers, most), customers in the order in which they first come, ended by ""."""
+    place = held.groupby("customer_id").cumcount()
+    wide = held.assign(place=place).pivot(index="customer_id", columns="place", values="item_id").fillna("")
+    return wide.loc[held["customer_id"].unique()].to_numpy(dtype=np.str_)
 
 
 def _popular(model: OfferRecommender, who: np.ndarray, k: int) -> np.ndarray:

@@ -119,4 +119,4 @@ def _recorded(champion: Bundle, name: str) -> Figure:
 
 def _fit(card: Card) -> str:
     honest = "calibrated, " if card.calibration == "calibrated" else ""
-    return f"{honest}no worse than the baselines"
+    return honest + ("better than popularity" if card.compared == "ndcg" else "no worse than the baselines")

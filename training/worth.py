@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 
 from features.errors import InputError
-from training.dataset import NOTHING, Goal
+from training.dataset import NOTHING, Goal, register_by_person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,19 @@ class Worth:
         return margin * self.spend - self.given
 
 
-def worth_of_offers(events: pa.Table, spine: pa.Table, *, goal: Goal) -> tuple[Worth, ...]:
+def worth_of_offers(
+    events: pa.Table,
+    spine: pa.Table,
+    *,
+    goal: Goal,
+    members: pa.Table | None = None,
+    until: datetime | None = None,
+) -> tuple[Worth, ...]:
     """The worth of each offer in ``spine``, the table of ``training.dataset.contacts``; sorted by offer.
 
-    Who got which offer or nothing must have been chance: nothing is adjusted for.
+    What is spent on any account of a person counts: ``members`` (MEMBERS schema) tells which those are, as known at
+    ``until`` (default now); both as ``contacts`` was given them. Who got which offer or nothing must have been chance:
+    nothing is adjusted for.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def worth_of_offers(events: pa.Table, spine: pa.Table, *, goal: Goal) -> tuple[W
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", events)
+        register_by_person(connection, {"events": events}, members=members, until=until or datetime.now(UTC))
         connection.register("spine", spine.append_column("place", pa.array(range(spine.num_rows), pa.int64())))
         rows = connection.execute(_WORTH, {"window": timedelta(days=goal.window_days)}).fetchall()
     means = {offer: tuple(map(float, found)) for offer, *found in rows}
@@ -90,7 +99,7 @@ _WORTH = """
 WITH money AS (
     SELECT place, sum(amount) FILTER (events.kind = 'purchase') AS spend,
            sum(amount) FILTER (events.kind = 'discount') AS given
-    FROM spine JOIN events ON events.customer_id = spine.customer_id
+    FROM spine JOIN events ON events.person = spine.person
      AND events.occurred_at > spine.as_of AND events.occurred_at <= spine.as_of + $window
     GROUP BY place
 )

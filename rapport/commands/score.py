@@ -201,7 +201,7 @@ def _rank(
         note="P(response) and profit beyond nothing are means of these customers",
     )
     alone = sum(each.better_alone for each in firsts)
-    say(f"{alone:,} are better left alone: no treatment is expected to earn more than its cost.")
+    say(_left_alone(alone))
     say(f"{ranked.num_rows:,} rows written to {out}; without --top, decisions are made and recorded.")
     write_json(
         json,
@@ -214,6 +214,13 @@ def _rank(
             "out": str(out),
         },
     )
+
+
+def _left_alone(customers: int) -> str:
+    if not customers:
+        return "For each of them some treatment is expected to earn more than it costs."
+    told = "1 of them is" if customers == 1 else f"{customers:,} of them are"
+    return f"{told} better left alone: no treatment is expected to earn more than it costs."
 
 
 def _decide(
@@ -255,18 +262,32 @@ def _decide(
         named = seed or f"score {at:%Y-%m-%dT%H:%M}"
         decided = decide_all(table, desk=desk, at=at, seed=named, values=values, people=people, masks=masks)
         write_table(decided, out)
-    _tell(decided, currency=project.settings.project.currency, out=out, json=json, experiment=trial.key, at=at)
+    titles = {each.treatment_id: (each.offer.title, each.channel) for each in rules.treatments}
+    currency = project.settings.project.currency
+    _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trial.key, at=at)
 
 
-def _tell(decided: pa.Table, *, currency: str, out: Path, json: Path | None, experiment: str, at: datetime) -> None:
+def _tell(
+    decided: pa.Table,
+    *,
+    titles: dict[str, tuple[str, str]],
+    currency: str,
+    out: Path,
+    json: Path | None,
+    experiment: str,
+    at: datetime,
+) -> None:
     from serving.reasons import Reason
 
     actions = _counts(decided, "action")
     reasons = _counts(decided, "reason")
     print_table(
         f"{decided.num_rows:,} decisions at {at:%Y-%m-%d %H:%M} UTC",
-        ("action", "customers", "share", f"contact cost ({currency})"),
-        [(name, f"{n:,}", f"{n / decided.num_rows:.1%}", f"{cost / 100:,.2f}") for name, n, cost in actions],
+        ("offer", "channel", "customers", "share", f"contact cost ({currency})"),
+        [
+            (*titles.get(name, (name, "")), f"{n:,}", f"{n / decided.num_rows:.1%}", f"{cost / 100:,.2f}")
+            for name, n, cost in actions
+        ],
     )
     arms = _counts(decided, "arm")
     say("Customers by arm: " + ", ".join(f"{name} {n:,}" for name, n, _ in arms))

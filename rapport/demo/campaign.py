@@ -15,13 +15,15 @@ from experiments.money import unit_money
 from experiments.policies import AnyPolicy, Beta, Gaussian, Nothing, OneToOne, RandomEligible, Static, Thompson
 from experiments.policies.fitting import fit_few, fit_segment
 from features.facts import TIMESTAMP
+from rapport.base import allowed
 from rapport.demo.setting import CLUSTERS, DELAY_DAYS, HISTORY_WEEKS, Tried
 from rapport.project import Project
-from serving.assembly import rules_of
+from serving.assembly import masking_of, rules_of
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.desk import Desk
 from serving.ledger import Ledger
+from serving.people import LinkedAccounts
 from serving.rules import Rules
 from serving.scoring import Scorer
 from serving.trial import Trial
@@ -133,20 +135,24 @@ def run_campaign(
     values_of = scorer(rules)
     ledger = Ledger(project.ledger)
     _opening_consents(ledger, project, market)
-    learner = Learner(project)
+    learner, people, masking = Learner(project), LinkedAccounts(project.history), masking_of(project)
     policies: dict[str, AnyPolicy] = {}
     kept: list[pa.Table] = []
     incremental = np.zeros(market.spec.customers)
     for week in range(HISTORY_WEEKS, HISTORY_WEEKS + weeks):
         moment = market.begin(week)
-        table = _customers(project, market, moment)
+        table, masks = allowed(project, _customers(project, market, moment), people=people)
+        table = table.append_column("segment", table[SEGMENT])
         if not policies:
             opening, units = values_of.values_of(table), table
             policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
         policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules, tried), at=moment)
         trial = Trial.of_experiment(project.experiment("personalization"), policies=policies)
-        desk = Desk(ledger, rules=rules, trial=trial, model=values_of.version)
-        decided = decide_all(table, desk=desk, at=moment, seed=f"week-{week}", values=values_of.values_of(table))
+        desk = Desk(ledger, rules=rules, trial=trial, model=values_of.version, masking=masking)
+        values = values_of.values_of(table)
+        decided = decide_all(
+            table, desk=desk, at=moment, seed=f"week-{week}", values=values, people=people, masks=masks
+        )
         learner.wait_for(decided.filter(pc.equal(decided["arm"], "bandit")))
         kept.append(decided)
         incremental += _answer(project, market, ledger, week, decided)
@@ -179,8 +185,7 @@ def _customers(project: Project, market: Market, moment: datetime) -> pa.Table:
             "as_of": pa.repeat(pa.scalar(moment, TIMESTAMP), count),
         }
     )
-    table = project.features.offline(project.history, spine)
-    return table.append_column("segment", table[SEGMENT])
+    return project.features.offline(project.history, spine)
 
 
 def _answer(project: Project, market: Market, ledger: Ledger, week: int, decided: pa.Table) -> np.ndarray:

@@ -24,7 +24,7 @@ from rapport.demo.setting import HISTORY_WEEKS, tried, write_offers, write_proje
 from rapport.looks import record_look
 from rapport.project import Project
 from serving.scoring import ResponseScorer
-from training.dataset import Goal, interactions, training_set
+from training.dataset import interactions
 from training.models import ResponseModel
 from training.pipeline import train_offers, train_response
 from training.registry import Registration, register
@@ -96,15 +96,9 @@ def tell(
 
 
 def _train(project: Project, market: Market, *, trials: int, seed: int, step: Step) -> tuple[Trained, Trained]:
-    wanted, now = project.settings.response, market.begin(HISTORY_WEEKS)
-    goal = Goal(
-        kinds=wanted.kinds, window_days=wanted.window_days, delay_days=wanted.delay_days, same_item=wanted.same_item
-    )
-    words = project.settings.features.vocabulary
+    now = market.begin(HISTORY_WEEKS)
     with step("features as of each past contact"):
-        contacts = training_set(
-            project.history, project.features, goal=goal, until=now, vocabulary=words, most=_CONTACTS
-        )
+        contacts = project.contacts(until=now, most=_CONTACTS)
     with step(f"response model: {len(contacts.label):,} contacts, {trials} Optuna trials"):
         response = train_response(
             contacts.frame,

@@ -17,6 +17,14 @@ def test_unknown_name_lists_the_near_ones() -> None:
     assert "did you mean 'visit'?" in str(error)
 
 
+def test_where_nothing_is_known_nothing_is_offered() -> None:
+    assert (
+        str(unknown("feature", "visits", [])) == "unknown feature 'visits'; got no other to choose from; leave it out"
+    )
+    error = unknown("attribute of offer 'campaign-1'", "title", ["channels"])
+    assert (error.got, error.do) == ("one that is not among 'channels'", "use one of these")
+
+
 @pytest.mark.parametrize(
     ("content", "wrong"),
     [

@@ -152,6 +152,7 @@ def test_an_objection_told_to_the_service_stops_further_training_on_it(tmp_path:
     facts += [
         Event(f"c{who}", who, "contact", day[2], day[2], channel="mail", item="letter") for who in ("anna", "ben")
     ]
+    facts.append(Event("later", "cleo", "visit", day[20], day[20]))  # the files go on, so nobody answered
     project.history.append(pa.Table.from_pylist([each._asdict() for each in facts], schema=EVENTS), part="all")
     assert project.contacts().frame["visits_7d"].tolist() == [1, 1]
     objection = Consent(

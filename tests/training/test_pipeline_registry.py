@@ -141,7 +141,14 @@ def test_curves_are_the_same_bytes_and_small():
     assert all(text.lstrip().startswith("<?xml") and len(text) < 40_000 for text in drawn.values())
 
 
-@pytest.mark.parametrize(("after", "word"), [(0.258, "drifted by +19.4 points"), (0.065, "no drift")])
+@pytest.mark.parametrize(
+    ("after", "word"),
+    [
+        (0.258, "drifted by +19.4 points, so the past is a poor guide"),
+        (0.065, "which may be chance"),
+        (0.0695, "drifted by +0.6 points, more than chance and less than a tenth of it"),
+    ],
+)
 def test_drift_in_words(after, word):
     train, test = Part(name="train", rows=30_000, label_rate=0.064), Part(name="test", rows=10_000, label_rate=after)
     assert word in drift_sentence(train, test)

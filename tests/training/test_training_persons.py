@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from features import Feature, FeatureSet, History
 from features.facts import CONSENTS, EVENTS, MEMBERS
 from features.purposes import Purposes
-from training.dataset import Goal, contacts, spine_of, training_set
+from training.dataset import Goal, contacts, interactions, spine_of, training_set
+from training.worth import worth_of_offers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=100)
@@ -188,3 +189,28 @@ def test_the_spine_of_a_history_knows_its_persons(tmp_path):
     assert spine.sort_by("customer_id")["label"].to_pylist() == [True, False, False]
     found = training_set(history, FEATURES, goal=Goal(), until=NOW)
     assert sorted(found.customers) == ["card-1", "mail-2", "mail-3"]
+
+
+def test_what_an_account_takes_its_person_took(tmp_path):
+    history = History(tmp_path)
+    rows = [
+        event(f"p{place}", who, "purchase", 10 + place, item="hat") for place, who in enumerate(("mail-1", "card-3"))
+    ]
+    history.append(pa.Table.from_pylist(rows, schema=EVENTS), "all")
+    (tmp_path / "members").mkdir()
+    pq.write_table(LINKED, tmp_path / "members" / "all.parquet")
+    assert interactions(history, kinds=("purchase",))["customer_id"].tolist() == ["card-1", "card-3"]
+    assert interactions(history, kinds=("purchase",), until=day(40))["customer_id"].tolist() == ["mail-1", "card-3"]
+
+
+def test_an_offer_is_worth_what_any_account_of_the_person_spends():
+    rows = [
+        sent("c1", "mail-1", 10),
+        event("p1", "card-1", "purchase", 11) | {"amount": 700},
+        event("n1", "dora", "no_contact", 10),
+    ]
+    table = pa.Table.from_pylist(rows, schema=EVENTS)
+    for until, spend in ((NOW, 700), (day(40), 0)):
+        known = {"goal": Goal(), "members": LINKED, "until": until}
+        spine, _ = contacts(table, **known)
+        assert [each.spend for each in worth_of_offers(table, spine, **known)] == [spend]

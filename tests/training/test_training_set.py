@@ -13,7 +13,7 @@ from features.facts import EVENTS, ITEMS, PROFILE
 from features.feature import Feature
 from features.history import History
 from features.library import standard_features
-from training.dataset import Goal, contacts, interactions, spine_of, training_set
+from training.dataset import Goal, contacts, interactions, last_known, spine_of, training_set
 from training.worth import worth_of_offers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -200,11 +200,11 @@ def test_interactions_are_in_order_of_time(tmp_path):
     assert taken["item_id"].tolist() == ["bag", "hat"]
 
 
-def _items(*facts):
+def _items(*facts, attribute="channels"):
     rows = [
         {
             "item": "shoes",
-            "attribute": "channels",
+            "attribute": attribute,
             "value": value,
             "occurred_at": START + timedelta(days=day),
             "recorded_at": START + timedelta(days=day + late),
@@ -323,3 +323,39 @@ def test_a_row_says_how_the_customer_reacted_to_this_very_offer(tmp_path):
     found = training_set(_history(tmp_path, rows), features, goal=Goal(), until=NOW, vocabulary=words).frame
     assert found["opens_<offer>_365d"].fillna(-1).tolist() == [0, 1, 0, -1]
     assert found["contacts_<offer>_365d"].fillna(-1).tolist() == [0, 1, 0, -1]
+
+
+def test_windows_that_were_open_when_the_history_stops_are_left_out(tmp_path):
+    """The last file was taken in on day 15, long ago: who was sent something on day 10 may have answered since."""
+    rows = [_event(1, "anna", "contact", 2, item="shoes", channel="mail"), _sent() | {"event_id": "late"}]
+    rows.append(_event(3, "ben", "visit", 14, late=1))
+    history = _history(tmp_path, rows)
+    assert last_known(history) == START + timedelta(days=15, microseconds=1)
+    found = training_set(history, FEATURES, goal=Goal())
+    assert (found.label.tolist(), found.censored) == ([False], 1)
+    assert training_set(history, FEATURES, goal=Goal(), until=NOW).censored == 0
+    assert last_known(History(tmp_path / "empty")) <= datetime.now(UTC)
+
+
+def test_a_row_says_how_the_customer_likes_the_offers_brand(tmp_path):
+    rows = [
+        _event(1, "anna", "visit", 2) | {"brand": "Acme"},
+        _event(2, "anna", "contact", 10, item="shoes", channel="mail"),
+        _event(3, "anna", "contact", 11, item="hats", channel="mail"),
+    ]
+    features = standard_features(brands=("Acme", "Ajax"), groups=("affinities",))
+    history, words = _history(tmp_path, rows), {"brand": ("Acme", "Ajax")}
+    assert not any(
+        "<" in name for name in training_set(history, features, goal=Goal(), until=NOW, vocabulary=words).frame
+    )
+    history.append_items(_items(("Acme", 1, 0), attribute="brand"), "brands")
+    found = training_set(history, features, goal=Goal(), until=NOW, vocabulary=words).frame
+    assert found["interest_brand_<brand>_30d"].fillna(-1).tolist() == [1, -1]
+
+
+def test_attributes_by_which_offers_hold_or_are_valued_are_no_features(tmp_path):
+    history = _history(tmp_path, [_sent()])
+    for attribute in ("offer_ends", "size"):
+        history.append_items(_items(("7", 1, 0), attribute=attribute), attribute)
+    found = training_set(history, FEATURES, goal=Goal(), until=NOW, apart=("offer_ends",)).frame
+    assert "offer_size" in found and "offer_offer_ends" not in found

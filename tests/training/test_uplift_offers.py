@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import ndcg_score
 
 from features.errors import InputError
+from training.evaluation import rank, rank_scores
 from training.models import OfferRecommender, ResponseModel, UpliftModel
 from training.offers import train_offers
+from training.promotion import promotion_of
 from training.uplift import train_uplift
 
 ARMS = ["nothing", "shoes@mail", "hats@web"]
@@ -134,8 +137,41 @@ def test_offers_without_taste_are_not_promoted_over_popularity_by_much():
         for each in range(800)
         for item in rng.choice(20, 5, replace=False, p=share / share.sum())
     ]
-    card = train_offers(pd.DataFrame(rows, columns=["customer_id", "item_id"]), k=5).card
-    assert card.figure("ndcg_over_popularity").value < 0.02
+    trained = train_offers(pd.DataFrame(rows, columns=["customer_id", "item_id"]), k=5)
+    assert trained.card.figure("ndcg_over_popularity").low <= 0
+    assert "not surely better than popularity" in trained.card.objections[0]
+    assert not promotion_of(trained, champion=None, tolerance=0.005).promoted
+
+
+def test_the_order_of_the_rows_makes_no_difference():
+    """Baskets of three at each of two moments: all of the later one tests, though nothing in it comes first or last."""
+    taken = _taken(300, items=20)
+    baskets = taken.assign(at=np.tile([1, 1, 1, 2, 2, 2], 300))
+    shuffled = baskets.sample(frac=1, random_state=3)
+    one, other = (train_offers(each, k=5) for each in (baskets, shuffled))
+    later = baskets[baskets["at"] == 2].groupby("customer_id")["item_id"].agg(set)
+    tested = one.challenge
+    assert {who: set(items) - {""} for who, items in zip(tested.who, tested.target, strict=True)} == later.to_dict()
+    assert one.card.figures == other.card.figures
+    assert one.card.test_digest == other.card.test_digest
+    assert one.card.model_hash == other.card.model_hash
+
+
+def test_a_list_is_held_against_all_that_was_taken():
+    """Against scikit-learn, whose relevance is 1 for each item of the basket."""
+    rng = np.random.default_rng(2)
+    items = np.array(list("abcdefgh"))
+    listed = np.array([rng.permutation(items)[:4] for _ in range(50)])
+    baskets = [rng.permutation(items)[: rng.integers(1, 7)] for _ in range(50)]
+    taken = np.array([[*basket, *[""] * (6 - len(basket))] for basket in baskets])
+    scores = rank_scores(listed, taken)
+    for place, basket in enumerate(baskets):
+        order = [*listed[place], *sorted(set(items) - set(listed[place]))]
+        truth = [[float(each in basket) for each in order]]
+        assert scores[place] == pytest.approx(ndcg_score(truth, [np.arange(8, 0, -1)], k=4))
+    assert rank(listed, taken).recall == pytest.approx(
+        np.mean([len(set(row) & set(basket)) / len(basket) for row, basket in zip(listed, baskets, strict=True)])
+    )
 
 
 @pytest.fixture(scope="module", params=[20, 300])

@@ -85,14 +85,20 @@ def liking_of(customers: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def interactions_of(given: pd.DataFrame) -> pd.DataFrame:
-    """Customer, item and weight as text, text and number, in the order of time."""
+    """Customer, item and weight as text, text and number, in the order of time, and the number of the ``moment``.
+
+    Rows of one time have one moment; without times each row is one by itself.
+    """
     frame = as_frame(given)
     for name in ("customer_id", "item_id"):
         if name not in frame.columns:
             raise unknown("column", name, frame.columns)
     if frame.empty or frame[["customer_id", "item_id"]].isna().any(axis=None):
         raise InputError("interactions need a customer and an item", got="none, or gaps", do="drop rows without either")
-    ordered = frame.sort_values("at", kind="stable") if "at" in frame.columns else frame
+    frame = frame.assign(**{name: frame[name].astype(str) for name in ("customer_id", "item_id")})
+    # Within a moment by name, so that the order of the rows makes no difference.
+    ordered = frame.sort_values(["at", "customer_id", "item_id"]) if "at" in frame.columns else frame
+    moment = ordered["at"].ne(ordered["at"].shift()).cumsum() if "at" in frame.columns else np.arange(len(frame))
     weight = ordered["weight"].to_numpy(dtype=np.float64) if "weight" in ordered.columns else np.ones(len(ordered))
     if not (np.isfinite(weight) & (weight > 0)).all():
         raise InputError("weights must be positive numbers", got="others", do="leave out rows that count for nothing")
@@ -101,19 +107,25 @@ def interactions_of(given: pd.DataFrame) -> pd.DataFrame:
             "customer_id": ordered["customer_id"].astype(str).to_numpy(dtype=object),
             "item_id": ordered["item_id"].astype(str).to_numpy(dtype=object),
             "weight": weight,
+            "moment": np.asarray(moment, dtype=np.int64),
         }
     )
 
 
 def set_aside(taken: pd.DataFrame, *, repeats: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The interactions without, and the last item of, each customer that has another one besides."""
+    """The interactions without the last moment of each customer that has another one besides, and the items of that.
+
+    All that was taken at that moment goes together: in a basket nothing comes before anything else.
+    """
+    pair = ["customer_id", "item_id"]
     # Without repeats an item counts when it was first taken.
-    distinct = taken if repeats else taken.drop_duplicates(["customer_id", "item_id"])
-    held = distinct[distinct.duplicated("customer_id")].drop_duplicates("customer_id", keep="last")
+    distinct = taken if repeats else taken.drop_duplicates(pair)
+    moments = distinct.groupby("customer_id")["moment"]
+    last = moments.transform("max")
+    held = distinct[(distinct["moment"] == last) & (moments.transform("min") < last)]
     if repeats:
-        return taken.drop(held.index), held
-    pairs = pd.MultiIndex.from_frame(taken[["customer_id", "item_id"]])
-    return taken[~pairs.isin(pd.MultiIndex.from_frame(held[["customer_id", "item_id"]]))], held
+        return taken.drop(held.index), held.drop_duplicates(pair)
+    return taken[~pd.MultiIndex.from_frame(taken[pair]).isin(pd.MultiIndex.from_frame(held[pair]))], held
 
 
 def by_id(frame: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:

@@ -23,8 +23,8 @@ _FEWEST_LISTS = 100
 class OfferRecommender(BundledModel):
     """Factors of customers and items by implicit's alternating least squares, ranked by LightGBM.
 
-    The last item of each customer is set aside; factors (Hu, Koren and Volinsky 2008) are learned from the rest, and
-    a LambdaRank booster learns to place that last item first among the candidates. The item factors then stay,
+    What each customer took last is set aside; factors (Hu, Koren and Volinsky 2008) are learned from the rest, and
+    a LambdaRank booster learns to place what was set aside first among the candidates. The item factors then stay,
     and the customers' factors are solved anew with all their interactions. Unknown customers get what is popular.
     Its bundle holds customers' ids and what they had, so it is as personal as the history.
 
@@ -268,16 +268,16 @@ class OfferRecommender(BundledModel):
 
     def _ranker(self, held: pd.DataFrame, *, customers: pd.DataFrame | None) -> Any:
         """The LambdaRank booster; None where fewer than a hundred customers have a next item among the candidates."""
-        places = np.array([self._place[each] for each in held["customer_id"]], dtype=np.int64)
-        target = np.searchsorted(self.items_, held["item_id"].to_numpy(dtype=np.str_))
+        places = np.array([self._place[each] for each in held["customer_id"].unique()], dtype=np.int64)
         if len(places) > self.lists:
             chosen = np.sort(np.random.default_rng(self.seed).choice(len(places), self.lists, replace=False))
-            places, target = places[chosen], target[chosen]
+            places = places[chosen]
         if len(places) < _FEWEST_LISTS:
             return None
         features = self._customer_rows(self.customers_[places], customers)
         candidates, allowed = self._candidates(places)
-        hit = (candidates == target[:, None]) & allowed
+        wanted = self._matrix(held)[np.repeat(places, candidates.shape[1]), candidates.ravel()]
+        hit = (np.asarray(wanted).reshape(candidates.shape) > 0) & allowed
         seen = hit.any(axis=1)
         if int(seen.sum()) < _FEWEST_LISTS:
             return None
