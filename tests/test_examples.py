@@ -52,7 +52,7 @@ def journey(tmp_path: Path, migrated_store: Path) -> Path:
 
 
 def _copy(example: Path, target: Path, migrated_store: Path) -> Path:
-    made = ("__pycache__", "history", "quarantine", "mlruns", "models", "extracts", "ledger.db*", "*.parquet", "*.json")
+    made = ("__pycache__", "history", "quarantine", "mlruns", "models", "ledger.db*", "*.parquet", "*.json")
     folder = target / example.name
     shutil.copytree(example, folder, ignore=shutil.ignore_patterns(*made))
     shutil.copytree(migrated_store, folder / "mlruns")
@@ -152,8 +152,7 @@ def test_the_complete_journey_is_taken_in_as_its_publisher_counts_it(
     data: Callable[[str], Path], journey: Path, rapport_cli: Callable[..., Ran]
 ) -> None:
     origin = data("completejourney/campaigns.parquet").parent
-    _script(JOURNEY).extract(origin, journey)
-    first, again = (_ingested(rapport_cli, journey, name) for name in ("first.json", "again.json"))
+    first, again = (_ingested(rapport_cli, journey, name, data=origin) for name in ("first.json", "again.json"))
     assert {each["source"]: each["read"] for each in first} == {
         "till": 75_000,
         "trips": 47_243,
@@ -185,8 +184,8 @@ def test_the_complete_journey_is_taken_in_as_its_publisher_counts_it(
     assert pc.count_distinct(history.items()["item"]).as_py() == 92_330 + 27
 
 
-def _ingested(rapport_cli: Callable[..., Ran], project: Path, name: str) -> list[dict[str, Any]]:
-    done = rapport_cli("ingest", "--project", project, "--json", project / name)
+def _ingested(rapport_cli: Callable[..., Ran], project: Path, name: str, *, data: Path) -> list[dict[str, Any]]:
+    done = rapport_cli("ingest", "--project", project, "--data", data, "--json", project / name)
     assert done.exit_code == 0, done.stderr
     told: dict[str, Any] = json.loads((project / name).read_text())
     assert told["failed"] == []
@@ -198,8 +197,7 @@ def test_what_is_trained_on_of_the_complete_journey_is_what_its_files_say(
 ) -> None:
     origin = data("completejourney/campaigns.parquet").parent
     script = _script(JOURNEY)
-    script.extract(origin, journey)
-    _ingested(rapport_cli, journey, "first.json")
+    _ingested(rapport_cli, journey, "first.json", data=origin)
     project = load_project(journey)
     contacts = project.contacts()
 

@@ -21,29 +21,29 @@ from rapport.commands.train import offers, response
 from rapport.project import Project, load_project
 from rapport.terminal import print_table, say, step
 
-EXTRACTS = ("till", "trips", "mailings", "redemptions", "planned", "products", "demographics", "mailed")
+MAILED, BOUGHT = "mailed.parquet", "bought.parquet"
 SCORED_AT = "2018-01-01T05:00:00Z"  # the files end at midnight in New York
 LARGEST = "campaign-18"
 
 
 def main(data: Path, folder: Path) -> tuple[MetricRow, ...]:
-    """Hand over, ingest, train, rank; then hold the households of the largest campaign against the others."""
-    with step("extracts, as a warehouse hands them over"):
-        extract(data, folder)
-    ingest(project=folder)
+    """Ingest, train, rank; then hold the households of the largest campaign against the others."""
+    ingest(project=folder, data=data)
+    with step("who was mailed, and what they bought"):
+        write_tables(data, load_project(folder))
     response(project=folder, json=folder / "response.json")
     score(
         project=folder,
         at=SCORED_AT,
-        customers=folder / "extracts" / "mailed.parquet",
+        customers=folder / MAILED,
         top=5,
         unpromoted=True,
         out=folder / "next-best.parquet",
     )
     offers(
-        data=folder / "extracts" / "till.parquet",
+        data=folder / BOUGHT,
         customer="household_id",
-        item="product_category",
+        item="category",
         time="transaction_timestamp",
         repeats=True,
         name="categories",
@@ -52,15 +52,19 @@ def main(data: Path, folder: Path) -> tuple[MetricRow, ...]:
     return before_and_after(load_project(folder))
 
 
-def extract(data: Path, folder: Path) -> None:
-    """Run ``extracts.sql`` over the files in ``data``; each source's table goes to ``extracts/`` of the project."""
-    (folder / "extracts").mkdir(exist_ok=True)
+def write_tables(data: Path, project: Project) -> None:
+    """Write who is scored (the households that were ever mailed) and which categories they bought, as tables."""
+    lines = "FROM read_parquet(?) LEFT JOIN read_parquet(?) USING (product_id)"
     with duckdb.connect() as connection:
-        for path in sorted(data.glob("*.parquet")):
-            connection.read_parquet(str(path)).create_view(path.stem)
-        connection.execute((Path(__file__).parent / "extracts.sql").read_text(encoding="utf-8"))
-        for name in EXTRACTS:
-            connection.table(name).write_parquet(str(folder / "extracts" / f"{name}.parquet"))
+        connection.register("events", project.history.events())
+        connection.sql("SELECT DISTINCT customer_id FROM events WHERE kind = 'contact' ORDER BY 1").write_parquet(
+            str(project.root / MAILED)
+        )
+        connection.sql(
+            f"SELECT household_id, transaction_timestamp, coalesce(product_category, 'UNKNOWN') AS category {lines} "
+            "ORDER BY ALL",
+            params=[str(data / f"{name}.parquet") for name in ("transactions_sample", "products")],
+        ).write_parquet(str(project.root / BOUGHT))
 
 
 def before_and_after(project: Project) -> tuple[MetricRow, ...]:
