@@ -146,17 +146,20 @@ async def get_decision(site: Site, request: Request) -> Response:
 async def get_customer(site: Site, request: Request) -> Response:
     """What the ledger holds of a customer, and what the accounts linked with theirs permit together."""
     customer_id = _id(request, "customer_id")
-    person = await asyncio.to_thread(_person, site, customer_id)
+    person, mates = await asyncio.to_thread(_person, site, customer_id)
     masking = site.service.engine.desk.masking
-    view = await site.read(lambda book: _customer(book, customer_id, person, masking))
+    view = await site.read(lambda book: _customer(book, customer_id, person, mates, masking))
     if view is None:
         raise _missing("customer", customer_id)
     return json(view)
 
 
-def _person(site: Site, customer_id: str) -> Person:
+def _person(site: Site, customer_id: str) -> tuple[Person, tuple[str, ...]]:
+    """The person behind an account, and the accounts of the rest of the household."""
+    customers = site.service.customers
     try:
-        return site.service.customers.persons([customer_id])[customer_id]
+        person = customers.persons([customer_id])[customer_id]
+        return person, customers.housemates(person)
     except (InputError, OSError, duckdb.Error) as error:  # to show them as alone would hide whose no stops them
         raise HttpError(
             503,
@@ -167,14 +170,16 @@ def _person(site: Site, customer_id: str) -> Person:
         ) from error
 
 
-def _customer(book: Book, customer_id: str, person: Person, masking: Masking | None) -> CustomerView | None:
+def _customer(
+    book: Book, customer_id: str, person: Person, mates: tuple[str, ...], masking: Masking | None
+) -> CustomerView | None:
     consents = book.consents(customer_id)
     decisions = book.latest(_LATEST, customer_id=customer_id)
     events = book.count(schema.events, customer_id=customer_id)
     said = about_contact(book.said(person.suppressing), masking)
     permissions = book.permissions(person.suppressing, said=said)
     permission = agreed(customer_id, person, permissions)
-    alone = len(person.suppressing) == 1
+    alone = len(person.suppressing) == 1 and not mates
     if alone and not consents and not decisions and not events and permission.hold is None:
         return None
     names = ConsentView.__struct_fields__
@@ -182,6 +187,7 @@ def _customer(book: Book, customer_id: str, person: Person, masking: Masking | N
         customer_id=customer_id,
         person_id=person.customer_id,
         household_id=person.household_id,
+        housemates=mates,
         permission=PermissionView.of(permission),
         linked=tuple(
             LinkedView(

@@ -203,12 +203,14 @@ class CustomerView(Message, frozen=True, kw_only=True):
     """What the ledger holds of a customer.
 
     ``permission`` is that of the person: what is refused on any account that may be theirs is refused. Consents,
-    contacts, decisions and events are those of the account asked for.
+    contacts, decisions and events are those of the account asked for. ``housemates``: accounts of the rest of the
+    household, so that a no for all of them can be posted as a fact for each.
     """
 
     customer_id: str
     person_id: str
     household_id: str | None
+    housemates: tuple[str, ...]
     permission: PermissionView
     linked: tuple[LinkedView, ...]
     consents: tuple[ConsentView, ...]

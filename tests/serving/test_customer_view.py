@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from features.identity import IdentityRules, believe
+from features.facts import LINKS
+from features.identity import IdentityRules, believe, resolve
 
 RULES = IdentityRules()
 
@@ -47,6 +48,20 @@ def test_an_account_of_its_own_is_told_as_before(web) -> None:
     told = web.call("GET", "/v1/customers/ben").json()
     assert (told["person_id"], told["household_id"], told["linked"]) == ("ben", None, [])
     assert "all:marketing" in told["permission"]["granted"]
+
+
+def test_a_no_for_a_household_is_a_no_of_each_who_lives_there(web, monday) -> None:
+    day = monday - timedelta(days=30)
+    home = ("anna", "ben", "household", "household", 1.0, day, day, "crm")
+    web.history.append_links(pa.Table.from_pylist([dict(zip(LINKS.names, home, strict=True))], schema=LINKS), "home")
+    resolve(web.history, RULES)
+    told = web.call("GET", "/v1/customers/anna").json()
+    assert (told["household_id"], told["housemates"], told["linked"]) == ("anna", ["ben"], [])
+    say(web, "anna", monday, granted=False, channel="all")
+    assert "all:marketing" in web.call("GET", "/v1/customers/ben").json()["permission"]["granted"]  # two people
+    for each in told["housemates"]:
+        say(web, each, monday, granted=False, channel="all", source="agent")
+    assert "all:marketing" in web.call("GET", "/v1/customers/ben").json()["permission"]["refused"]
 
 
 def test_links_that_cannot_be_read_are_told_and_nobody_is_shown_as_alone(web) -> None:
