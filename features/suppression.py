@@ -20,7 +20,7 @@ from __future__ import annotations
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Literal
 
 Kind = Literal["account", "email", "phone", "card"]
@@ -179,6 +179,7 @@ class Erased:
     ----------
     secret: the key of the digests, which lies outside the database.
     digests: those that were kept, in hex (``kept_digests``).
+    recognizing: is told of accounts that are recognized, before any of their rows is taken in.
 
     >>> key = b"a secret beside the database"
     >>> erased = Erased(key, kept_digests("email", "Anna.Lee@gmail.com", secret=key))
@@ -188,10 +189,17 @@ class Erased:
     {'crm-7'}
     """
 
-    def __init__(self, secret: bytes, digests: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        digests: Iterable[str] = (),
+        *,
+        recognizing: Callable[[Collection[str]], None] = lambda accounts: None,
+    ) -> None:
         self._secret = secret
         self._digests = frozenset(digests)
         self._recognized: set[str] = set()
+        self.recognizing = recognizing
 
     def __bool__(self) -> bool:
         """Whether anybody was erased: else there is no need to ask."""
@@ -219,6 +227,8 @@ class Erased:
             kind = kind_of(attribute)
             if kind is not None and value and account not in found and self._known(kind, value):
                 found.add(account)
+        if new := found - self._recognized:
+            self.recognizing(new)
         self._recognized |= found
         return found
 
