@@ -45,24 +45,32 @@ def evident_links(
                 f"SELECT unnest([account_id, other_id]) FROM {history.scan('links')} WHERE source = {literal(SOURCE)}"
             )
             connection.execute(f"INSERT INTO touched {linked}")
-        first = HOUSEHOLD + rules.household[0] if rules.household else HOUSEHOLD
-        connection.execute(_NEAR.format(first=literal(first), crowd=rules.crowd, household=literal(HOUSEHOLD)))
-        if rules.household:
-            connection.execute(_HOMES.format(first=literal(first), household=literal(HOUSEHOLD)))
-            attributes = literals([HOUSEHOLD + each for each in rules.household])
-            connection.execute(_HOME_SPANS.format(attributes=attributes))
+        connection.execute(_MINE.format(household=literal(HOUSEHOLD)))
+        connection.execute(_SPAN.format(values="mine"))
+        connection.execute(_HOUSEMATES if not rules.household else _homes(rules))
         unique = literals([each.kind for each in rules.identifier if each.unique]) or "''"
-        connection.execute(_SHARED.format(unique=unique))
-        connection.execute(_PAIRS)
+        connection.execute(_PAIRS.format(unique=unique))
+        connection.execute(_KNOWN.format(links=history.scan("links"), source=literal(SOURCE)))
+        connection.execute(_CANDIDATES)
+        connection.execute(_MORE.format(household=literal(HOUSEHOLD)))
+        if connection.execute("SELECT 1 FROM more LIMIT 1").fetchone():
+            connection.execute(_SPAN.format(values="more"))
+            connection.execute(_PAIRS.format(unique=unique))
         connection.execute(_STEPS)
-        new = connection.execute(_NEW.format(links=history.scan("links"), source=literal(SOURCE))).to_arrow_table()
+        new = connection.execute(_NEW.format(source=literal(SOURCE))).to_arrow_table()
         return new.select(LINKS.names).cast(LINKS)
+
+
+def _homes(rules: IdentityRules) -> str:
+    first = literal(HOUSEHOLD + rules.household[0])
+    attributes = literals([HOUSEHOLD + each for each in rules.household])
+    return _HOUSEMATES + _HOMES.format(first=first, household=literal(HOUSEHOLD), attributes=attributes)
 
 
 def _scan(files: Sequence[Path]) -> str:
     if not files:
-        nothing = ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in HOLDINGS.names[:3])
-        return f"(SELECT {nothing}, now() AS occurred_at, now() AS known WHERE false)"
+        times = ", ".join(f"now() AS {name}" for name in HOLDINGS.names[3:])
+        return f"(SELECT '' AS account_id, '' AS kind, CAST(NULL AS BIGINT) AS value, {times} WHERE false)"
     return f"read_parquet([{literals(files)}])"
 
 
@@ -84,43 +92,42 @@ def _rules(rules: IdentityRules) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-# `near`: accounts that hold a value with a touched one. `span`: which account holds what from when to when, complete
-# for every value that an account of `near` holds, as what a value is worth depends on all who hold it.
-_NEAR = """
-CREATE TEMP TABLE near AS
-    WITH mine AS (SELECT DISTINCT kind, value FROM held SEMI JOIN touched USING (account_id)
-                  WHERE value IS NOT NULL AND (kind = {first} OR NOT starts_with(kind, {household}))),
-    holders AS (SELECT account_id, kind, value, min(known) AS since
-                FROM held SEMI JOIN mine USING (kind, value) GROUP BY ALL)
-    SELECT account_id FROM touched UNION
-    SELECT account_id FROM (
-        FROM holders QUALIFY kind = {first}
-            OR row_number() OVER (PARTITION BY kind, value ORDER BY since, account_id) <= {crowd}
-    );
-CREATE TEMP TABLE span AS
-    WITH theirs AS (SELECT DISTINCT kind, value FROM held SEMI JOIN near USING (account_id)
-                    WHERE NOT starts_with(kind, {household}))
-    SELECT account_id, kind, value, min(known) AS since, CAST(NULL AS TIMESTAMPTZ) AS until
-    FROM held SEMI JOIN theirs USING (kind, value) GROUP BY ALL;
+# What a fact of an account changes is what the values are worth that the account holds: `mine`. `span` is which account
+# holds what from when to when, of such values by all who hold them, as what a value is worth depends on all of them.
+_MINE = """
+CREATE TEMP TABLE mine AS
+    SELECT DISTINCT kind, value FROM held SEMI JOIN touched USING (account_id)
+    WHERE value IS NOT NULL AND NOT starts_with(kind, {household});
+CREATE TEMP TABLE span (account_id VARCHAR, kind VARCHAR, value BIGINT, since TIMESTAMPTZ, until TIMESTAMPTZ);
+"""
+_SPAN = """
+INSERT INTO span SELECT account_id, kind, value, min(known), NULL
+    FROM held SEMI JOIN {values} USING (kind, value) GROUP BY ALL;
 """
 
 # A household is where its attributes agree *now*: whoever moves leaves it. A fact that is known late of what happened
-# before is no move.
+# before is no move. `housemate`: who ever had the first attribute in common with a touched account.
+_HOUSEMATES = """
+CREATE TEMP TABLE housemate AS SELECT DISTINCT account_id FROM touched;
+"""
 _HOMES = """
+CREATE TEMP TABLE place AS
+    SELECT DISTINCT value FROM held SEMI JOIN touched USING (account_id) WHERE kind = {first} AND value IS NOT NULL;
+INSERT INTO housemate
+    SELECT DISTINCT account_id FROM held SEMI JOIN place USING (value) ANTI JOIN touched USING (account_id)
+    WHERE kind = {first};
 CREATE TEMP TABLE home AS
-    WITH first AS (SELECT DISTINCT kind, value FROM held SEMI JOIN near USING (account_id)
+    WITH first AS (SELECT DISTINCT value FROM held SEMI JOIN housemate USING (account_id)
                    WHERE kind = {first} AND value IS NOT NULL),
-    neighbour AS (SELECT DISTINCT account_id FROM held SEMI JOIN first USING (kind, value)),
+    neighbour AS (SELECT DISTINCT account_id FROM held SEMI JOIN first USING (value) WHERE kind = {first}),
     told AS (
-        FROM held SEMI JOIN neighbour USING (account_id) WHERE starts_with(kind, {household})
+        FROM held SEMI JOIN neighbour USING (account_id) WHERE kind IN ({attributes})
         QUALIFY occurred_at >= coalesce(max(occurred_at) OVER (
             PARTITION BY account_id, kind ORDER BY known, occurred_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ), occurred_at)
     )
-    SELECT account_id, kind, known, arg_max(coalesce(value, ''), occurred_at) AS value
+    SELECT account_id, kind, known, arg_max(coalesce(CAST(value AS VARCHAR), ''), occurred_at) AS value
     FROM told GROUP BY ALL;
-"""
-_HOME_SPANS = """
 INSERT INTO span
     WITH moment AS (SELECT DISTINCT account_id, known FROM home),
     attribute AS (SELECT unnest([{attributes}]) AS kind),
@@ -130,8 +137,8 @@ INSERT INTO span
             ON home.account_id = moment.account_id AND home.kind = attribute.kind AND home.known <= moment.known
     ),
     whole AS (
-        SELECT account_id, known,
-            CASE WHEN bool_and(value <> '') THEN string_agg(value, '|' ORDER BY kind) END AS value
+        SELECT account_id, known, CASE WHEN bool_and(value <> '')
+            THEN CAST(md5_number_lower(string_agg(value, '|' ORDER BY kind)) >> 1 AS BIGINT) END AS value
         FROM state GROUP BY ALL
     ),
     changed AS (
@@ -142,17 +149,17 @@ INSERT INTO span
 """
 
 # When a value or an account turns out to be shared. An account that is shared itself proves nothing about a value.
-_SHARED = """
-CREATE TEMP TABLE ranked AS
+_PAIRS = """
+CREATE OR REPLACE TEMP TABLE ranked AS
     SELECT *, row_number() OVER (PARTITION BY kind, value ORDER BY since, account_id) AS place FROM span;
-CREATE TEMP TABLE mark AS
+CREATE OR REPLACE TEMP TABLE mark AS
     SELECT account_id, kind, value, min(known) AS since
     FROM held SEMI JOIN span USING (account_id) WHERE kind IN ({unique}) GROUP BY ALL;
-CREATE TEMP TABLE shared_account AS
+CREATE OR REPLACE TEMP TABLE shared_account AS
     SELECT account_id, min(since) AS shared_at FROM (
         FROM mark QUALIFY row_number() OVER (PARTITION BY account_id, kind ORDER BY since, value) = 2
     ) GROUP BY account_id;
-CREATE TEMP TABLE conflict AS
+CREATE OR REPLACE TEMP TABLE conflict AS
     WITH arrival AS (
         SELECT span.kind, span.value, mark.kind AS marked, mark.value AS mark,
             min(greatest(span.since, mark.since)) AS since
@@ -162,16 +169,12 @@ CREATE TEMP TABLE conflict AS
     SELECT kind, value, min(since) AS conflict_at FROM (
         FROM arrival QUALIFY row_number() OVER (PARTITION BY kind, value, marked ORDER BY since, mark) = 2
     ) GROUP BY ALL;
-CREATE TEMP TABLE worth AS
+CREATE OR REPLACE TEMP TABLE worth AS
     SELECT kind, value, any_value(sure) AS sure, any_value(weak) AS weak, any_value(crowd) AS crowd,
         any_value(link) AS link, min(since) FILTER (place = crowd + 1) AS crowd_at,
         least(min(since) FILTER (place = most + 1), any_value(conflict_at)) AS shared_at
     FROM ranked JOIN rules USING (kind) LEFT JOIN conflict USING (kind, value) GROUP BY kind, value;
-"""
-
-# Once a value is shared, each new holder is linked with its first one alone: as good for a no, and not quadratic.
-_PAIRS = """
-CREATE TEMP TABLE pair AS
+CREATE OR REPLACE TEMP TABLE pair AS
     SELECT least(one.account_id, other.account_id) AS account_id,
         greatest(one.account_id, other.account_id) AS other_id,
         link, kind, sure, weak, greatest(one.since, other.since) AS begun,
@@ -181,14 +184,49 @@ CREATE TEMP TABLE pair AS
         LEFT JOIN shared_account AS mine ON mine.account_id = one.account_id
         LEFT JOIN shared_account AS theirs ON theirs.account_id = other.account_id
     WHERE one.place < other.place AND other.place <= crowd AND one.account_id <> other.account_id
-        AND one.account_id IN (FROM near) AND other.account_id IN (FROM near)
         AND (worth.shared_at IS NULL OR greatest(one.since, other.since) < worth.shared_at OR one.place = 1);
+"""
+
+# `candidate`: the pairs whose worth may be another now. `more`: what they have in common beside, of the same kind.
+_KNOWN = """
+CREATE TEMP TABLE known AS
+    WITH holder AS (SELECT DISTINCT account_id FROM span)
+    SELECT account_id, other_id, kind, because, recorded_at AS dated, min(probability) AS told
+    FROM {links} WHERE source = {source} AND (
+        account_id IN (FROM touched) OR other_id IN (FROM touched)
+        OR (account_id IN (FROM holder) AND other_id IN (FROM holder))
+    ) GROUP BY ALL;
+"""
+_CANDIDATES = """
+CREATE TEMP TABLE candidate AS
+    SELECT account_id, other_id, kind FROM pair
+        WHERE kind <> 'household' OR (account_id IN (FROM housemate) AND other_id IN (FROM housemate)) UNION
+    SELECT account_id, other_id, because FROM known
+        WHERE account_id IN (FROM touched) OR other_id IN (FROM touched)
+            OR (because = 'household' AND account_id IN (FROM housemate) AND other_id IN (FROM housemate)) UNION
+    SELECT known.account_id, known.other_id, because
+    FROM known JOIN span AS one ON one.account_id = known.account_id AND one.kind = because
+        JOIN span AS other ON other.account_id = known.other_id AND other.kind = because AND other.value = one.value
+    WHERE because <> 'household';
+"""
+_MORE = """
+CREATE TEMP TABLE more AS
+    WITH concerned AS (SELECT account_id FROM candidate UNION SELECT other_id FROM candidate),
+    theirs AS (
+        SELECT DISTINCT account_id, kind, value FROM held SEMI JOIN concerned USING (account_id)
+        WHERE value IS NOT NULL AND NOT starts_with(kind, {household})
+    )
+    SELECT DISTINCT one.kind, one.value
+    FROM candidate JOIN theirs AS one USING (account_id, kind) JOIN theirs AS other
+        ON other.account_id = candidate.other_id AND other.kind = one.kind AND other.value = one.value
+    ANTI JOIN mine ON mine.kind = one.kind AND mine.value = one.value;
 """
 _STEPS = """
 CREATE TEMP TABLE step AS
     WITH moment AS (
         SELECT DISTINCT account_id, other_id, link, kind, dated FROM (
-            SELECT account_id, other_id, link, kind, unnest([begun, demoted, ended]) AS dated FROM pair
+            SELECT account_id, other_id, link, kind, unnest([begun, demoted, ended]) AS dated
+            FROM pair SEMI JOIN candidate USING (account_id, other_id, kind)
         ) WHERE dated IS NOT NULL
     ),
     value AS (
@@ -204,14 +242,13 @@ CREATE TEMP TABLE step AS
 # What is known of a pair at each moment at which it changed, or was said to: where links say otherwise, they are told.
 # Of two that say otherwise for one moment the lower counts, so what turns out higher is told a microsecond later.
 _NEW = """
-WITH known AS (
-    SELECT account_id, other_id, kind, because, recorded_at AS dated, min(probability) AS told
-    FROM {links} WHERE source = {source}
-        AND account_id IN (FROM near) AND other_id IN (FROM near) GROUP BY ALL
+WITH concerned AS (
+    FROM known SEMI JOIN candidate ON candidate.account_id = known.account_id
+        AND candidate.other_id = known.other_id AND candidate.kind = because
 ),
 point AS (
     SELECT account_id, other_id, kind, because, dated FROM step UNION
-    SELECT account_id, other_id, kind, because, dated FROM known
+    SELECT account_id, other_id, kind, because, dated FROM concerned
 ),
 truth AS (
     SELECT point.*, coalesce(step.probability, 0.0) AS probability
@@ -222,7 +259,7 @@ truth AS (
 compared AS (
     SELECT *, coalesce(told, lag(probability, 1, 0.0)
         OVER (PARTITION BY account_id, other_id, kind, because ORDER BY dated)) AS held
-    FROM truth LEFT JOIN known USING (account_id, other_id, kind, because, dated)
+    FROM truth LEFT JOIN concerned USING (account_id, other_id, kind, because, dated)
 )
 SELECT account_id, other_id, kind, because, CAST(probability AS DOUBLE) AS probability,
     CASE WHEN probability > told THEN dated + INTERVAL 1 microsecond ELSE dated END AS occurred_at,

@@ -170,7 +170,6 @@ def _update(history: History, rules: IdentityRules, *, files: Sequence[Path]) ->
     """
     with history.writing(), duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET TimeZone = 'UTC'")
         note, parts = _note(history, rules), history.parts("links")
         new_links, new_holdings = _unseen(parts, note.links), _unseen(files, note.holdings)
         whole = not note.whole(parts, files)
@@ -184,9 +183,11 @@ def _update(history: History, rules: IdentityRules, *, files: Sequence[Path]) ->
         ).to_arrow_table()
         marks = connection.execute("SELECT * FROM mark SEMI JOIN reached USING (account_id)").to_arrow_table()
         connection.register("made", memberships(links, rules, marks=marks.cast(MARKS)))
+        # In the order of accounts, so that a question about one customer reads few row groups: one of those that were
+        # kept, which are in order, and one of each run since. Only what is new is sorted.
         kept = "" if whole else f"FROM {history.scan('members')} ANTI JOIN reached USING (account_id) UNION ALL "
         count = (connection.execute("SELECT count(*) FROM reached").fetchone() or (0,))[0]
-        _write(connection, f"{kept}FROM made", history, _Note.of(rules, parts, files))
+        _write(connection, f"{kept}(FROM made ORDER BY account_id)", history, _Note.of(rules, parts, files))
         return int(count)
 
 
@@ -207,7 +208,7 @@ def _gather(
         else "SELECT '' AS account_id, '' AS kind, '' AS value, now() AS since WHERE false"
     )
     connection.execute(f"CREATE TEMP VIEW mark AS {marks}")
-    pairs = f"SELECT DISTINCT account_id, other_id FROM {history.scan('links')}"
+    pairs = f"SELECT account_id, other_id FROM {history.scan('links')}"
     if fresh is None:
         connection.execute(
             f"CREATE TEMP TABLE reached AS SELECT account_id FROM ({pairs}) UNION SELECT other_id FROM ({pairs})"
@@ -287,9 +288,8 @@ def _write(connection: duckdb.DuckDBPyConnection, rows: str, history: History, n
     scratch = target.with_suffix(f".{os.getpid()}.tmp")
     told = literal(json.dumps({"rules": note.rules, "links": note.links, "holdings": note.holdings}))
     try:
-        # In the order of accounts, so that a question about one customer reads few row groups.
         connection.execute(
-            f"COPY (SELECT {', '.join(MEMBERS.names)} FROM ({rows}) ORDER BY account_id) TO {literal(scratch)} "
+            f"COPY (SELECT {', '.join(MEMBERS.names)} FROM ({rows})) TO {literal(scratch)} "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536, KV_METADATA {{{_NOTE}: {told}}})"
         )
         with scratch.open("rb") as stream:

@@ -65,6 +65,7 @@ class Identifier:
 
 
 _SHARED = 6
+_FORM = 2  # of the cache of identifiers: one of another form is made again
 _USUAL: dict[str, tuple[str, bool, int]] = {
     "login": ("personalize", True, 25),
     "card": ("personalize", False, 10),
@@ -160,5 +161,5 @@ class IdentityRules:
     @property
     def fingerprint(self) -> str:
         """What links and groups depend on; another value means that they must be made anew."""
-        told = repr([(each.name, getattr(self, each.name)) for each in fields(self)])
+        told = repr([_FORM, *((each.name, getattr(self, each.name)) for each in fields(self))])
         return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -307,7 +307,7 @@ def test_step_by_step_in_any_order_is_what_a_rebuild_gives(tmp_path_factory, bat
 
 
 @pytest.mark.slow
-@tries(200)
+@tries(100)
 @arrivals
 def test_step_by_step_in_any_order_at_length(tmp_path_factory, batches, order) -> None:
     check_arrivals(tmp_path_factory, batches, order)
@@ -336,7 +336,7 @@ def test_a_no_stops_every_account_of_the_weak_group_and_only_strong_ones_share(
 
 
 @pytest.mark.slow
-@tries(300)
+@tries(150)
 @sequences
 def test_a_no_stops_every_account_of_the_weak_group_at_length(tmp_path_factory, batches, refused) -> None:
     check_groups(tmp_path_factory, batches, refused)

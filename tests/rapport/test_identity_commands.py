@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,19 +131,45 @@ def test_wrong_thresholds_are_told(shop: Path, rapport_cli, settings: str, said:
     assert (ran.exit_code, said in plain(ran.stderr)) == (2, True)
 
 
-def test_people_are_linked_by_how_alike_they_are(shop: Path, rapport_cli, monkeypatch) -> None:
+GIVEN = ("Anna", "Ben", "Clara", "David", "Eva", "Felix", "Greta", "Hugo")
+FAMILY = ("Abendroth", "Birnbaum", "Cornelius", "Dietrich", "Ellerbeck", "Feldmann")
+
+
+def tell_people(shop: Path, *people: tuple[str, str, str, str], part: str, at: datetime = DAY) -> None:
+    """Add ``(account, given, family, born)`` to the history."""
+    rows = [
+        dict(zip(PROFILE.names, (account, attribute, value, at, at, "crm"), strict=True))
+        for account, *values in people
+        for attribute, value in zip(("given", "family", "born"), values, strict=True)
+    ]
+    History(shop / "history").append_profile(pa.Table.from_pylist(rows, schema=PROFILE), part=part)
+
+
+def test_people_are_linked_by_how_alike_they_are_and_later_only_the_new_are_compared(
+    shop: Path, rapport_cli, monkeypatch
+) -> None:
     import features.linkage
 
-    def alike(tables, *, id_column: str):
-        (people,) = tables
-        assert people.to_pylist()[0] == {id_column: "crm-1", "surname": "Lee", "street": "Seestr. 5"}
-        pairs = {"id_l": ["crm-1", "crm-1"], "id_r": ["crm-9", "x"], "probability": [0.97, 0.1]}
-        return type("Found", (), {"pairs": pa.table(pairs)})
+    people = 'people = {given_name = "given", surname = "family", birth_date = "born"}'
+    (shop / "rapport.toml").write_text(SETTINGS.replace("[identity]", f"[identity]\n{people}"), encoding="utf-8")
+    names = [(given, family) for family in FAMILY for given in GIVEN]
+    known = [
+        (f"p{place:02}", given, family, f"19{50 + place}-0{1 + place % 9}-1{place % 7}")
+        for place, (given, family) in enumerate(names)
+    ]
+    slips = [(f"q{account[1:]}", given, family[:-1], born) for account, given, family, born in known[:12]]
+    tell_people(shop, *known, *slips, part="known")
+    assert rapport_cli("identity", "resolve", "--alike", "--project", shop).exit_code == 0
+    assert "q03 one person" in plain(rapport_cli("identity", "show", "p03", "--project", shop).stdout)
 
-    monkeypatch.setattr(features.linkage, "link", alike)
-    people = 'people = {surname = "family_name", street = "address"}'
-    settings = SETTINGS.replace("[identity]", f"[identity]\n{people}")
-    (shop / "rapport.toml").write_text(settings, encoding="utf-8")
-    assert rapport_cli("identity", "resolve", "--alike", "--project", shop).stdout.startswith("4 new facts")
-    assert "crm-9 one person" in plain(rapport_cli("identity", "show", "crm-1", "--project", shop).stdout)
+    def not_again(*_: object, **__: object) -> None:
+        raise AssertionError("all are compared again")
+
+    monkeypatch.setattr(features.linkage, "link", not_again)
     assert rapport_cli("identity", "resolve", "--alike", "--project", shop).stdout.startswith("0 new facts")
+    new = (("r30", *known[30][1:]), ("q03", "Otto", "Zimmermann", "1999-12-31"))
+    tell_people(shop, *new, part="new", at=DAY + timedelta(days=1))
+    later = rapport_cli("identity", "resolve", "--alike", "--project", shop)
+    assert later.stdout.startswith("2 new facts"), later.stdout
+    assert "r30 one person" in plain(rapport_cli("identity", "show", "p30", "--project", shop).stdout)
+    assert "q03" not in plain(rapport_cli("identity", "show", "p03", "--project", shop).stdout)
