@@ -155,7 +155,7 @@ def drift_sentence(train: Part, test: Part) -> str:
     if abs(after - before) <= 3 * error:
         return f"{moved}, which may be chance."
     if abs(after - before) <= 0.1 * max(before, after):
-        return f"{moved}: {drift}, more than chance and less than a tenth of it."
+        return f"{moved}: {drift}, which is more than chance and less than a tenth of the rate."
     return f"{moved}: {drift}, so the past is a poor guide to its level."
 
 

@@ -142,15 +142,15 @@ def test_curves_are_the_same_bytes_and_small():
 
 
 @pytest.mark.parametrize(
-    ("after", "word"),
+    ("before", "after", "word"),
     [
-        (0.258, "drifted by +19.4 points, so the past is a poor guide"),
-        (0.065, "which may be chance"),
-        (0.0695, "drifted by +0.6 points, more than chance and less than a tenth of it"),
+        (0.064, 0.258, "drifted by +19.4 points, so the past is a poor guide"),
+        (0.064, 0.065, "which may be chance"),
+        (0.678, 0.749, "drifted by +7.1 points, which is more than chance and less than a tenth of the rate"),
     ],
 )
-def test_drift_in_words(after, word):
-    train, test = Part(name="train", rows=30_000, label_rate=0.064), Part(name="test", rows=10_000, label_rate=after)
+def test_drift_in_words(before, after, word):
+    train, test = Part(name="train", rows=30_000, label_rate=before), Part(name="test", rows=10_000, label_rate=after)
     assert word in drift_sentence(train, test)
 
 
