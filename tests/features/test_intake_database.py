@@ -221,7 +221,7 @@ def test_an_error_never_shows_the_password(tmp_path: Path, url: str) -> None:
         ({"database": ""}, "name of an environment variable"),
         ({"file": "orders.csv"}, "reads a file, or a table"),
         ({"table": ""}, "reads a file, or a table"),
-        ({"table": "", "file": "orders.csv"}, "has no database"),
+        ({"table": "", "file": "orders.csv"}, "have no database"),
     ],
 )
 def test_a_wrong_declaration_is_told(change: dict[str, str], wrong: str) -> None:

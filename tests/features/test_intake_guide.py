@@ -22,7 +22,9 @@ def test_the_code_of_the_guide_runs() -> None:
 def test_the_configuration_of_the_guide_is_read() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
     sources = [Source.from_config(table) for table in tomllib.loads(block)["source"]]
-    assert [source.name for source in sources] == ["till", "web", "orders", "preferences", "replies", "crm"]
+    assert [source.name for source in sources] == [
+        *("till", "web", "orders", "orders-with-departments", "preferences", "replies", "crm")
+    ]
 
 
 def test_every_reason_is_named() -> None:
