@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.design import Measure
 from features.errors import InputError
+from features.sql import in_memory
 from features.tables import require_column
 
 _ASSIGNMENT = ("customer_id", "arm", "assigned_at")
@@ -166,7 +166,7 @@ def _values(goals: Sequence[Measure], *, as_of: datetime) -> dict[str, Any]:
 def query(sql: str, *, values: Mapping[str, Any], **tables: pa.Table) -> pa.Table:
     """The rows of ``sql`` over the named ``tables`` in DuckDB; of ``values``, those that it names are bound."""
     named = set(re.findall(r"\$(\w+)", sql)) & set(values)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for name, table in tables.items():
             connection.register(name, table)

@@ -15,11 +15,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 
 from features.history import History
-from features.sql import literal
+from features.sql import in_memory, literal
 from features.traces import Traces
 
 #: Columns that say whose row it is, in the history and in tables that Rapport writes.
@@ -55,7 +54,7 @@ def erase_rows(path: Path, accounts: Collection[str]) -> int:
     owners = [name for name in pq.read_schema(path).names if name in OWNERS]
     if not owners or not accounts:
         return 0
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TEMP TABLE gone AS SELECT unnest($ids) AS id", {"ids": list(accounts)})
         theirs = " OR ".join(f"coalesce(CAST({name} AS VARCHAR) IN (FROM gone), false)" for name in owners)

@@ -17,7 +17,7 @@ from features.history import History
 from features.owners import household_accounts, own_accounts
 from features.query import BITS, compile_features, longest_window
 from features.spine import refuse_clash, spine_keys
-from features.sql import literal
+from features.sql import in_memory, literal
 
 #: Values of features that are computed at once; their sums and counts lie in memory meanwhile.
 MOST_VALUES = 40_000_000
@@ -92,7 +92,7 @@ def _query(columns: Sequence[Column], *, bits: int | None) -> str:
 
 
 def _computed(query: str, history: History, keys: pa.Table, *, longest: int | None, ranged: bool) -> pa.Table:
-    with TemporaryDirectory(prefix="rapport-features-") as scratch, duckdb.connect() as connection:
+    with TemporaryDirectory(prefix="rapport-features-") as scratch, in_memory() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{_MEMORY}'; SET temp_directory = '{scratch}'")
         _make_tables(connection, history, keys, longest=longest, ranged=ranged)
         return connection.execute(query).to_arrow_table()

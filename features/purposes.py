@@ -14,7 +14,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +24,7 @@ from features.facts import TIMESTAMP
 from features.feature import Feature
 from features.history import History
 from features.spine import moments
+from features.sql import in_memory
 
 Basis = Literal["assumed", "asked"]
 """``assumed``: used until the customer refuses; ``asked``: used only after the customer said yes."""
@@ -227,7 +227,7 @@ def _words(customer: pa.ChunkedArray, at: pa.Array, said: pa.Table, history: His
         return {}
     rows = np.arange(len(customer), dtype=np.int64)
     spine = pa.table({"row": rows, "customer_id": customer, "moment": at})
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("spine", spine)
         connection.register("said", said)

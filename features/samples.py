@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from features.errors import InputError
 from features.facts import EVENTS, PROFILE, TIMESTAMP, CustomerFacts, Event, ProfileFact
 from features.history import History
+from features.sql import in_memory
 
 
 def moments_of(history: History, *, rng: np.random.Generator, rows: int = 200) -> pa.Table:
@@ -25,7 +25,7 @@ def moments_of(history: History, *, rng: np.random.Generator, rows: int = 200) -
         When the history holds no event.
     """
     seed = int(rng.integers(1 << 31))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
             "SELECT customer_id, CASE WHEN hash(event_id) % 2 = 0 THEN occurred_at ELSE recorded_at END AS as_of "
@@ -40,7 +40,7 @@ def moments_of(history: History, *, rng: np.random.Generator, rows: int = 200) -
 
 def customers_of(history: History, *, rng: np.random.Generator, most: int) -> pa.Table:
     """A spine of at most ``most`` sampled customers, as of when all events were known, but not later than now."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
             "SELECT customer_id, "
@@ -56,7 +56,7 @@ def customers_of(history: History, *, rng: np.random.Generator, most: int) -> pa
 def facts_of(history: History, sample: pa.Table) -> list[CustomerFacts]:
     """``history.customer`` of each row's ``customer_id`` as of its ``as_of``, read for all rows at once."""
     ids = sample["customer_id"].to_pylist()
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         numbered = sample.append_column("row", pa.array(range(sample.num_rows), pa.int64()))
         connection.register("sample", numbered.select(["row", "customer_id", "as_of"]))

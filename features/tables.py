@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import InputError, listed, unknown
-from features.sql import literal
+from features.sql import in_memory, literal
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 1 << 16
@@ -92,7 +92,7 @@ def _write(table: pa.Table, target: Path) -> None:
             pq.write_table(table, scratch, compression="zstd")
         elif target.name.lower().endswith((".csv", ".csv.gz")):
             compression = "gzip" if target.suffix == ".gz" else "none"
-            duckdb.connect().from_arrow(table).write_csv(scratch, compression=compression)
+            in_memory().from_arrow(table).write_csv(scratch, compression=compression)
         else:
             raise InputError(
                 "the kind of the output table is unknown",
@@ -158,6 +158,6 @@ def _header(source: Path) -> str:
 
 
 def _query(sql: str, **values: str) -> pa.Table:
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         return connection.execute(sql, values).to_arrow_table()

@@ -11,6 +11,7 @@ import duckdb
 
 from features.history import History
 from features.identity import People
+from features.sql import in_memory
 from features.suppression import Kind, asked_forms, kept_forms, kind_of
 
 _SHORTEST = 6  # of a text that names a person by itself: shorter ones stand elsewhere by chance
@@ -79,7 +80,7 @@ def traces_of(history: History, customer_ids: Collection[str]) -> dict[str, Trac
     no single person, and so is no trace.
     """
     persons = People(history).persons(customer_ids)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         named = _accounts_of_groups(connection, history, customer_ids)
         own = {each: tuple(sorted({*persons[each].own, *named.get(each, ())})) for each in customer_ids}
         owner = {account: each for each, accounts in own.items() for account in accounts}

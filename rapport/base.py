@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import InputError, listed
 from features.facts import TIMESTAMP
+from features.sql import in_memory
 from features.tables import read_table, require_column
 from rapport.project import Project
 from serving.assembly import masking_of
@@ -103,7 +103,7 @@ def _known(project: Project, at: datetime) -> pa.Table:
         f"SELECT customer_id FROM {project.history.scan(name)} WHERE occurred_at < $at AND recorded_at < $at"
         for name in ("events", "profile")
     )
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         return connection.execute(f"{known} ORDER BY customer_id", {"at": at}).to_arrow_table()
 
@@ -111,7 +111,7 @@ def _known(project: Project, at: datetime) -> pa.Table:
 def _one_a_person(told: pa.Table, project: Project) -> pa.Table:
     """The rows of ``told`` in their order, of the accounts of one person only one."""
     members = project.history.scan("members")
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("told", told.append_column("place", pa.array(range(told.num_rows), pa.int64())))
         connection.execute(
             f"CREATE TEMP TABLE own AS SELECT account_id, customer_id FROM {members} "

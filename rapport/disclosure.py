@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import duckdb
 import msgspec
 from sqlalchemy import Column, select
 
 from features.erasure import lines_of
 from features.errors import InputError
+from features.sql import in_memory
 from features.traces import Traces, traces_of
 from rapport.erasure import erased_before, known
 from rapport.project import Project
@@ -92,7 +92,7 @@ def disclose(project: Project, customer_id: str, *, at: datetime) -> Disclosure:
 
 def _of_history(project: Project, name: str, owner: str, accounts: Sequence[str]) -> Rows:
     theirs = f"{owner} = ANY($accounts)" + (" OR other_id = ANY($accounts)" if name == "links" else "")
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         sql = f"SELECT * FROM {project.history.scan(name)} WHERE {theirs} ORDER BY ALL"
         rows: Rows = connection.execute(sql, {"accounts": list(accounts)}).to_arrow_table().to_pylist()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from features import EVENTS, PROFILE, CustomerFacts, Event, History, ProfileFact
 from features.identity import Person
+from features.sql import in_memory
 from serving.people import LinkedAccounts
 
 _MOST = 10_000
@@ -81,7 +82,7 @@ class RecentCustomers:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """One a thread, kept: opening one takes as long as a query."""
         if not hasattr(self._local, "connection"):
-            self._local.connection = duckdb.connect()
+            self._local.connection = in_memory()
             self._local.connection.execute("SET TimeZone = 'UTC'")
             self._local.connection.execute("SET parquet_metadata_cache = true")
         connection: duckdb.DuckDBPyConnection = self._local.connection

@@ -6,7 +6,6 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import duckdb
 import msgspec
 import pyarrow as pa
 from sqlalchemy import literal, select
@@ -15,6 +14,7 @@ from features import History, facts
 from features.errors import InputError
 from features.facts import CONSENTS, EVENTS, micros
 from features.replies import meant_by
+from features.sql import in_memory
 from serving import schema
 from serving.book import Book, Consent, among, listed, moment
 from serving.catalogue import CONTACT_CLASSES
@@ -219,7 +219,7 @@ def _of_file(row: dict[str, Any], channels: Container[str] | None, *, at: dateti
 def _asked(history: History, sql: str) -> list[dict[str, Any]]:
     """The rows of a query on the history, whose tables are named in braces."""
     tables = {name: history.scan(name) for name in ("events", "opt_outs", "consents")}
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         rows: list[dict[str, Any]] = connection.execute(sql.format(**tables)).to_arrow_table().to_pylist()
     return rows

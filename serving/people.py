@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from features import History
 from features.facts import STRENGTHS
 from features.identity import Person
+from features.sql import in_memory
 from serving.catalogue import CONTACT_CLASSES
 from serving.consent import EVERY, Permission, scope
 
@@ -208,7 +208,7 @@ class _Index(NamedTuple):
 
 
 def _read(history: History) -> _Index:
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         known = connection.execute(
             f"SELECT DISTINCT strength, customer_id, account_id FROM {history.scan('members')} WHERE until IS NULL "
             "ORDER BY ALL"

@@ -19,6 +19,7 @@ from features.facts import ITEMS, PROFILE
 from features.history import History
 from features.matching import matched, patterns
 from features.purposes import Purposes, masked
+from features.sql import in_memory
 
 NOTHING = "nothing"
 _MOST_CONTACTS = 1_000_000
@@ -128,7 +129,7 @@ def training_set(
 def last_known(history: History) -> datetime:
     """The moment right after the history's last event was recorded; now, where it holds none or one from the future."""
     now = datetime.now(UTC)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(f"SELECT epoch_us(max(recorded_at)) FROM {history.scan('events')}").fetchone()
     if found is None or found[0] is None:
@@ -173,7 +174,7 @@ def contacts(
     that name none. ``members`` (MEMBERS schema) tells which accounts are one person, as known at ``until``.
     """
     wait = timedelta(days=goal.window_days + goal.delay_days)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         profile = PROFILE.empty_table() if profile is None else profile
         register_by_person(connection, {"events": events, "profile": profile}, members=members, until=until)
@@ -335,7 +336,7 @@ def _item_attributes(
     if facts.num_rows == 0:
         return pd.DataFrame(index=range(spine.num_rows))
     names = sorted(set(pc.unique(facts["attribute"]).to_pylist()))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("facts", facts)
         connection.register("spine", spine.append_column("place", pa.array(range(spine.num_rows), pa.int64())))
@@ -368,7 +369,7 @@ def interactions(history: History, *, kinds: tuple[str, ...], until: datetime | 
         raise InputError(
             "the history holds nothing that customers took", got=f"no event of {kinds} with an item", do="take some in"
         )
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         moment = until or datetime.now(UTC)
         register_by_person(connection, {"taken": chosen}, members=history.members(), until=moment)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import duckdb
 import pyarrow as pa
 
 from features.errors import InputError
+from features.sql import in_memory
 from training.dataset import NOTHING, Goal, register_by_person
 
 
@@ -69,7 +69,7 @@ def worth_of_offers(
     InputError
         When there are no customers who got nothing to hold offers against.
     """
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         register_by_person(connection, {"events": events}, members=members, until=until or datetime.now(UTC))
         connection.register("spine", spine.append_column("place", pa.array(range(spine.num_rows), pa.int64())))

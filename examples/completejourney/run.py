@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from experiments.analysis import analyze
 from experiments.results import MetricRow
+from features.sql import in_memory
 from rapport.commands.ingest import ingest
 from rapport.commands.score import score
 from rapport.commands.train import offers, response
@@ -55,7 +55,7 @@ def main(data: Path, folder: Path) -> tuple[MetricRow, ...]:
 def write_tables(data: Path, project: Project) -> None:
     """Write who is scored (the households that were ever mailed) and which categories they bought, as tables."""
     lines = "FROM read_parquet(?) LEFT JOIN read_parquet(?) USING (product_id)"
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("events", project.history.events())
         connection.sql("SELECT DISTINCT customer_id FROM events WHERE kind = 'contact' ORDER BY 1").write_parquet(
             str(project.root / MAILED)
@@ -97,7 +97,7 @@ def before_and_after(project: Project) -> tuple[MetricRow, ...]:
 
 def spend_around(project: Project, *, campaign: str) -> pa.Table:
     """A row for each household that had bought before ``campaign``: mailed or not, spend before and after in USD."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("events", project.history.events())
         return connection.execute(AROUND, {"campaign": campaign}).to_arrow_table()
 

@@ -11,7 +11,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,6 +20,7 @@ from experiments.ladder import ladder
 from experiments.report import HealthCheck, Report, headline, render
 from experiments.results import Analysis
 from features.facts import ITEMS
+from features.sql import in_memory
 from rapport.commands.ingest import ingest
 from rapport.commands.score import score
 from rapport.commands.train import response
@@ -57,7 +57,7 @@ def table_of_waves(project: Project) -> pa.Table:
     spine, _ = spine_of(project.history, goal=project.goal, until=END, channels="channels")
     known = project.features.offline(project.history, spine).select(["customer_id", "as_of", "offer", "label", *KNOWN])
     titles = {offer.offer_id: offer.title for offer in project.catalogue.offers} | {NOTHING: NOTHING}
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("waves", known)
         connection.register("events", project.history.events(END))

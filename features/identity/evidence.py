@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from features.facts import LINKS
 from features.history import History
 from features.identity.holdings import HOLDINGS, HOUSEHOLD
 from features.identity.rules import IdentityRules
-from features.sql import literal, literals
+from features.sql import in_memory, literal, literals
 
 #: The source of links that this module makes; only those it ever takes back.
 SOURCE = "identity"
@@ -35,7 +34,7 @@ def evident_links(
     fresh: those of ``files`` that may tell anything new; only values of accounts in them are looked at.
     again: look at all accounts that such links were made of before, as the rules have changed.
     """
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rules", _rules(rules))
         connection.execute(f"CREATE TEMP VIEW held AS SELECT * FROM {_scan(files)}")

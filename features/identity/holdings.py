@@ -6,7 +6,6 @@ import hashlib
 import os
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,7 +14,7 @@ from features.facts import TIMESTAMP
 from features.history import History
 from features.identity.normal import normal, normal_words
 from features.identity.rules import IdentityRules
-from features.sql import literal, literals
+from features.sql import in_memory, literal, literals
 
 #: One row a time that an account was told to hold a value. ``value`` is a digest of its normal form (a number, as
 #: numbers are quick to compare), null where it is no longer known; ``known`` is the later of the fact's two times.
@@ -59,7 +58,7 @@ def read_holdings(history: History, rules: IdentityRules) -> list[Path]:
 
 def holdings_of(part: Path, rules: IdentityRules, *, named_only: bool = False) -> pa.Table:
     """The holdings (HOLDINGS) of one part of profile facts; ``named_only``: those of account names alone."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         told = connection.execute(_told(part, rules, named_only=named_only)).to_arrow_table()
     values = told.group_by(["kind", "raw"]).aggregate([])

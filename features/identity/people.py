@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import NamedTuple
 
-import duckdb
-
 from features.history import History
+from features.sql import in_memory
 
 
 class Person(NamedTuple):
@@ -49,7 +48,7 @@ class People:
 
     def persons(self, account_ids: Collection[str]) -> dict[str, Person]:
         """The person behind each account; an account without links is a person of its own."""
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             found = connection.execute(
                 f"""
                 WITH known AS (SELECT strength, account_id, customer_id FROM {self._history.scan("members")}

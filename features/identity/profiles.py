@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +16,7 @@ from features.errors import InputError
 from features.history import History
 from features.identity.resolution import Resolution, believe
 from features.identity.rules import IdentityRules
-from features.sql import identifier, literal, literals
+from features.sql import identifier, in_memory, literal, literals
 
 if TYPE_CHECKING:
     from features.linkage import LinkageModel
@@ -70,7 +69,7 @@ def person_table(history: History, rules: IdentityRules) -> pa.Table:
         f"arg_max(value, (occurred_at, recorded_at)) FILTER (attribute = {literal(attribute)}) AS {identifier(column)}"
         for column, attribute in rules.people.items()
     )
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         return connection.execute(
             f"SELECT customer_id AS account_id, {columns} FROM {history.scan('profile')} "
             f"WHERE {_told(rules)} GROUP BY customer_id ORDER BY customer_id"
@@ -95,7 +94,7 @@ def _compared(
 
     if not fresh:
         return pa.table({"account_id": [""], "other_id": [""], "probability": [0.0]}).slice(1)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute(
             f"CREATE TEMP TABLE fresh AS SELECT DISTINCT customer_id FROM read_parquet([{literals(fresh)}]) "
             f"WHERE {_told(rules)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from features.facts import MEMBERS, STRENGTHS, TIMESTAMP
 from features.identity.groups import Link, Mark, components, groups_of
 from features.identity.rules import IdentityRules
 from features.identity.world import NEVER, World
+from features.sql import in_memory
 
 #: One row a value of a unique kind that an account holds, and since when that is known.
 MARKS = pa.schema([("account_id", pa.string()), ("kind", pa.string()), ("value", pa.string()), ("since", TIMESTAMP)])
@@ -34,7 +34,7 @@ def memberships(links: pa.Table, rules: IdentityRules, *, marks: pa.Table | None
     links: all facts of every account in it, as groups come of all of them.
     marks: values of unique kinds that these accounts hold (MARKS).
     """
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("links", links)
         steps = connection.execute(_EFFECTIVE).to_arrow_table()

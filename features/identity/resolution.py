@@ -21,7 +21,7 @@ from features.identity.holdings import read_holdings
 from features.identity.people import People
 from features.identity.replay import MARKS, memberships
 from features.identity.rules import IdentityRules
-from features.sql import literal, literals
+from features.sql import in_memory, literal, literals
 from features.tables import require_column
 
 _NOTE = "rapport"
@@ -79,7 +79,7 @@ def believe(
     for column in ("account_id", "other_id", "probability"):
         require_column(pairs, column)
     moment = at or datetime.now(UTC)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("told", pairs)
         connection.register("moment", pa.table({"dated": pa.array([moment], LINKS.field("occurred_at").type)}))
@@ -168,7 +168,7 @@ def _update(history: History, rules: IdentityRules, *, files: Sequence[Path]) ->
     Only accounts that new links reach, through any others, are. Where it can't be told what is new (other rules, parts
     of the history rewritten), everything is made again. ``files``: holdings whose links the history holds already.
     """
-    with history.writing(), duckdb.connect() as connection:
+    with history.writing(), in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         note, parts = _note(history, rules), history.parts("links")
         new_links, new_holdings = _unseen(parts, note.links), _unseen(files, note.holdings)

@@ -6,9 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-import duckdb
-
 from features.history import History
+from features.sql import in_memory
 
 
 class Tie(NamedTuple):
@@ -30,7 +29,7 @@ def ties_of(history: History, account_ids: Collection[str]) -> list[Tie]:
     >>> ties_of(History(tempfile.mkdtemp()), ["anna"])
     []
     """
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(
             f"""

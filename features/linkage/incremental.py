@@ -20,6 +20,7 @@ from features.linkage.linkage import Linkage, chance
 from features.linkage.model import Weights
 from features.linkage.normalization import FORMS, Field, prepared
 from features.linkage.scoring import scored_pairs
+from features.sql import in_memory
 from features.tables import require_column
 
 _VERSION = 1
@@ -102,7 +103,7 @@ class LinkageModel:
         require_column(table, id_column)
         for column in (each for field in self.fields for each in field.columns[0]):
             require_column(table, column)
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             prepared([table], id_column=id_column, fields=self.fields, connection=connection)
             atoms = ", ".join(
                 f"CAST(CASE WHEN {atom.sql} IS NOT NULL THEN hash({number}, {atom.sql}) >> 1 END AS BIGINT)"
@@ -125,7 +126,7 @@ def link_new(
     """
     size = known.num_rows + new.num_rows
     comparisons = comparisons_of(model.fields)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("known", _numbered(known, first=0))
         connection.register("new", _numbered(new, first=known.num_rows))
         _make_pairs(connection, model.fields, first_new=known.num_rows)

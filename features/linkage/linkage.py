@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from features.linkage.model import Weights, fit
 from features.linkage.normalization import Field, fields_of
 from features.linkage.roles import ColumnRole, Role, column_roles
 from features.linkage.scoring import patterns_of, scored_pairs
+from features.sql import in_memory
 from features.tables import require_column
 
 # Pairs drawn at random to learn how often two persons agree.
@@ -92,7 +92,7 @@ def link(
     """
     _check(tables, id_column, threshold)
     found = tuple(column_roles(table, id_column=id_column, declared=roles) for table in tables)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         fields = usable_fields(connection, tables, id_column=id_column, fields=fields_of(tables, found))
         check_evidence(fields, found, records=sum(table.num_rows for table in tables))
         comparisons = comparisons_of(fields)

@@ -9,9 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from experiments.market import CATEGORIES, CHANNELS, Market
+from features.sql import in_memory
 from rapport.init import keep_out, write_files
 from rapport.project import Project, load_project
 
@@ -76,7 +75,7 @@ def write_project(root: Path, market: Market, *, sources: str, weeks: int) -> Pr
 
 def tried(project: Project, market: Market) -> dict[str, Tried]:
     """What each action did in the history, where actions were chosen at random."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         sql = _EARNED.format(events=project.history.scan("events"))
         moments = {"start": market.begin(HISTORY_WEEKS), "delay": timedelta(days=DELAY_DAYS)}
