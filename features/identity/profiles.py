@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,10 +39,10 @@ def link_profiles(history: History, rules: IdentityRules, *, at: datetime | None
     """
     from features.linkage import LinkageModel, link  # brings Splink: only who links by likeness pays for it
 
+    parts = history.parts("profile")  # before they are read: what comes in meanwhile is new the next time
     people = person_table(history, rules)
     if people.num_rows < 2:
         return Resolution(links=0, accounts=0)
-    parts = history.parts("profile")
     lesson = _Lesson.read(history, rules)
     if lesson is not None and lesson.covers(parts) and people.num_rows <= _GROWN * lesson.model.records:
         model = lesson.model
@@ -136,10 +137,13 @@ class _Lesson:
 
     def write(self, history: History, rules: IdentityRules) -> None:
         target = _target(history)
-        scratch = target.with_suffix(".tmp")
+        scratch = target.with_suffix(f".{os.getpid()}.tmp")
         told = {"people": rules.people, "parts": sorted(self.parts), "model": self.model.to_json()}
-        scratch.write_text(json.dumps(told), encoding="utf-8")
-        scratch.replace(target)
+        try:
+            scratch.write_text(json.dumps(told), encoding="utf-8")
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def _target(history: History) -> Path:
