@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 class Link(NamedTuple):
@@ -35,6 +33,9 @@ def components(count: int, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     >>> components(4, np.array([0, 2]), np.array([1, 1])).tolist()
     [0, 0, 0, 1]
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     edges = coo_array((np.ones(ones.size, dtype=np.int8), (ones, others)), shape=(count, count))
     labels: np.ndarray = connected_components(edges, directed=False)[1]
     return labels

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import EVENTS, PROFILE, Feature, FeatureSet, History
+from features import EVENTS, PROFILE, Feature, FeatureSet, History, standard_features
 from features.facts import MEMBERS
 from features.feature import Aggregate
 from features.spark import Spark, session
@@ -43,6 +43,14 @@ FEATURES = FeatureSet.of(
     Feature(name="gender", aggregate="latest", of="gender"),
     Feature(name="age", aggregate="latest", of="age", integer=True),
 )
+# For a run of seconds: compiling what Spark writes for each stage takes longer than interpreting it.
+BRIEF = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def cluster() -> Iterator[SparkSession]:
     pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: make spark")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java 17, and there is no java on the PATH")
-    with session("local-cluster[2,1,1024]", settings={"spark.sql.shuffle.partitions": "4"}) as running:
+    with session("local-cluster[2,1,1024]", settings=BRIEF) as running:
         application = running.sparkContext.applicationId
         yield running
     gc.collect()
@@ -144,6 +152,9 @@ def test_two_workers_find_what_duckdb_finds(cluster: SparkSession, tmp_path: Pat
 
     empty, few = History(tmp_path / "empty"), FEATURES.select(["ever", "gender"])
     assert few.offline(empty, spine, engine=Spark(cluster)).equals(few.offline(empty, spine))
+
+    wide, some = standard_features(categories=("shoes", "toys")), spine.slice(0, 40)  # as a new project has them
+    assert wide.offline(history, some, engine=Spark(cluster)).equals(wide.offline(history, some))
 
 
 def test_spark_that_does_not_start_is_told(
