@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import msgspec
 
 from features.sql import literal
 from features.suppression import Erased
@@ -21,35 +22,47 @@ class Gate:
     """What stands between an intake and the erased: made before it, closed after it.
 
     Usage: ``gate = Gate(project, at=now)``; ``ingest(..., erased=gate.erased)``; ``held = gate.close(at=now)``.
+
+    An account that comes with an erased person's address is suppressed in the ledger at once, before a row of it is
+    taken in, and which parts the history had then lies on disk until the gate is closed: an intake that was killed is
+    made good by the next one.
     """
 
     def __init__(self, project: Project, *, at: datetime) -> None:
         self._project = project
+        self._at = at
+        self._open = project.history.folder / "intake.open"
         if waiting := pending(project):  # first, so that their addresses are known when they come in
             erase(project, waiting, at=at, keep=lambda receipt: None)
-        self._before = {name: project.history.parts(name) for name in _TABLES}
         self.completed = waiting
+        self._before = self._known_parts()
         self.erased = self._known()
+        self.erased.recognizing = self._hold
 
     def close(self, *, at: datetime) -> tuple[str, ...]:
-        """Suppress the accounts that came with an erased person's address; returns those that were known before.
+        """Erase the erased people who came in again; returns accounts that are only held, as they were known before.
 
-        One that came first with this intake is the erased person again, and what came of it by other files is erased.
-        One that was known before may be somebody else, who has their address now: it is held and kept, for a person
-        to decide on.
+        An account that came first with this intake, or with one that was killed, is the erased person again. One that
+        was known before may be somebody else, who has their address now: it is held and kept, for a person to decide.
         """
-        accounts = sorted(self.erased.recognized)
-        if not accounts:
-            return ()
-        ledger = Ledger(self._project.ledger)
-        with ledger.writing() as book:
-            book.suppress((book.digest(each) for each in accounts), at=at)
-        ledger.close()
-        known = self._named_in([part for parts in self._before.values() for part in parts], accounts)
-        now = self._named_in([part for name in _TABLES for part in self._project.history.parts(name)], accounts)
-        if again := sorted(now - known):
-            erase(self._project, again, at=at, keep=lambda receipt: None)
-        return tuple(sorted(known))
+        history = self._project.history
+        if self.erased:
+            fresh = [part for name in _TABLES for part in history.parts(name) if _name(part) not in self._before]
+            came = self.erased.recognized | self.erased.among(_accounts(fresh))
+            known = came & _accounts([history.folder / each for each in self._before])
+            if again := sorted(came - known):
+                erase(self._project, again, at=at, keep=lambda receipt: None)
+        self._open.unlink(missing_ok=True)
+        return tuple(sorted(known & self.erased.recognized)) if self.erased else ()
+
+    def _known_parts(self) -> frozenset[str]:
+        """The parts that the history had before this intake, and before those that were killed since one was closed."""
+        if not self._open.exists():
+            names = [_name(part) for name in _TABLES for part in self._project.history.parts(name)]
+            scratch = self._open.with_suffix(".tmp")
+            scratch.write_bytes(msgspec.json.encode(names))
+            scratch.replace(self._open)
+        return frozenset(msgspec.json.decode(self._open.read_bytes(), type=list[str]))
 
     def _known(self) -> Erased:
         if not self._project.ledger.exists():
@@ -60,14 +73,23 @@ class Gate:
         ledger.close()
         return found
 
-    def _named_in(self, parts: Collection[Path], accounts: list[str]) -> set[str]:
-        """Those of ``accounts`` of whom parts of the history hold facts."""
-        present = [part for part in parts if part.exists()]
-        if not present:
-            return set()
-        files = ", ".join(literal(str(each)) for each in present)
-        sql = (
-            f"SELECT DISTINCT customer_id FROM read_parquet([{files}], union_by_name = true) WHERE customer_id = ANY(?)"
-        )
-        with duckdb.connect() as connection:
-            return {row[0] for row in connection.execute(sql, [list(accounts)]).fetchall()}
+    def _hold(self, accounts: Collection[str]) -> None:
+        ledger = Ledger(self._project.ledger)
+        with ledger.writing() as book:
+            book.suppress((book.digest(each) for each in accounts), at=self._at)
+        ledger.close()
+
+
+def _name(part: Path) -> str:
+    return f"{part.parent.name}/{part.name}"
+
+
+def _accounts(parts: Collection[Path]) -> set[str]:
+    """The accounts of whom parts of the history hold facts."""
+    present = [part for part in parts if part.exists()]
+    if not present:
+        return set()
+    files = ", ".join(literal(str(each)) for each in present)
+    with duckdb.connect() as connection:
+        sql = f"SELECT DISTINCT customer_id FROM read_parquet([{files}], union_by_name = true)"
+        return {row[0] for row in connection.execute(sql).fetchall()}

@@ -47,6 +47,7 @@ def erase(
     from rapport.erasure import erase as forget
     from rapport.erasure import pending as under_way
     from rapport.project import load_project
+    from rapport.turn import turn
 
     opened = load_project(project)
     at = datetime.now(UTC)
@@ -63,7 +64,7 @@ def erase(
         for path in (receipt, json):
             write_json(path, done.to_json())
 
-    with step("erasing"):
+    with turn(opened), step("erasing"):
         done = forget(opened, wanted, at=at, keep=keep)
     _tell(done, before, receipt=receipt)
 

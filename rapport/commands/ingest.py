@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,8 +59,8 @@ def ingest(
     with step("opening the project"):
         from features.errors import InputError
         from rapport.project import load_project
-        from rapport.returning import Gate
         from rapport.sources import check_page, show_quality
+        from rapport.turn import turn
 
         check_page(page)
         opened = load_project(project)
@@ -70,37 +70,66 @@ def ingest(
             got="no [[source]] in rapport.toml",
             do="add one; `rapport ingest --propose FILE` writes it",
         )
-    gate = Gate(opened, at=datetime.now(UTC))
-    loaded, failed = _taken_in(opened, gate, data=data or opened.root, accept_bad=accept_bad, mended=mended)
-    linked = _linked(opened, failed)
-    with step("hearing opt-outs, and what was sent to the service"):
-        try:
-            channels = {each.channel.lower() for each in opened.catalogue.treatments}
-        except InputError as error:  # a no does not wait for the offers to be mended
-            failed.append(error)
-            channels = None
-        loaded += _sent(opened, channels=channels)
-        held = gate.close(at=datetime.now(UTC))
-    told = {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed], "links": linked}
+    with turn(opened):
+        done = _run(opened, data=data or opened.root, accept_bad=accept_bad, mended=mended)
+    loaded, failed = done.loaded, done.failed
+    told = {"files": [asdict(each) for each in loaded], "failed": [str(each) for each in failed], "links": done.links}
     write_json(json, told)
     if loaded or failed:
         _show(loaded)
     else:
         say("Nothing to take in: the project has no source, and nothing was sent to its service.")
     show_quality(opened, page=page)
-    if linked:
-        say(f"{linked:,} new links between accounts: rapport identity show ACCOUNT tells who is one person.")
-    for each in gate.completed:
+    if done.links:
+        say(f"{done.links:,} new links between accounts: rapport identity show ACCOUNT tells who is one person.")
+    for each in done.completed:
         say(f"{each} is erased, as was asked of the service.")
-    for each in held:
+    for each in done.held:
         say(f"{each} came with an erased person's address: it is not contacted. The same person? rapport erase {each}")
     _complain(loaded, failed)
 
 
-def _taken_in(
-    opened: Project, gate: Gate, *, data: Path, accept_bad: bool, mended: Path | None
-) -> tuple[list[Loaded], list[InputError]]:
-    """What became of each file of each source, or of the mended rows alone; and what went wrong."""
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """What an intake did: rows by file, what went wrong, new links, erasures completed, accounts that are held."""
+
+    loaded: list[Loaded]
+    failed: list[InputError]
+    links: int
+    completed: tuple[str, ...]
+    held: tuple[str, ...]
+
+
+def _run(opened: Project, *, data: Path, accept_bad: bool, mended: Path | None) -> _Done:
+    """Take in what is new. Every no is heard, and the erased are gone again, whatever else goes wrong."""
+    from rapport.returning import Gate
+
+    gate = Gate(opened, at=datetime.now(UTC))
+    loaded: list[Loaded] = []
+    failed: list[InputError] = []
+    try:
+        _take_in(opened, gate, data=data, accept_bad=accept_bad, mended=mended, loaded=loaded, failed=failed)
+    finally:
+        with step("hearing opt-outs, and what was sent to the service"):
+            loaded += _sent(opened, failed)
+        try:
+            links = _linked(opened, failed)
+        finally:
+            held = gate.close(at=datetime.now(UTC))
+    return _Done(loaded=loaded, failed=failed, links=links, completed=gate.completed, held=held)
+
+
+def _take_in(
+    opened: Project,
+    gate: Gate,
+    *,
+    data: Path,
+    accept_bad: bool,
+    mended: Path | None,
+    loaded: list[Loaded],
+    failed: list[InputError],
+) -> None:
+    """Add what became of each file of each source, or of the mended rows alone, to ``loaded`` and ``failed``."""
     from features.errors import InputError
     from features.intake import ingest as take_in
     from features.intake import mend
@@ -113,16 +142,14 @@ def _taken_in(
     }
     if mended is not None:
         with step(f"loading the mended rows of {mended.name}"):
-            return list(mend(mended, sources=opened.sources, **common)), []
-    loaded: list[Loaded] = []
-    failed: list[InputError] = []
+            loaded += mend(mended, sources=opened.sources, **common)
+        return
     for source in opened.sources:
         with step(f"taking in {source.name}"):
             try:
                 loaded += take_in(source, data=data, accept_bad=accept_bad, **common)
             except InputError as error:  # the other sources are loaded all the same
                 failed.append(error)
-    return loaded, failed
 
 
 def _linked(opened: Project, failed: list[InputError]) -> int:
@@ -140,12 +167,18 @@ def _linked(opened: Project, failed: list[InputError]) -> int:
         return 0
 
 
-def _sent(opened: Project, *, channels: set[str] | None) -> list[Loaded]:
+def _sent(opened: Project, failed: list[InputError]) -> list[Loaded]:
     """The inbox of the service as one more file, and what files and service say about consent, each to the other."""
+    from features.errors import InputError
     from features.intake import Loaded
     from serving.inbox import drain, hear, keep_consents
     from serving.ledger import Ledger
 
+    channels: set[str] | None = None
+    try:
+        channels = {each.channel.lower() for each in opened.catalogue.treatments}
+    except InputError as error:  # a no does not wait for the offers to be mended
+        failed.append(error)
     ledger = Ledger(opened.ledger)
     try:
         with ledger.reading() as book:
@@ -186,7 +219,8 @@ def _show(loaded: Sequence[Loaded]) -> None:
             say(f"{reason}: {reason_in_words(reason)}", style="dim")
         for path in sorted({each.quarantine for each in loaded if each.quarantine and Path(each.quarantine).exists()}):
             say(path, style="dim")
-        say("Correct the rows there and load them with `rapport ingest --mended FILE`.", style="dim")
+        if any(each.quarantine for each in loaded):
+            say("Correct the rows there and load them with `rapport ingest --mended FILE`.", style="dim")
 
 
 def _complain(loaded: Sequence[Loaded], failed: Sequence[InputError]) -> None:
