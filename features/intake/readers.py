@@ -24,6 +24,8 @@ ROW = "row_of_file"
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 1 << 16
+# Types whose texts have no blanks around them and are never empty.
+_UNPADDED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "BOOLEAN")
 # A quoted value, which stays as it is, or a run of blanks.
 _PADDING = re.compile(r'("[^"]*")| +')
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -99,10 +101,10 @@ def texts(opened: Opened, paths: Sequence[str]) -> str:
     InputError
         When the file has none of these columns; it names the near ones.
     """
-    found = [opened.values[path].text for path in paths if opened.values[path].text]
+    found = [opened.values[path] for path in paths if opened.values[path].text]
     if not found:
         raise unknown("column", paths[0], opened.names)
-    present = [f"nullif(trim({expression}), '')" for expression in found]
+    present = [each.text if each.kind in _UNPADDED else f"nullif(trim({each.text}), '')" for each in found]
     return present[0] if len(present) == 1 else f"coalesce({', '.join(present)})"
 
 
