@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 from features import FeatureSet, standard_features
-from features.intake import Source
 from features.purposes import Purposes
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
@@ -27,5 +26,3 @@ def test_the_configuration_of_the_guide_is_read() -> None:
     Purposes.from_config(next(block["purposes"] for block in blocks if "purposes" in block)).require(features)
     words = next(block["features"] for block in blocks if "features" in block)
     assert {"household_spend_365d", "interest_brand_acme_30d"} <= set(standard_features(**words).names)
-    sources = [Source.from_config(table) for block in blocks for table in block.get("source", ())]
-    assert [source.name for source in sources] == ["till", "app", "crm"]
