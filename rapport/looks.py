@@ -20,6 +20,7 @@ from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, 
 from experiments.results import Ladder
 from features.errors import InputError
 from features.facts import TIMESTAMP
+from rapport.objections import contacts_after_opt_out
 from rapport.project import Project
 from serving import schema
 from serving.batch import DECISIONS
@@ -206,21 +207,6 @@ def record_look(project: Project, report: Report, *, outcomes: pa.Table) -> str:
     """Log a look as a run of the experiment's MLflow record; the id of the run."""
     record = ExperimentRecord(project.tracking, report.experiment)
     return record.log_look(report, digests={"data": table_digest(outcomes)})
-
-
-def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
-    """Contacts to customers who had said no to their channel before, counted from the facts, not from the ledger."""
-    history = project.history.events()
-    said = history.filter(pc.is_in(history["kind"], pa.array(["opt_out", "opt_in"])))
-    counted = query(
-        "SELECT count(*) AS n FROM decisions WHERE action <> 'nothing' AND (SELECT arg_max(kind, said.occurred_at) "
-        "FROM said WHERE said.customer_id = decisions.customer_id AND said.occurred_at < decisions.decided_at "
-        "AND (said.channel IS NULL OR said.channel IN ('all', decisions.channel))) = 'opt_out'",
-        values={},
-        decisions=decisions,
-        said=said,
-    )
-    return int(counted["n"][0].as_py())
 
 
 def _ladder(look: Look) -> Ladder | None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from experiments.policies import AnyPolicy, from_json, to_json
 from features.facts import micros
-from features.suppression import Erased, Kind, kept_digests
+from features.suppression import Erased, Kind, Kinds, kept_digests
 from serving import schema
 from serving.consent import ConsentFact, Permission, permission
 from serving.contact_policy import Contact
@@ -85,6 +85,10 @@ class Book:
     def said_about(self, purposes: Iterable[str]) -> dict[str, list[ConsentFact]]:
         """What all customers said about ``purposes``; those who said nothing are left out."""
         return _by_customer(self.connection.execute(_CONSENTS_ABOUT, listed(purposes)))
+
+    def said_by_refusing(self) -> dict[str, list[ConsentFact]]:
+        """All that was said by each customer who ever said no to anything."""
+        return _by_customer(self.connection.execute(_CONSENTS_OF_REFUSING))
 
     def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
         """The slots that each customer has taken after ``since``, planned ones included."""
@@ -233,10 +237,11 @@ class Book:
         stamp = self.connection.scalar(select(columns.created_at).where(columns.digest == digest))
         return None if stamp is None else moment(stamp)
 
-    def erased_people(self) -> Erased:
-        """What is known of the erased: enough to know them again, for intake."""
+    def erased_people(self, *, kinds: Kinds | None = None) -> Erased:
+        """What is known of the erased: enough to know them again, for intake; ``kinds`` as ``Erased`` has them."""
         columns = schema.suppressions.c
-        return Erased(self._secret, self.connection.scalars(select(columns.digest).where(columns.reason == ERASED)))
+        held = self.connection.scalars(select(columns.digest).where(columns.reason == ERASED))
+        return Erased(self._secret, held, kinds=kinds)
 
     def digests(self, identifiers: Iterable[tuple[Kind, str]]) -> set[str]:
         """The keyed hashes to keep of identifiers."""
@@ -299,6 +304,9 @@ def listed(names: Iterable[str]) -> dict[str, str]:
 _SAID = ("customer_id", *ConsentFact._fields)
 _CONSENTS = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.customer_id))
 _CONSENTS_ABOUT = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.purpose))
+_CONSENTS_OF_REFUSING = select(*(schema.consents.c[name] for name in _SAID)).where(
+    schema.consents.c.customer_id.in_(select(schema.consents.c.customer_id).where(~schema.consents.c.granted))
+)
 _TAKEN = ("customer_id", *Contact._fields)
 _CONTACTS = (
     select(*(schema.slots.c[name] for name in _TAKEN))

@@ -117,15 +117,20 @@ def hear(book: Book, history: History, *, channels: Container[str] | None, at: d
     no to a channel that is not among ``channels``, those of the offers, is a no to all of them (None: every channel is
     taken at its word).
     """
-    said = [
+    said = said_in(history, channels=channels, at=at)
+    erased = book.erased(sign.customer_id for sign in said)
+    kept = [sign for sign in said if sign.customer_id not in erased]
+    return len(kept), book.consent(kept)
+
+
+def said_in(history: History, *, channels: Container[str] | None, at: datetime) -> list[Consent]:
+    """What the history's files say about consent, in the words of the ledger (``hear``)."""
+    signs = [
         msgspec.structs.replace(sign, source="import")
         for row in _asked(history, _SIGNS)
         for sign in _sign(row | {"channel": _meant(row, channels)}, utc(row["occurred_at"]), at)
     ]
-    said += [fact for row in _asked(history, _CONSENTS) for fact in _of_file(row, channels, at=at)]
-    erased = book.erased(sign.customer_id for sign in said)
-    kept = [sign for sign in said if sign.customer_id not in erased]
-    return len(kept), book.consent(kept)
+    return signs + [fact for row in _asked(history, _CONSENTS) for fact in _of_file(row, channels, at=at)]
 
 
 def keep_consents(book: Book, history: History) -> tuple[int, int]:

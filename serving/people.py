@@ -73,7 +73,7 @@ def agreed(asked: str, person: Person, permissions: Mapping[str, Permission]) ->
     granted, refused = [], []
     for channel, kind in _scopes(said):
         named, rest = scope(channel, kind), scope(EVERY, kind)
-        if any(_refuses(each, named, rest) for each in said):
+        if any(refuses(each, named, rest) for each in said):
             refused.append(named)
         elif any(named in each.granted or rest in each.granted for each in own):
             granted.append(named)
@@ -92,8 +92,8 @@ def linked(asked: str, person: Person, permissions: Mapping[str, Permission]) ->
         refused.append((HOLD, tuple(each for each in others if permissions[each].hold is not None)))
     for channel, kind in _scopes([permissions[each] for each in person.suppressing]):
         named, rest = scope(channel, kind), scope(EVERY, kind)
-        if not _refuses(mine, named, rest):
-            refused.append((named, tuple(each for each in others if _refuses(permissions[each], named, rest))))
+        if not refuses(mine, named, rest):
+            refused.append((named, tuple(each for each in others if refuses(permissions[each], named, rest))))
     return Linked(
         own=tuple(each for each in person.own if each != asked),
         counted=tuple(each for each in person.counted if each != asked),
@@ -101,7 +101,8 @@ def linked(asked: str, person: Person, permissions: Mapping[str, Permission]) ->
     )
 
 
-def _refuses(said: Permission, named: str, rest: str) -> bool:
+def refuses(said: Permission, named: str, rest: str) -> bool:
+    """Whether an account says no to a scope (``named``), or to every channel (``rest``) and no yes to this one."""
     return named in said.refused or (rest in said.refused and named not in said.granted)
 
 

@@ -16,7 +16,8 @@ import pytest
 from experiments.policies import Nothing, Static
 from features.errors import InputError
 from rapport.init import create_project
-from rapport.looks import contacts_after_opt_out, decided_so_far, take_look, units_of
+from rapport.looks import decided_so_far, take_look, units_of
+from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
 from serving.batch import decide_all
 from serving.book import Consent

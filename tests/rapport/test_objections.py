@@ -1,0 +1,115 @@
+"""The health check for contacts after a no: every place where a no may stand, and what lifts it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.facts import CONSENTS, MEMBERS, OPT_OUTS
+from rapport.init import create_project
+from rapport.objections import contacts_after_opt_out
+from rapport.project import Project, load_project
+from serving.book import Consent
+from serving.ledger import Ledger
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def day(number: float) -> datetime:
+    return START + timedelta(days=number)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Project:
+    create_project(tmp_path / "shop", name="Shop")
+    return load_project(tmp_path / "shop")
+
+
+#: One contact by mail on day 10, and a decision of nothing, of which none can come after a no.
+DECISIONS = pa.table(
+    {
+        "customer_id": ["anna", "anna"],
+        "action": ["coats-new@mail", "nothing"],
+        "channel": ["mail", None],
+        "decided_at": pa.array([day(10), day(10)]),
+    }
+)
+
+
+def say(project: Project, granted: bool, at: float, *, who: str = "anna", **more: str) -> None:
+    told = {"channel": "all", "purpose": "contact", "contact_class": "all", "said_by": "customer", **more}
+    row = {"customer_id": who, "granted": granted, "occurred_at": day(at), "recorded_at": day(at), **told}
+    project.history.append_consents(pa.Table.from_pylist([row], schema=CONSENTS), part="said")
+
+
+@pytest.mark.parametrize(
+    ("word", "counted"),
+    [
+        ({}, 1),
+        ({"channel": "mail", "contact_class": "marketing"}, 1),
+        ({"channel": "pigeon"}, 1),  # a channel that no offer has: it may be another's word for this one
+        ({"channel": "email"}, 0),
+        ({"contact_class": "service"}, 0),
+        ({"purpose": "personalization"}, 0),
+    ],
+)
+def test_a_no_of_a_source_counts_for_its_channel_class_and_purpose(
+    shop: Project, word: dict[str, str], counted: int
+) -> None:
+    say(shop, False, 3, **word)
+    assert contacts_after_opt_out(shop, DECISIONS) == counted
+
+
+@pytest.mark.parametrize(
+    ("yes_on", "said_by", "counted"), [(5, "customer", 0), (5, "agent", 0), (5, "import", 1), (2, "customer", 1)]
+)
+def test_a_later_yes_of_the_customer_lifts_it(shop: Project, yes_on: float, said_by: str, counted: int) -> None:
+    say(shop, False, 3)
+    say(shop, True, yes_on, said_by=said_by)
+    assert contacts_after_opt_out(shop, DECISIONS) == counted
+
+
+def test_a_no_after_the_contact_does_not_count_and_one_to_the_service_does(shop: Project) -> None:
+    say(shop, False, 11)
+    assert contacts_after_opt_out(shop, DECISIONS) == 0
+    ledger = Ledger(shop.ledger)
+    told = {"customer_id": "anna", "channel": "mail", "source": "customer"}
+    with ledger.writing() as book:
+        book.consent([Consent(**told, granted=False, occurred_at=day(4), recorded_at=day(4))])
+    assert contacts_after_opt_out(shop, DECISIONS) == 1
+    with ledger.writing() as book:
+        book.consent([Consent(**told, granted=True, occurred_at=day(5), recorded_at=day(5))])
+    ledger.close()
+    assert contacts_after_opt_out(shop, DECISIONS) == 0
+
+
+def test_the_no_of_a_refused_row_counts(shop: Project) -> None:
+    row = {"customer_id": "anna", "channel": None, "occurred_at": None, "recorded_at": day(9), "origin": "f"}
+    shop.history.append_opt_outs(pa.Table.from_pylist([row], schema=OPT_OUTS), part="f")
+    assert contacts_after_opt_out(shop, DECISIONS) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "counted"), [(2, None, 1), (2, 12, 1), (2, 8, 0), (10, None, 0), (12, None, 0)]
+)
+def test_a_no_reaches_the_accounts_that_were_linked_when_it_was_decided(
+    shop: Project, since: float, until: float | None, counted: int
+) -> None:
+    say(shop, False, 3, who="web-1")
+    rows = [
+        {
+            "strength": "suppress",
+            "account_id": each,
+            "customer_id": "anna",
+            "since": day(since),
+            "until": None if until is None else day(until),
+        }
+        for each in ("anna", "web-1")
+    ]
+    (shop.history.folder / "members").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), shop.history.folder / "members" / "m.parquet")
+    assert contacts_after_opt_out(shop, DECISIONS) == counted
