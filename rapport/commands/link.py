@@ -63,6 +63,7 @@ def link(
     from features.linkage import read_people
     from features.tables import write_table
 
+    _check_targets(tables, [each for each in (out, pairs, json) if each is not None])
     begun = time.perf_counter()
     with step("reading"):
         read = [read_people(path) for path in tables]
@@ -84,6 +85,19 @@ def link(
         write_table(_named(kept, names, ("table_l", "table_r")), pairs)
     write_json(json, _payload(found, names, duplicate_free, engine.value, time.perf_counter() - begun))
     _show(found, names, out)
+
+
+def _check_targets(tables: list[Path], targets: list[Path]) -> None:
+    """Refuse to write over a table that is read, or one file over the other."""
+    from features.errors import InputError
+
+    read = {path.resolve() for path in tables}
+    written: set[Path] = set()
+    for path in targets:
+        if path.resolve() in read | written:
+            what = "a table that is read" if path.resolve() in read else "another output"
+            raise InputError(f"an output would replace {what}", got=str(path), do="name another file")
+        written.add(path.resolve())
 
 
 def _roles(said: list[str], tables: list[pa.Table]) -> dict[str, Role]:
