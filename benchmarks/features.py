@@ -5,7 +5,9 @@ its own (median of three); what they computed is compared. Feast gets its featur
 windows: it only joins six columns. Polars and Feast are installed into throw-away environments.
 
 ``python -m benchmarks.features --long [MILLIONS]`` asks how time and memory grow: ours, from 10 million events to 100
-million of ten times the customers and moments (some minutes, 3 GB of disk).
+million of ten times the customers and moments (some minutes, 3 GB of disk). On two busy cores 100 million events and
+3.3 million moments took 53 s of processor time and 2.6 GB (by hand: 43 s, 2.9 GB), ten million and a tenth of the
+moments 3.6 s: half as much again for each event, as by hand, where tables outgrow the caches.
 """
 
 from __future__ import annotations

@@ -94,6 +94,7 @@ def _query(columns: Sequence[Column], *, bits: int | None) -> str:
 def _computed(query: str, history: History, keys: pa.Table, *, longest: int | None, ranged: bool) -> pa.Table:
     with TemporaryDirectory(prefix="rapport-features-") as scratch, in_memory() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{_MEMORY}'; SET temp_directory = '{scratch}'")
+        connection.execute("SET preserve_insertion_order = false")  # the query orders its rows; kept, less is spilled
         _make_tables(connection, history, keys, longest=longest, ranged=ranged)
         return connection.execute(query).to_arrow_table()
 
