@@ -7,7 +7,8 @@ e-mail address or phone number is found by trying them all).
 Normal forms err towards finding the same person, as an address that is held by mistake costs a contact, and one
 that is missed costs a promise:
 
-- An **account** or a **card**: without blanks around it, in small letters.
+- An **account**, or a kind of a company's own, such as a log-in: without blanks around it, in small letters.
+- A **card**: the same, and its blanks and dashes make no difference.
 - An **e-mail address**: what stands in angle brackets or after ``mailto:``, without blanks, compatibility forms of
   Unicode resolved, in small letters, the domain as DNS spells it; a tag from ``+`` on is left out everywhere, dots
   in the name only at Gmail (``googlemail.com`` is ``gmail.com``), where they make no difference.
@@ -20,13 +21,13 @@ from __future__ import annotations
 import hmac
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-Kind = Literal["account", "email", "phone", "card"]
+#: A kind of identifier: account, email, phone, card, or one that a company declares, such as login.
+Kind = str
 
-#: The kinds of identifier, and the reason code with which intake counts rows of an erased person.
-KINDS: tuple[Kind, ...] = ("account", "email", "phone", "card")
+#: The reason code with which intake counts rows of an erased person.
 ERASED_PERSON = "erased_person"
 
 _NAMES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
@@ -45,6 +46,7 @@ _FEWEST, _MOST = 6, 15  # digits of a number: E.164 has at most 15
 _BARE = 11  # so many digits without a zero or a plus before them may begin with a country's code
 # Country codes of one and of two digits; all others have three (ITU-T E.164, list of assigned codes).
 _COUNTRY = re.compile(r"[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3}")
+_MARKS = re.compile(r"[\s\-]+")
 _CARD = re.compile(r"(?:.*\d){4}")
 
 
@@ -55,6 +57,41 @@ def kind_of(attribute: str) -> Kind | None:
     ('email', 'phone', 'card', None)
     """
     return next((kind for kind, name in _NAMES if name.search(attribute)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """What holds which kind of identifier: as a project declares it, and what the names of attributes tell anyway.
+
+    Parameters
+    ----------
+    attributes: attribute of a profile -> the kinds it is declared to hold.
+    namespaces: an account called ``<namespace>:<value>`` holds a value of that kind by its name.
+
+    >>> kinds = Kinds(attributes={"kontakt": ("email",)}, namespaces={"till": "card"})
+    >>> kinds.of("kontakt"), kinds.of("work_email"), kinds.within("till:4711 2233"), kinds.within("anna@shop.example")
+    (('email',), ('email',), [('card', '4711 2233')], [('email', 'anna@shop.example')])
+    """
+
+    attributes: Mapping[str, tuple[Kind, ...]] = field(default_factory=dict)
+    namespaces: Mapping[str, Kind] = field(default_factory=dict)
+
+    def of(self, attribute: str) -> tuple[Kind, ...]:
+        """The kinds of identifier that an attribute may hold, none for what identifies nobody."""
+        named = kind_of(attribute)
+        return tuple(dict.fromkeys((*self.attributes.get(attribute, ()), *([named] if named else []))))
+
+    def within(self, account: str) -> list[tuple[Kind, str]]:
+        """The identifiers that the name of an account holds, as kind and text."""
+        space, _, value = account.partition(":")
+        held = [(self.namespaces[space], value)] if value and space in self.namespaces else []
+        return [*held, *([("email", account)] if "@" in account else [])]
+
+    @property
+    def every(self) -> tuple[Kind, ...]:
+        """All kinds there are."""
+        declared = [each for kinds in self.attributes.values() for each in kinds]
+        return tuple(dict.fromkeys(("account", "email", "phone", "card", *declared, *self.namespaces.values())))
 
 
 def normal_email(text: str) -> str | None:
@@ -154,9 +191,12 @@ def _plain_forms(kind: Kind, text: str) -> set[str]:
     if kind == "email":
         address = normal_email(text)
         return {f"email\x1f{address}"} if address else set()
-    # A card may be the very account by which a till knows its owner.
-    known = _card(text) if kind == "card" else _identifier(text)
-    return {f"suppress\x1f{known}"} if known else set()
+    if kind == "card":
+        known = _card(text)
+        # A card may be the very account by which a till knows its owner.
+        return {f"suppress\x1f{known}", "card\x1f" + _MARKS.sub("", known)} if known else set()
+    known = _identifier(text)
+    return {f"{'suppress' if kind == 'account' else kind}\x1f{known}"} if known else set()
 
 
 def digest(form: str, *, secret: bytes) -> str:
@@ -179,6 +219,7 @@ class Erased:
     ----------
     secret: the key of the digests, which lies outside the database.
     digests: those that were kept, in hex (``kept_digests``).
+    kinds: what holds which kind of identifier.
     recognizing: is told of accounts that are recognized, before any of their rows is taken in.
 
     >>> key = b"a secret beside the database"
@@ -194,10 +235,12 @@ class Erased:
         secret: bytes,
         digests: Iterable[str] = (),
         *,
+        kinds: Kinds | None = None,
         recognizing: Callable[[Collection[str]], None] = lambda accounts: None,
     ) -> None:
         self._secret = secret
         self._digests = frozenset(digests)
+        self._kinds = kinds or Kinds()
         self._recognized: set[str] = set()
         self.recognizing = recognizing
 
@@ -211,26 +254,45 @@ class Erased:
         return frozenset(self._recognized)
 
     def among(self, texts: Iterable[str], *, kind: Kind = "account") -> set[str]:
-        """Those of ``texts`` that are an erased person's account, e-mail address, phone number or card."""
+        """Those of ``texts`` that are an erased person's account, e-mail address, phone number or card.
+
+        An account whose name holds their address (``Kinds.within``) is recognized as theirs.
+        """
         if not self._digests:
             return set()
-        own = self._recognized if kind == "account" else ()
-        return {text for text in texts if text in own or self._known(kind, text)}
+        if kind != "account":
+            return {text for text in texts if self._known(kind, text)}
+        asked = set(texts)
+        theirs = {text for text in asked if self._known("account", text)}
+        self._learn({text for text in asked - theirs if self._holds(text)})
+        return theirs | (asked & self._recognized)
 
     def recognize(self, rows: Iterable[tuple[str, str, str | None]]) -> set[str]:
         """The accounts of rows of (account, attribute, value) in which a value is an erased person's address.
 
-        Attributes that hold no address, by their name (``kind_of``), tell nothing.
+        Attributes that hold no address (``Kinds.of``) tell nothing.
         """
         found = set()
         for account, attribute, value in rows if self._digests else ():
-            kind = kind_of(attribute)
-            if kind is not None and value and account not in found and self._known(kind, value):
+            if value and account not in found and any(self._known(kind, value) for kind in self._kinds.of(attribute)):
                 found.add(account)
-        if new := found - self._recognized:
-            self.recognizing(new)
-        self._recognized |= found
+        self._learn(found)
         return found
+
+    def named_in(self, cells: Iterable[str]) -> bool:
+        """Whether any of some texts, of which nobody knows what they are, is an erased person's identifier."""
+        return bool(self._digests) and any(
+            cell in self._recognized or self._holds(cell) or any(self._known(kind, cell) for kind in self._kinds.every)
+            for cell in cells
+        )
+
+    def _learn(self, accounts: set[str]) -> None:
+        if new := accounts - self._recognized:
+            self.recognizing(new)
+        self._recognized |= accounts
+
+    def _holds(self, account: str) -> bool:
+        return any(self._known(kind, value) for kind, value in self._kinds.within(account))
 
     def _known(self, kind: Kind, text: str) -> bool:
         return any(digest(form, secret=self._secret) in self._digests for form in asked_forms(kind, text))

@@ -10,10 +10,11 @@ from typing import Any
 import duckdb
 
 from features.history import History
-from features.identity import People
+from features.identity import IdentityRules, People
 from features.sql import in_memory
-from features.suppression import Kind, asked_forms, kept_forms, kind_of
+from features.suppression import Kind, Kinds, asked_forms, kept_forms
 
+_ADDRESSES = ("email", "phone", "card")
 _SHORTEST = 6  # of a text that names a person by itself: shorter ones stand elsewhere by chance
 
 
@@ -25,7 +26,7 @@ class Traces:
     ----------
     accounts: their accounts in all systems.
     addresses: kind and text of addresses and cards that nobody else has.
-    texts: what else their profiles say of them alone, such as a name.
+    texts: what else their profiles say of them alone, such as a name: it may be chance, and so proves nothing.
     related: accounts of others that were ever linked to them: what is kept of those may name them.
     shared: kind and text of addresses that others have too: no traces, as they name no single person.
 
@@ -46,13 +47,13 @@ class Traces:
         return [*(("account", each) for each in self.accounts), *self.addresses]
 
     def named_in(self, cell: str) -> bool:
-        """Whether a cell of a table holds an account, an address, or a text of the person, however it is written."""
+        """Whether a cell of a table holds an account or an address of the person, however it is written."""
         plain = cell.strip().casefold()
         return plain in self._words or any(asked_forms(kind, cell) & self._forms for kind in self._kinds)
 
     @cached_property
     def _words(self) -> frozenset[str]:
-        return frozenset(each.strip().casefold() for each in (*self.accounts, *self.texts))
+        return frozenset(each.strip().casefold() for each in self.accounts)
 
     @cached_property
     def _forms(self) -> frozenset[str]:
@@ -73,8 +74,26 @@ class Traces:
         )
 
 
-def traces_of(history: History, customer_ids: Collection[str]) -> dict[str, Traces]:
+def kinds_of(rules: IdentityRules) -> Kinds:
+    """What holds which kind of identifier, as ``[identity]`` declares it.
+
+    What is declared to tell less than a person, such as a device, is no address of anybody.
+
+    >>> from features.identity import Identifier
+    >>> kinds_of(IdentityRules(identifier=(Identifier(kind="card", attributes=("bonus",), namespace="till"),)))
+    Kinds(attributes={'bonus': ('card',)}, namespaces={'till': 'card'})
+    """
+    told = [each for each in rules.identifier if each.kind in _ADDRESSES or each.strength == "personalize"]
+    attributes: dict[str, tuple[Kind, ...]] = {}
+    for each in told:
+        attributes |= {name: (*attributes.get(name, ()), each.kind) for name in each.attributes}
+    return Kinds(attributes=attributes, namespaces={each.namespace: each.kind for each in told if each.namespace})
+
+
+def traces_of(history: History, customer_ids: Collection[str], *, kinds: Kinds | None = None) -> dict[str, Traces]:
     """What each person is known by in ``history``, named by any of their accounts or their stable id.
+
+    ``kinds`` says what holds which kind of identifier [default: what the names of attributes tell].
 
     An address that an account of somebody else has too (a house's landline, a shared mailbox) stays theirs: it names
     no single person, and so is no trace.
@@ -87,7 +106,7 @@ def traces_of(history: History, customer_ids: Collection[str]) -> dict[str, Trac
         connection.execute("CREATE TEMP TABLE own AS SELECT unnest($accounts) AS customer_id", {"accounts": [*owner]})
         names = ("addresses", "shared", "texts", "related")
         found: dict[str, dict[str, list[Any]]] = {each: {name: [] for name in names} for each in own}
-        for account, kind, text, shared in _addresses(connection, history):
+        for account, kind, text, shared in _addresses(connection, history, kinds or Kinds()):
             found[owner[account]]["shared" if shared else "addresses"].append((kind, text))
         for account, text in _texts(connection, history):
             found[owner[account]]["texts"].append(text)
@@ -112,23 +131,31 @@ def _accounts_of_groups(
     return dict(rows.fetchall())
 
 
-def _addresses(connection: duckdb.DuckDBPyConnection, history: History) -> Iterator[tuple[str, Kind, str, bool]]:
+def _addresses(
+    connection: duckdb.DuckDBPyConnection, history: History, kinds: Kinds
+) -> Iterator[tuple[str, Kind, str, bool]]:
     """(account, kind, text) of the addresses of the accounts in ``own``, and whether another account has it too."""
-    names = connection.execute(f"SELECT DISTINCT attribute FROM {history.scan('profile')}").fetchall()
-    kinds = [(name, kind) for (name,) in names if (kind := kind_of(name)) is not None]
-    if not kinds:
-        return
-    connection.execute(
-        """
-        CREATE TEMP TABLE kinds AS SELECT unnest($names) AS attribute, unnest($kinds) AS kind;
-        """,
-        {"names": [name for name, _ in kinds], "kinds": [kind for _, kind in kinds]},
-    )
+    profile, events = history.scan("profile"), history.scan("events")
+    names = connection.execute(f"SELECT DISTINCT attribute FROM {profile}").fetchall()
+    held = [(name, kind) for (name,) in names for kind in kinds.of(name)]
+    told = {"names": [name for name, _ in held], "kinds": [kind for _, kind in held]}
+    pairs = "SELECT unnest($names::VARCHAR[]) AS name, unnest($kinds::VARCHAR[]) AS kind"
+    connection.execute(f"CREATE TEMP TABLE kinds AS {pairs}", told)
+    spaces = {"names": [f"{each}:" for each in kinds.namespaces], "kinds": [*kinds.namespaces.values()]}
+    connection.execute(f"CREATE TEMP TABLE spaces AS {pairs}", spaces)
     connection.execute(
         f"""
         CREATE TEMP TABLE told AS
-            SELECT DISTINCT customer_id, kind, value, customer_id IN (FROM own) AS mine, {_LIKE} AS likeness
-            FROM {history.scan("profile")} JOIN kinds USING (attribute) WHERE value IS NOT NULL
+        WITH accounts AS (
+            SELECT customer_id FROM own UNION SELECT customer_id FROM {profile} UNION SELECT customer_id FROM {events}
+        ), every AS (
+            SELECT DISTINCT customer_id, kind, value FROM {profile} JOIN kinds ON attribute = name
+                WHERE value IS NOT NULL
+            UNION SELECT customer_id, kind, substr(customer_id, length(name) + 1)
+                FROM accounts JOIN spaces ON starts_with(customer_id, name)
+            UNION SELECT customer_id, 'email', customer_id FROM accounts WHERE contains(customer_id, '@')
+        )
+        SELECT *, customer_id IN (FROM own) AS mine, {_LIKE} AS likeness FROM every
         """
     )
     mine = connection.execute("SELECT customer_id, kind, value FROM told WHERE mine ORDER BY ALL").fetchall()
@@ -147,7 +174,7 @@ def _addresses(connection: duckdb.DuckDBPyConnection, history: History) -> Itera
 _LIKE = """
     CASE kind WHEN 'phone' THEN right(regexp_replace(value, '[^0-9]', '', 'g'), 6)
         WHEN 'email' THEN regexp_replace(regexp_extract(lower(value), '([^<@+:"]+)([+][^@]*)?@', 1), '[.\\s]', '', 'g')
-        ELSE lower(trim(value)) END
+        ELSE regexp_replace(lower(value), '[\\s\\-]', '', 'g') END
 """
 
 

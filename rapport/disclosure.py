@@ -13,7 +13,7 @@ from sqlalchemy import Column, select
 from features.erasure import lines_of
 from features.errors import InputError
 from features.sql import in_memory
-from features.traces import Traces, traces_of
+from features.traces import Traces, kinds_of, traces_of
 from rapport.erasure import erased_before, known
 from rapport.project import Project
 from serving import schema
@@ -68,7 +68,7 @@ def disclose(project: Project, customer_id: str, *, at: datetime) -> Disclosure:
             got=f"{customer_id!r}" + (f", erased on {before[customer_id]:%Y-%m-%d}" if before else ""),
             do="name one of their accounts as the project's facts do",
         )
-    traces = traces_of(project.history, [customer_id])[customer_id]
+    traces = traces_of(project.history, [customer_id], kinds=kinds_of(project.identity))[customer_id]
     links = _of_history(project, "links", "account_id", traces.accounts)
     own = [each for each in links if {each["account_id"], each["other_id"]} <= set(traces.accounts)]
     sections = {

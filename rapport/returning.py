@@ -11,6 +11,7 @@ import msgspec
 
 from features.sql import literal
 from features.suppression import Erased
+from features.traces import kinds_of
 from rapport.erasure import erase, pending
 from rapport.project import Project
 from serving.ledger import Ledger
@@ -69,7 +70,7 @@ class Gate:
             return Erased(b"")
         ledger = Ledger(self._project.ledger)
         with ledger.reading() as book:
-            found = book.erased_people()
+            found = book.erased_people(kinds=kinds_of(self._project.identity))
         ledger.close()
         return found
 

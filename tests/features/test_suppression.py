@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.suppression import Erased, Kind, asked_forms, digest, kept_digests, kept_forms, kind_of, normal_email
+from features.suppression import (
+    Erased,
+    Kind,
+    Kinds,
+    asked_forms,
+    digest,
+    kept_digests,
+    kept_forms,
+    kind_of,
+    normal_email,
+)
 
 KEY = b"a key that lies outside of the database"
 
@@ -38,6 +48,8 @@ KEY = b"a key that lies outside of the database"
         ("account", "Crm-0042", " crm-0042 ", True),
         ("account", "0042", "42", False),
         ("card", "AB 1234", "ab 1234", True),
+        ("card", "4711-2233", "47112233", True),
+        ("login", "Anni", " anni", True),
     ],
 )
 def test_two_spellings_of_an_address(kind: Kind, one: str, other: str, same: bool) -> None:
@@ -73,6 +85,22 @@ def test_nobody_is_known_by_another_key() -> None:
     erased = Erased(b"another key", kept_digests("email", "anna@web.example", secret=KEY))
     assert erased.among(["anna@web.example"], kind="email") == set()
     assert digest("email\x1fanna@web.example", secret=KEY) != hashlib.sha256(b"email\x1fanna@web.example").hexdigest()
+
+
+def test_a_card_in_the_name_of_an_account_and_a_declared_address_are_known() -> None:
+    kept = kept_digests("card", "47112233", secret=KEY) | kept_digests("email", "anna@web.example", secret=KEY)
+    held: list[str] = []
+    kinds = Kinds(attributes={"kontakt": ("email",)}, namespaces={"till": "card"})
+    erased = Erased(KEY, kept, kinds=kinds, recognizing=held.extend)
+    assert erased.among(["till:47112233", "till:1", "Anna@Web.example", "ben", "4711-2233"]) == {
+        "till:47112233",
+        "Anna@Web.example",
+    }
+    assert erased.recognize([("web-1", "kontakt", "anna+1@web.example"), ("web-2", "note", "anna@web.example")]) == {
+        "web-1"
+    }
+    assert sorted(held) == sorted(erased.recognized) == ["Anna@Web.example", "till:47112233", "web-1"]
+    assert Erased(KEY, kept).among(["till:47112233"]) == set()
 
 
 @pytest.mark.parametrize("people", [300, pytest.param(10_000, marks=pytest.mark.slow)])
