@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features.history import History
+from features.mentions import Mentions
 from features.sql import in_memory, literal
 from features.traces import Traces
 
@@ -118,16 +119,14 @@ def _owned(header: list[str], traces: Traces) -> Callable[[list[str]], bool]:
 
 
 def erase_log(path: Path, traces: Traces) -> int:
-    """Remove the lines of a text file that name a person; returns how many there were."""
-    gone = 0
+    """Remove the lines of a text file that hold an account or an address of a person; returns how many there were."""
+    gone, told = 0, Mentions(text for _, text in traces.addresses)  # with blanks, which part words
 
     def keep_others(scratch: Path) -> bool:
         nonlocal gone
         with _text(path, "rt") as stream, _text(scratch, "wt", like=path) as out:
             for line in stream:
-                plain = line.casefold()
-                named = any(traces.named_in(word) for word in _WORDS.split(line) if word)
-                if named or any(text.casefold() in plain for text in traces.texts):
+                if told.found_in(line) or any(traces.named_in(word) for word in _WORDS.split(line) if word):
                     gone += 1
                 else:
                     out.write(line)
