@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
+from features.history import History
 from features.query import Tables
+from features.sql import in_memory
+
+#: SQL: the columns of ``Tables.members`` from those of MEMBERS.
+MEMBER_COLUMNS = "strength, account_id, customer_id, epoch_us(since) AS since, epoch_us(until) AS until"
 
 
 def own_accounts() -> ir.Table:
@@ -15,6 +22,18 @@ def own_accounts() -> ir.Table:
 def household_accounts() -> ir.Table:
     """The query for ``Tables.household``: ``Tables.own`` and the accounts of all who share their household."""
     return _with_linked(Tables.own, strength="household")
+
+
+def housemates(history: History, keys: pa.Table) -> pa.Table:
+    """``row`` and ``customer_id`` of the accounts of others whose facts a row of ``keys`` sees in its household."""
+    with in_memory() as connection:
+        connection.register("spine", keys)
+        connection.execute(f"CREATE TEMP VIEW members AS SELECT {MEMBER_COLUMNS} FROM {history.scan('members')}")
+        for name, query in (("own", own_accounts()), ("household", household_accounts())):
+            connection.execute(f"CREATE TEMP TABLE {name} AS {ibis.to_sql(query, dialect='duckdb')}")
+        return connection.execute(
+            "SELECT row, customer_id FROM household EXCEPT SELECT row, customer_id FROM own ORDER BY ALL"
+        ).to_arrow_table()
 
 
 def _with_linked(rows: ir.Table, *, strength: str) -> ir.Table:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
@@ -23,7 +23,8 @@ from features.errors import InputError, unknown
 from features.facts import TIMESTAMP
 from features.feature import Feature
 from features.history import History
-from features.spine import moments
+from features.owners import housemates
+from features.spine import spine_keys
 from features.sql import in_memory
 
 Basis = Literal["assumed", "asked"]
@@ -155,6 +156,8 @@ class PurposeMask:
         self._columns = features.columns
         self._purposes = purposes
         self._asked_about = frozenset(each.feature.purpose for each in features.columns)
+        self.shared = frozenset(place for place, each in enumerate(self._columns) if each.feature.scope == "household")
+        """The columns that tell of everybody in a household."""
         self._masked = lru_cache(maxsize=1_024)(self._mask)
         self.unsaid = self._masked(frozenset())
         """The columns masked for customers who said nothing."""
@@ -163,6 +166,10 @@ class PurposeMask:
         """Positions of the masked columns for a customer, from all that was said and is known now."""
         about = [each for each in said if each.purpose in self._asked_about]
         return self._masked(frozenset(standing(about).items())) if about else self.unsaid
+
+    def of_household(self, masks: Iterable[frozenset[int]]) -> frozenset[int]:
+        """Positions of the columns of the household that are masked for one of the others who live there."""
+        return self.shared.intersection(frozenset().union(*masks)) if self.shared else self.shared
 
     @staticmethod
     def apply(row: Sequence[V], masked: frozenset[int]) -> tuple[V | None, ...]:
@@ -188,6 +195,8 @@ def masked(
 ) -> pa.Table:
     """``table`` (``customer_id``, ``as_of``, features) with null for what its customer's word does not allow.
 
+    What the household did tells of everybody in it: a feature of that scope needs the word of all who were counted.
+
     Parameters
     ----------
     used_at: when the rows are used; what the customer said until then counts too. Without it only what was known at
@@ -196,19 +205,52 @@ def masked(
     about = pa.array(sorted({each.feature.purpose for each in features.columns}), pa.string())
     said = history.consents()
     said = said.filter(pc.is_in(said["purpose"], about))
-    as_of = moments(table["as_of"])
-    asked = [as_of] if used_at is None else [as_of, pa.repeat(pa.scalar(used_at, TIMESTAMP), table.num_rows)]
-    words = [_words(table["customer_id"].cast(pa.string()), at, said, history) for at in asked]
+    keys = spine_keys(table.select(["customer_id", "as_of"]))
+    own = _Told.of(keys, said, history, used_at=used_at)
+    lived = any(each.feature.scope == "household" for each in features.columns) and bool(history.parts("members"))
+    mates = housemates(history, keys) if lived else keys.slice(0, 0)
+    theirs = _Told.of(mates.append_column("as_of", keys["as_of"].take(mates["row"])), said, history, used_at=used_at)
     for column in features.columns:
-        allowed = [_allowed(column.feature, each, purposes=purposes, rows=table.num_rows) for each in words]
-        if not all(pc.all(each, min_count=0).as_py() for each in allowed):
-            keep = allowed[0] if len(allowed) == 1 else pc.and_(*allowed)
+        keep = own.allow(column.feature, purposes=purposes)
+        if column.feature.scope == "household" and mates.num_rows:
+            refused = mates["row"].filter(pc.invert(theirs.allow(column.feature, purposes=purposes)))
+            keep = pc.and_not(keep, pc.is_in(keys["row"], refused))
+        if not pc.all(keep, min_count=0).as_py():
             values = pc.if_else(keep, table[column.name], pa.scalar(None, table.schema.field(column.name).type))
             table = table.set_column(table.column_names.index(column.name), column.name, values)
     return table
 
 
-_Words = Mapping[tuple[str, bool], pa.Array]
+def usable(customer_ids: pa.ChunkedArray, history: History, *, purposes: Purposes, at: datetime) -> pa.ChunkedArray:
+    """Whether each customer lets what they did be used for personalization, as known at ``at``."""
+    feature = Feature(name="behaviour")
+    said = history.consents()
+    said = said.filter(pc.equal(said["purpose"], feature.purpose))
+    keys = spine_keys(
+        pa.table({"customer_id": customer_ids, "as_of": pa.repeat(pa.scalar(at, TIMESTAMP), len(customer_ids))})
+    )
+    return _Told.of(keys, said, history).allow(feature, purposes=purposes)
+
+
+_Words = Mapping[tuple[str, bool], pa.ChunkedArray]
+
+
+class _Told(NamedTuple):
+    """What the customers of rows had said at each row's moment, and when the rows are used."""
+
+    rows: int
+    words: tuple[_Words, ...]
+
+    @classmethod
+    def of(cls, keys: pa.Table, said: pa.Table, history: History, *, used_at: datetime | None = None) -> _Told:
+        as_of = keys["as_of"].cast(TIMESTAMP)
+        asked = [as_of] if used_at is None else [as_of, pa.repeat(pa.scalar(used_at, TIMESTAMP), keys.num_rows)]
+        return cls(keys.num_rows, tuple(_words(keys["customer_id"], at, said, history) for at in asked))
+
+    def allow(self, feature: Feature, *, purposes: Purposes) -> pa.ChunkedArray:
+        """Whether the feature may be used, for each row."""
+        found = [_allowed(feature, each, purposes=purposes, rows=self.rows) for each in self.words]
+        return pa.chunked_array([reduce(pc.and_, found)]) if self.rows else pa.chunked_array([], pa.bool_())
 
 
 def _allowed(feature: Feature, words: _Words, *, purposes: Purposes, rows: int) -> pa.Array:

@@ -34,6 +34,10 @@ class People(Protocol):
         """The person behind each account, as known now."""
         ...
 
+    def housemates(self, person: Person) -> tuple[str, ...]:
+        """The accounts of the others in a person's household."""
+        ...
+
 
 class Linked(msgspec.Struct, frozen=True, array_like=True):
     """What a decision took from other accounts than the one that it was asked for, by the links known to it.

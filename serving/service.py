@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -42,10 +43,6 @@ class Busy(Exception):
 
 class Customers(People, Protocol):
     """Who is behind the accounts that are asked for, and where their facts come from."""
-
-    def housemates(self, person: Person) -> tuple[str, ...]:
-        """The accounts of the others in a person's household."""
-        ...
 
     def customers(self, customer_ids: Collection[str]) -> dict[str, CustomerFacts]:
         """All facts of each of the accounts."""
@@ -149,17 +146,19 @@ class Service:
         try:
             others = [self.customers.housemates(each) if self._of_households else () for each in persons]
             names = {account for person in persons for account in person.own}.union(*others)
+            mates = masking.housemates(persons, self.customers) if masking else []
             known = self.customers.customers(names)
             with self.engine.desk.ledger.reading(patience=_PATIENCE) as book:
                 inbox = events_of(book, names)
-                said = book.said(accounts_of(persons)) if masking else {}
+                said = book.said(accounts_of(chain(persons, *mates))) if masking else {}
             rows = [
-                tuple(self.features.online(facts_of(person, known, inbox, others=mates), ask.moment).values())
-                for ask, person, mates in zip(asks, persons, others, strict=True)
+                tuple(self.features.online(facts_of(person, known, inbox, others=home), ask.moment).values())
+                for ask, person, home in zip(asks, persons, others, strict=True)
             ]
             if masking is None:
                 return [Shown(row) for row in rows]
-            masks = [masking.of(person, said) for person in persons]
+            pairs = zip(persons, mates, strict=True)
+            masks = [masking.of(person, said, housemates=each) for person, each in pairs]
             return [Shown(masking.apply(row, masked), masked) for row, masked in zip(rows, masks, strict=True)]
         except Exception as error:  # ranking fails open: whatever is wrong with a store, the static contact stands in
             _log.error("features could not be read: %s", type(error).__name__)
