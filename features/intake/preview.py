@@ -31,7 +31,7 @@ def preview(path: Path, source: Source, *, rules: Rules, rows: int = 5) -> Previ
         empty = History(scratch / "history")
         staged = stage(connection, path, source, file=path.name, scratch=scratch, history=empty, rules=rules)
         bad = bad_rows(staged, part="proposed")
-        told = facts(source, history=empty)
+        told = facts(source)
         shown = {name: connection.execute(f"{sql} LIMIT {rows}").to_arrow_table() for name, sql in told.items()}
         good = staged.count("reason IS NULL")
     loaded = Loaded(

@@ -119,8 +119,8 @@ class Source:
         what a customer said about consent (consents).
     columns: column of the fact -> column of the file, list of columns, or Field.
     attributes: wide columns, each an attribute, as a list of columns or attribute -> Field. Profile and items without
-        them map ``attribute`` and ``value``. Events with them tell facts about their customer too: each value once, at
-        the earliest time.
+        them map ``attribute`` and ``value``. Events with them tell facts about their customer too, each at its
+        two times.
     namespace: set before each customer id, as in ``card:4711``, where ids of two systems could be mistaken.
     zone: time zone of times that name none.
     delay: how long after it happened a fact was known, where ``recorded_at`` is not mapped (``"6h"``; else at once).

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from features import History, InputError
+from features import Feature, FeatureSet, History, InputError
 from features.intake import Field, Loaded, Source, ingest
 from features.suppression import Erased, kept_digests
 
@@ -85,21 +88,47 @@ def test_a_no_in_a_bad_row_of_consents_is_kept(shop: Shop) -> None:
     assert (kept["customer_id"], kept["channel"], kept["occurred_at"]) == ("anna", "email", None)
 
 
-def test_events_tell_attributes_once_at_the_earliest_time(shop: Shop) -> None:
+def test_events_tell_attributes_at_their_times(shop: Shop) -> None:
     source = Source(name="web", file="web.csv", rows="events", columns=CLICK, attributes={"login": "user"})
-    rows = ["c1,anna,2024-05-03", "c1,anna,2024-05-02", "c1,,2024-05-01", "c1,ben,2024-05-04", "c2,,2024-05-01"]
-    assert shop.load(source, "cookie,user,at", *rows).new == 5 + 2
-    assert shop.load(source, "cookie,user,at", *rows, "c1,anna,2024-05-05", "c2,anna,2024-05-05").new == 2 + 1
-    assert shop.load(source, "cookie,user,at", "c1,anna,2024-04-01").new == 1 + 1  # they were one earlier than known
-    told = [
-        (r["customer_id"], r["attribute"], r["value"], r["occurred_at"].day) for r in shop.history.profile().to_pylist()
-    ]
-    assert sorted(told) == [
-        ("c1", "login", "anna", 1),
-        ("c1", "login", "anna", 2),
-        ("c1", "login", "ben", 4),
-        ("c2", "login", "anna", 5),
-    ]
+    rows = ["c1,anna,2024-05-01", "c1,ben,2024-05-02", "c1,anna,2024-05-03", "c1,,2024-05-04", "c2,,2024-05-01"]
+    assert shop.load(source, "cookie,user,at", *rows).new == 5 + 3
+    assert shop.load(source, "cookie,user,at", *rows).new == 0
+    told = [(row["customer_id"], row["value"], row["occurred_at"].day) for row in shop.history.profile().to_pylist()]
+    assert sorted(told) == [("c1", "anna", 1), ("c1", "anna", 3), ("c1", "ben", 2)]
+
+
+told_rows = st.lists(
+    st.tuples(st.sampled_from(["Rome", "Oslo"]), st.integers(1, 6), st.integers(0, 4), st.integers(0, 2)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(rows=told_rows)
+def test_the_latest_value_that_events_tell_is_right_whatever_file_comes_first(
+    rows: list[tuple[str, int, int, int]],
+) -> None:
+    """Rows of (city, day, days until recorded, file), against all rows read by eye."""
+    columns = {**CLICK, "recorded_at": "known"}
+    city = FeatureSet.of(Feature(name="city", aggregate="latest", of="city"))
+    begin = datetime(2024, 5, 1, tzinfo=UTC)
+    with TemporaryDirectory() as folder:
+        shop = Shop(Path(folder))
+        for number in range(3):
+            source = Source(name="web", file=f"{number}.csv", rows="events", columns=columns, attributes=("city",))
+            own = [
+                f"anna,{name},{begin + timedelta(days=at):%Y-%m-%d},{begin + timedelta(days=at + late):%Y-%m-%d}"
+                for name, at, late, file in rows
+                if file == number
+            ]
+            if own:
+                shop.load(source, "cookie,city,at,known", *own)
+        facts = shop.history.customer("anna")
+    for day in range(13):
+        known = [(at, at + late, name) for name, at, late, _ in rows if at + late < day]
+        expected = max(known)[2] if known else None
+        assert city.online(facts, begin + timedelta(days=day)) == {"city": expected}
 
 
 def test_a_namespace_stands_before_every_account(shop: Shop) -> None:
