@@ -296,12 +296,16 @@ def _null(field: pa.Field) -> str:
     return f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}"
 
 
-def _check_whole(part: Path) -> None:
-    """A part that was cut short has lost its end, where Parquet keeps all that it needs to read the rest."""
+def is_whole(part: Path) -> bool:
+    """Whether a Parquet file has its end: one that was cut short has lost what is needed to read the rest."""
     with part.open("rb") as stream:
         stream.seek(max(0, part.stat().st_size - 4))
-        if stream.read() != b"PAR1":
-            raise _damaged(part, got=f"{part.stat().st_size} bytes that do not end as a Parquet file does")
+        return stream.read() == b"PAR1"
+
+
+def _check_whole(part: Path) -> None:
+    if not is_whole(part):
+        raise _damaged(part, got=f"{part.stat().st_size} bytes that do not end as a Parquet file does")
 
 
 def _damaged(path: Path, *, got: str) -> InputError:

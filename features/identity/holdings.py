@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.facts import TIMESTAMP
-from features.history import History
+from features.history import History, is_whole
 from features.identity.normal import normal, normal_words
 from features.identity.rules import IdentityRules
 from features.sql import in_memory, literal, literals
@@ -51,9 +51,14 @@ def read_holdings(history: History, rules: IdentityRules) -> list[Path]:
     if wanted:
         folder.mkdir(parents=True, exist_ok=True)
     for target, (table, part) in wanted.items():
-        if not target.exists() or target.stat().st_mtime_ns < part.stat().st_mtime_ns:
+        if not _current(target, part):
             _write(holdings_of(part, rules, named_only=table == "events"), target)
     return list(wanted)
+
+
+def _current(target: Path, part: Path) -> bool:
+    """Whether a file of holdings is there, whole and not older than its part."""
+    return target.exists() and target.stat().st_mtime_ns >= part.stat().st_mtime_ns and is_whole(target)
 
 
 def holdings_of(part: Path, rules: IdentityRules, *, named_only: bool = False) -> pa.Table:

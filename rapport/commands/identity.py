@@ -68,10 +68,12 @@ def merge(account: Account, other: Other, by: By, project: Folder = Path()) -> N
     Example: rapport identity merge crm-4711 web-12 --by "Ann, service" --project shop
     """
     from features.identity import merge as make_one
+    from rapport.turn import turn
 
     opened, _ = _person(project, account)
     _person(project, other)
-    make_one(opened.history, account, other, by=_named(by), rules=opened.identity)
+    with turn(opened):
+        make_one(opened.history, account, other, by=_named(by), rules=opened.identity)
     _, person = _person(project, account)
     _tell(opened, account, person)
     if other not in person.own:
@@ -85,10 +87,12 @@ def split(account: Account, other: Other, by: By, project: Folder = Path()) -> N
     Example: rapport identity split crm-4711 web-12 --by "Ann, service" --project shop
     """
     from features.identity import split as take_back
+    from rapport.turn import turn
 
     opened, _ = _person(project, account)
     _person(project, other)
-    parted = take_back(opened.history, account, other, by=_named(by), rules=opened.identity)
+    with turn(opened):
+        parted = take_back(opened.history, account, other, by=_named(by), rules=opened.identity)
     _, person = _person(project, account)
     _tell(opened, account, person)
     if not parted:
@@ -112,15 +116,17 @@ def resolve(
     from features.identity import link_profiles
     from features.identity import resolve as link_all
     from rapport.project import load_project
+    from rapport.turn import turn
 
     opened = load_project(project)
-    with step("linking accounts by what they have in common"):
-        found = link_all(opened.history, opened.identity)
-    new, touched = found.links, found.accounts
-    if alike:
-        with step("linking accounts by how alike they are"):
-            found = link_profiles(opened.history, opened.identity)
-        new, touched = new + found.links, touched + found.accounts
+    with turn(opened):
+        with step("linking accounts by what they have in common"):
+            found = link_all(opened.history, opened.identity)
+        new, touched = found.links, found.accounts
+        if alike:
+            with step("linking accounts by how alike they are"):
+                found = link_profiles(opened.history, opened.identity)
+            new, touched = new + found.links, touched + found.accounts
     say(f"{new:,} new facts about links; {touched:,} accounts looked at.")
     if opened.identity.silent and not alike:
         say(

@@ -381,3 +381,17 @@ def latest(links: pa.Table) -> dict[tuple[str, str], float]:
         if because == "agent" and last[-1] == 0 and any(a == b == 0 for a, b in zip([0.0, *last], last, strict=False)):
             apart.add((one, other))
     return {pair: probability for pair, probability in worth.items() if pair not in apart}
+
+
+def test_a_file_of_the_cache_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    day = datetime(2024, 5, 1, tzinfo=UTC)
+    told = {"attribute": "email", "value": "anna@x.example", "occurred_at": day, "recorded_at": day}
+    history.append_profile(pa.Table.from_pylist([{"customer_id": "a", **told}]), part="one")
+    rules = IdentityRules(identifier=(Identifier(kind="email"),))
+    resolve(history, rules)
+    (cached,) = tmp_path.glob("identifiers/*/*.parquet")
+    cached.write_bytes(b"")
+    history.append_profile(pa.Table.from_pylist([{"customer_id": "b", **told}]), part="two")
+    resolve(history, rules)
+    assert history.accounts("b") == ("a", "b")
