@@ -82,11 +82,33 @@ def ingest(
     show_quality(opened, page=page)
     if done.links:
         say(f"{done.links:,} new links between accounts: rapport identity show ACCOUNT tells who is one person.")
+    _show_strange(opened)
     for each in done.completed:
         say(f"{each} is erased, as was asked of the service.")
     for each in done.held:
         say(f"{each} came with an erased person's address: it is not contacted. The same person? rapport erase {each}")
     _complain(loaded, failed)
+
+
+def _show_strange(opened: Project) -> None:
+    """Say which channels customers agreed to by names that no treatment has: such a yes permits nothing."""
+    import pyarrow.compute as pc
+
+    from features.errors import InputError, listed
+
+    try:
+        used = {each.channel.lower() for each in opened.catalogue.treatments} | {"all"}
+    except InputError:  # was told
+        return
+    said = opened.history.consents()
+    yes = said.filter(pc.and_(said["granted"], pc.equal(said["purpose"], "contact")))
+    strange = sorted(each for each in yes["channel"].unique().to_pylist() if each.lower() not in used)
+    if strange:
+        say(
+            f"Customers agreed to channels that no treatment uses: {listed(strange)}. Such a yes permits nothing: map "
+            "the words of the file to yours with values = {...}.",
+            style="bold yellow",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

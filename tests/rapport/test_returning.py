@@ -37,6 +37,18 @@ customer_id = "id"
 occurred_at = "at"
 """
 
+CONSENTS = """
+[[source]]
+name = "consents"
+file = "consents.csv"
+rows = "consents"
+[source.columns]
+customer_id = "id"
+channel = "channel"
+granted = {constant = "yes"}
+occurred_at = "at"
+"""
+
 
 @pytest.fixture
 def shop(tmp_path: Path, rapport_cli: Callable[..., Any]) -> Path:
@@ -97,6 +109,20 @@ def test_a_no_is_heard_though_identity_cant_be_told(
     with ledger.reading() as book:
         assert "email:marketing" in book.permissions(["ben"])["ben"].refused
     ledger.close()
+
+
+def test_a_yes_to_a_channel_of_another_name_is_told(shop: Path, rapport_cli: Callable[..., Any]) -> None:
+    (shop / "offers.toml").write_text(
+        '[[offer]]\noffer_id = "hat"\ntitle = "Hat"\ncategory = "hats"\nvalue_cents = 100\n'
+        '[[offer.treatment]]\nchannel = "email"\n',
+        encoding="utf-8",
+    )
+    with (shop / "rapport.toml").open("a", encoding="utf-8") as settings:
+        settings.write(CONSENTS)
+    (shop / "consents.csv").write_text("id,channel,at\nben,E-Mail,2026-01-01\nben,EMAIL,2026-01-01\n", encoding="utf-8")
+    told = " ".join(rapport_cli("ingest", "--project", shop).stdout.split())
+    assert "channels that no treatment uses: 'E-Mail'. Such a yes permits nothing" in told
+    assert permitted(load_project(shop), "ben")
 
 
 def test_an_erasure_waits_for_its_turn(shop: Path) -> None:
