@@ -29,6 +29,7 @@ class Traces:
     texts: what else their profiles say of them alone, such as a name: it may be chance, and so proves nothing.
     related: accounts of others that were ever linked to them: what is kept of those may name them.
     shared: kind and text of addresses that others have too: no traces, as they name no single person.
+    refused: what they said no to, as channel, purpose and contact class: accounts linked to them keep that no.
 
     >>> anna = Traces(accounts=("a-1",), addresses=(("email", "anna@shop.example"),))
     >>> anna.named_in("Anna@Shop.example"), anna.named_in("ben@shop.example")
@@ -40,6 +41,7 @@ class Traces:
     texts: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
     shared: tuple[tuple[Kind, str], ...] = ()
+    refused: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def identifiers(self) -> list[tuple[Kind, str]]:
@@ -70,6 +72,7 @@ class Traces:
             addresses=tuple(dict.fromkeys((*self.addresses, *other.addresses))),
             texts=_union(self.texts, other.texts),
             shared=tuple(dict.fromkeys((*self.shared, *other.shared))),
+            refused=tuple(dict.fromkeys((*self.refused, *other.refused))),
             related=tuple(each for each in _union(self.related, other.related) if each not in other.accounts),
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -12,7 +13,8 @@ from features.facts import micros
 from features.identity import Person
 from features.traces import Traces
 from serving import schema
-from serving.book import Book, among, listed, moment
+from serving.book import Book, Consent, among, listed, moment
+from serving.consent import CONTACT_PURPOSE, ConsentFact, permission
 from serving.decision import Decision
 
 
@@ -21,7 +23,7 @@ def queue_erasure(book: Book, customer_id: str, *, at: datetime) -> dict[str, in
 
     Their arms wait for the rest: the arm of a household may stand under the account of one of them.
     """
-    _keep(book, {customer_id: Traces(accounts=(customer_id,))}, at=at)
+    _keep(book, {customer_id: _heard(book, Traces(accounts=(customer_id,)))}, at=at)
     book.suppress([book.digest(customer_id)], at=at)
     return book.remove([customer_id], arms=False)
 
@@ -32,7 +34,7 @@ def begin(book: Book, found: Mapping[str, Traces], *, at: datetime) -> dict[str,
     ``found`` is what each customer is known by now. What was known when an erasure began is looked for until its end,
     as it may be gone from where it was found.
     """
-    known = dict(found)
+    known = {customer_id: _heard(book, traces) for customer_id, traces in found.items()}
     for customer_id, traces in under_way(book).items():
         if customer_id in known:
             known[customer_id] = traces.plus(known[customer_id])
@@ -46,6 +48,46 @@ def under_way(book: Book) -> dict[str, Traces]:
     columns = schema.erasures.c
     rows = book.connection.execute(select(columns.customer_id, columns.traces).order_by(columns.requested_at))
     return {row.customer_id: msgspec.json.decode(row.traces, type=Traces) for row in rows}
+
+
+def leave_refusals(book: Book, traces: Traces, *, linked: Collection[str], at: datetime) -> int:
+    """Give what people refused to the accounts that their no reached by a link, before the link goes; returns how many.
+
+    From now on it is a no of the account's own, which a later yes of the customer lifts.
+    """
+    stay = sorted(set(linked) - set(traces.accounts) - book.erased(linked))
+    return book.consent(
+        [
+            Consent(
+                customer_id=account,
+                channel=channel,
+                purpose=purpose,
+                contact_class=contact_class,
+                granted=False,
+                source="import",
+                wording="a no of a linked account, kept when that was erased",
+                occurred_at=at,
+                recorded_at=at,
+            )
+            for account in stay
+            for channel, purpose, contact_class in traces.refused
+        ]
+    )
+
+
+def _heard(book: Book, traces: Traces) -> Traces:
+    """The traces with what the accounts refuse as the ledger knows it."""
+    refused = [told for facts in book.said(traces.accounts).values() for told in _refused(facts)]
+    return replace(traces, refused=tuple(dict.fromkeys((*traces.refused, *refused))))
+
+
+def _refused(facts: Sequence[ConsentFact]) -> Iterator[tuple[str, str, str]]:
+    """The channel, purpose and class of each no that stands."""
+    for purpose in sorted({each.purpose for each in facts if not each.granted}):
+        about = [each._replace(purpose=CONTACT_PURPOSE) for each in facts if each.purpose == purpose]
+        for scope in permission(about).refused:
+            channel, _, contact_class = scope.rpartition(":")
+            yield channel, purpose, contact_class
 
 
 def requested(book: Book, customer_ids: Collection[str]) -> dict[str, datetime]:
