@@ -10,9 +10,9 @@ from typing import Any
 
 from features.erasure import erase_facts
 from features.identity import People, resolve
-from features.traces import Traces, traces_of
+from features.traces import Traces, kinds_of, traces_of
 from rapport.project import Project
-from rapport.remains import clear_bundles, clear_files, names_any, still_named
+from rapport.remains import clear_bundles, clear_files, names_any, still_named, too_short
 from serving import erasures, schema
 from serving.ledger import Ledger
 
@@ -32,6 +32,8 @@ class Receipt:
     removed: place -> what -> rows or files; what an interrupted run had removed before counts no more.
     left: files of the project that still name them, for a person to look at.
     sources: files of the systems that the project takes in, which still name them: erase them there.
+    unread: files that could not be searched, as they are packed in a way of their own, locked or broken.
+    short: how many of their accounts are too short to be told from other words in files; rows and lines with them went.
     """
 
     customers: Mapping[str, datetime]
@@ -43,6 +45,8 @@ class Receipt:
     removed: Mapping[str, Counts]
     left: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    short: int = 0
     beyond: tuple[str, ...] = (
         "backups and copies of the project",
         "the systems that its files come from, and their files elsewhere",
@@ -75,18 +79,20 @@ def erase(
     keep: is given the receipt before the ledger forgets that the erasures were under way, and again if that changes it.
     progress: is told the name of each step before it is taken.
     """
-    found = traces_of(project.history, customer_ids)
+    found = traces_of(project.history, customer_ids, kinds=kinds_of(project.identity))
     ledger = Ledger(project.ledger)
     try:
         with ledger.writing() as book:
             resumed = not erasures.under_way(book).keys().isdisjoint(customer_ids)
             known = erasures.begin(book, found, at=at)
+            for traces in known.values():
+                erasures.leave_refusals(book, traces, linked=_reached(project, traces), at=at)
             asked = erasures.requested(book, customer_ids)
             suppressed = {each: book.digest(each) for each in customer_ids}
         traces = reduce(Traces.plus, known.values())
         removed = _remove(project, ledger, traces, progress=progress)
         progress("check")
-        left, sources = still_named(project, traces)
+        remains = still_named(project, traces)
         receipt = Receipt(
             customers=asked,
             finished_at=at,
@@ -95,15 +101,17 @@ def erase(
             shared=len(traces.shared),
             resumed=resumed,
             removed=removed,
-            left=left,
-            sources=sources,
+            left=remains.left,
+            sources=remains.sources,
+            unread=remains.unread,
+            short=too_short(traces.accounts),
         )
         keep(receipt)
         progress("end")
         with ledger.writing() as book:
             erasures.finish(book, customer_ids)
         # Until now the ledger itself had to say whom to look for.
-        if not ledger.checkpoint() or names_any(project.ledger, traces):
+        if not ledger.checkpoint() or names_any(project.ledger, replace(traces, texts=())):
             receipt = replace(receipt, left=(*receipt.left, project.ledger.name))
             keep(receipt)
     finally:
@@ -147,6 +155,12 @@ def known(project: Project, customer_id: str) -> bool:
         found = any(book.count(table, customer_id=customer_id) for table in tables)
     ledger.close()
     return found
+
+
+def _reached(project: Project, traces: Traces) -> set[str]:
+    """The accounts that a no of the people reaches, by whatever link."""
+    persons = People(project.history).persons(traces.accounts)
+    return {account for person in persons.values() for account in person.suppressing}
 
 
 def _remove(project: Project, ledger: Ledger, traces: Traces, *, progress: Callable[[str], None]) -> dict[str, Counts]:

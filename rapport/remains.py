@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from features.erasure import erase_lines, erase_log, erase_rows, is_leftover
 from features.errors import InputError
 from features.intake.query import files_of
+from features.mentions import Mentions
 from features.traces import Traces
 from rapport.project import Project
+from rapport.unpacking import UNREADABLE, texts_of
 from training.models.bundle import MANIFEST, Bundle, read_bundle, to_npz
 
 _TABLES, _LOGS = (".csv", ".csv.gz"), (".log", ".txt", ".jsonl", ".out", ".err")
 _FACTORS = "factors.npz"
-_SHORTEST = 8  # of an account that is looked for in bytes: shorter ones stand anywhere by chance
-_CHUNK, _OVERLAP = 1 << 24, 1 << 12
-_UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeError)
+_FEWEST_LETTERS, _FEWEST_DIGITS = 3, 5  # of an account that is looked for in files: 42 and 2026 stand in any
+_ADDRESS = re.compile(r"[^\s@<>()\"',;:=|{}\[\]]{1,80}@[^\s@<>()\"',;:=|{}\[\]]{1,80}")
+_UNREADABLE = (*UNREADABLE, csv.Error, UnicodeError)
 
 
 def clear_bundles(project: Project, accounts: Collection[str]) -> dict[str, int]:
@@ -110,50 +109,57 @@ def _is_about(path: Path, traces: Traces) -> bool:
     return isinstance(told, dict) and told.get("customer_id") in traces.accounts
 
 
-def still_named(project: Project, traces: Traces) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The files of the project, but the ledger, that still name people, and those of its sources that do."""
-    sources = set(_source_files(project))
-    found = [path for path in _files(project) if names_any(path, traces)]
-    named = [(path, str(path.relative_to(project.root))) for path in found]
-    return (
-        tuple(name for path, name in named if path not in sources),
-        tuple(name for path, name in named if path in sources),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Remains:
+    """Where people are still named: files of the project, files of its sources, and those that nobody could search."""
+
+    left: tuple[str, ...]
+    sources: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
-def names_any(path: Path, traces: Traces) -> bool:
-    """Whether a file holds an address, a text or an account (not a very short one) of people, as it was told."""
-    name = path.name.lower()
-    try:
-        if name.endswith((".parquet", ".pq")):
-            return _table_holds(path, traces)
-        needles = [each.encode() for each in _words(traces)]
-        with (gzip.open if name.endswith(".gz") else open)(path, "rb") as stream:
-            before = b""
-            while chunk := stream.read(_CHUNK):
-                whole = before + chunk
-                if any(needle in whole for needle in needles):
-                    return True
-                before = whole[-_OVERLAP:]
-    except _UNREADABLE:
-        return True  # what can't be read can't be said to be free of them
-    return False
+def still_named(project: Project, traces: Traces) -> Remains:
+    """The files of the project, but the ledger, that still name people; packed ones are opened."""
+    mentions, sources = _mentions(traces), set(_source_files(project))
+    left: list[str] = []
+    theirs: list[str] = []
+    unread: list[str] = []
+    for path in _files(project):
+        name = str(path.relative_to(project.root))
+        try:
+            if names_any(path, traces, mentions=mentions):
+                (theirs if path in sources else left).append(name)
+        except _UNREADABLE:
+            unread.append(name)
+    return Remains(left=tuple(left), sources=tuple(theirs), unread=tuple(unread))
 
 
-def _words(traces: Traces) -> set[str]:
-    long = {each for each in traces.accounts if len(each) >= _SHORTEST}
-    return {*long, *traces.texts, *(text for _, text in traces.addresses)}
+def names_any(path: Path, traces: Traces, *, mentions: Mentions | None = None) -> bool:
+    """Whether a file holds an account, an address, or a text of people, whatever the capitals.
+
+    Raises
+    ------
+    OSError and other errors of what can't be read: nobody can say that such a file is free of them.
+    """
+    told = mentions or _mentions(traces)
+    with path.open("rb") as stream:
+        return any(
+            told.found_in(text, bounded=bounded) or any(map(traces.named_in, _ADDRESS.findall(text)))
+            for text, bounded in texts_of(stream)
+        )
 
 
-def _table_holds(path: Path, traces: Traces) -> bool:
-    table = pq.ParquetFile(path)
-    words = {*traces.accounts, *_words(traces)}
-    texts = [field.name for field in table.schema_arrow if pa.types.is_string(field.type)]
-    return any(
-        not words.isdisjoint(column.unique().to_pylist())
-        for batch in table.iter_batches(columns=texts)
-        for column in batch.columns
-    )
+def too_short(accounts: Iterable[str]) -> int:
+    """How many accounts are such that files hold them by chance: they are looked for in tables and lines alone."""
+    return sum(not _telling(each) for each in accounts)
+
+
+def _mentions(traces: Traces) -> Mentions:
+    return Mentions([*filter(_telling, traces.accounts), *traces.texts, *(text for _, text in traces.addresses)])
+
+
+def _telling(account: str) -> bool:
+    return len(account) >= (_FEWEST_DIGITS if account.isdigit() else _FEWEST_LETTERS)
 
 
 def _files(project: Project) -> Iterator[Path]:

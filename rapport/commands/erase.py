@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST = 10
+_CALLED = {"identifiers": "cache of identifiers"}
 _LEFT = {"ledger.db": "a process reads it; run this again when that has ended."}
 
 
@@ -92,7 +93,11 @@ def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -
             say(f"{each} is erased, as asked on {asked:%Y-%m-%d %H:%M} UTC, and stays suppressed.", style="bold")
     if len(done.customers) > _MOST:
         say(f"... and {len(done.customers) - _MOST:,} others.", style="bold")
-    rows = [(f"{place}: {what}", f"{n:,}") for place, counts in done.removed.items() for what, n in counts.items()]
+    rows = [
+        (f"{place}: {_CALLED.get(what, what)}", f"{n:,}")
+        for place, counts in done.removed.items()
+        for what, n in counts.items()
+    ]
     if rows:
         print_table("what was removed", ("place", "rows"), rows)
     if done.shared:
@@ -104,6 +109,14 @@ def _tell(done: Receipt, before: dict[str, datetime], *, receipt: Path | None) -
     if done.sources:
         say(
             f"Still named in files of sources: {', '.join(done.sources)}. Erase them in the systems that wrote those.",
+            style="yellow",
+        )
+    if done.unread:
+        say(f"Could not be searched, so look yourself: {', '.join(done.unread)}.", style="yellow")
+    if done.short:
+        say(
+            f"{done.short} of their accounts are too short to be told from other words: rows and lines that hold them "
+            "are gone; other files were not searched for them.",
             style="yellow",
         )
     say(f"Out of Rapport's reach: {'; '.join(done.beyond)}.", style="dim")
