@@ -207,8 +207,8 @@ def masked(
     said = said.filter(pc.is_in(said["purpose"], about))
     keys = spine_keys(table.select(["customer_id", "as_of"]))
     own = _Told.of(keys, said, history, used_at=used_at)
-    lived = any(each.feature.scope == "household" for each in features.columns) and bool(history.parts("members"))
-    mates = housemates(history, keys) if lived else keys.slice(0, 0)
+    shared = bool(history.parts("members")) and any(each.feature.scope == "household" for each in features.columns)
+    mates = (housemates(history, keys) if shared else keys.slice(0, 0)).select(["row", "customer_id"])
     theirs = _Told.of(mates.append_column("as_of", keys["as_of"].take(mates["row"])), said, history, used_at=used_at)
     for column in features.columns:
         keep = own.allow(column.feature, purposes=purposes)
