@@ -62,9 +62,14 @@ _KNOWN_TIMES = ("occurred_at", "recorded_at")
 _TIMES = (*_KNOWN_TIMES, "not_before")
 _NUMBERS = ("amount", "quantity")
 _NEEDED = ("customer_id", "event_id", "kind", "attribute", "granted")
-_YES = ("true", "t", "yes", "y", "1", "granted", "opt_in", "opted_in", "subscribed")
+_YES = ("true", "t", "yes", "y", "1", "granted", "opt_in", "opted_in", "subscribed", "ja", "j", "oui", "sí")
 #: Words of a consent that says no, where the mapping has none of its own.
-NOT_GRANTED = ("false", "f", "no", "n", "0", "denied", "withdrawn", "opt_out", "opted_out", "unsubscribed")
+NOT_GRANTED = (
+    *("false", "f", "no", "n", "0", "denied", "withdrawn", "opt_out", "opted_out", "unsubscribed"),
+    *("nein", "non", "nee"),
+)
+# What may stand around a word without changing it.
+_AROUND = " \t\u00a0.!"
 _SPEAKERS = ("customer", "agent", "import")
 #: What a consent means where the file does not say.
 _UNSAID = {"purpose": "contact", "contact_class": "marketing", "said_by": "import"}
@@ -145,21 +150,56 @@ def _typed(name: str, field: Field, *, source: Source, opened: Opened) -> str:
     if name == "customer_id" and source.namespace:
         return f"{literal(source.namespace + ':')} || {meant}"
     if name == "granted":
-        said = f"lower({meant})"
+        said = _folded(meant)
         return (
-            f"CASE WHEN {said} IN ({literals(_YES)}) THEN true WHEN {said} IN ({literals(NOT_GRANTED)}) THEN false END"
+            f"CASE WHEN list_contains([{literals(_YES)}], {said}) THEN true "
+            f"WHEN list_contains([{literals(NOT_GRANTED)}], {said}) THEN false END"
         )
+    if name == "kind":
+        return _kind(meant)
     if name == "currency":
         return f"upper({meant})"
     return f"lower({meant})" if source.rows == "consents" and name in ("channel", *_UNSAID) else meant
 
 
+def folded(text: str) -> str:
+    """A word as it is compared: in small letters, without blanks, a point or an exclamation mark around it.
+
+    >>> folded(" NEIN. "), folded("Opt-Out!")
+    ('nein', 'opt-out')
+    """
+    return text.strip(_AROUND).lower()
+
+
+def _folded(text: str) -> str:
+    return f"lower(trim({text}, {literal(_AROUND)}))"
+
+
 def _meant(field: Field, text: str) -> str:
+    """SQL for what a text stands for: as it is written first, then whatever its capitals."""
     if not field.values:
         return text
-    cases = " ".join(f"WHEN {literal(given)} THEN {literal(meant)}" for given, meant in field.values.items())
+    alike: dict[str, set[str]] = {}
+    for given, meant in field.values.items():
+        alike.setdefault(folded(given), set()).add(meant)
+    clear = {word: meanings.pop() for word, meanings in alike.items() if word and len(meanings) == 1}
     other = f"ELSE {literal(field.otherwise)} " if field.otherwise is not None else ""
-    return f"CASE {text} {cases} {other}END"
+    loose = f"CASE {_folded(text)} {_whens(clear)} {other}END" if clear else f"CASE WHEN false THEN '' {other}END"
+    return f"CASE {text} {_whens(field.values)} ELSE {loose} END"
+
+
+def _whens(values: Mapping[str, str]) -> str:
+    return " ".join(f"WHEN {literal(given)} THEN {literal(meant)}" for given, meant in values.items())
+
+
+def _kind(meant: str) -> str:
+    """SQL for a kind: one that Rapport knows by its own name, however it is written (``Opt-Out``)."""
+    known = f"[{literals(KINDS)}]"
+    own = f"regexp_replace({_folded(meant)}, '[\\s-]+', '_', 'g')"
+    # A long IN becomes a join, which would lose the order of the file.
+    return (
+        f"CASE WHEN NOT list_contains({known}, {meant}) AND list_contains({known}, {own}) THEN {own} ELSE {meant} END"
+    )
 
 
 def _told(name: str, unsaid: str, typed: str | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import pyarrow as pa
 
 from features.facts import ID_PATTERN, OPT_OUTS, micros
 from features.history import History
-from features.intake.checks import NOT_GRANTED, believable
+from features.intake.checks import NOT_GRANTED, believable, folded
 from features.intake.lines import tokens
 from features.intake.sources import Source
 from features.intake.staging import Staged
@@ -17,6 +18,12 @@ from features.suppression import ERASED_PERSON
 
 _SAID_IN = {"events": ("kind", {"opt_out"}), "consents": ("granted", set(NOT_GRANTED))}
 _SHORTEST = 3
+# A consent whose answer can't be read is a no; a row without any answer says nothing.
+_UNREAD = "granted IS NULL AND reason <> 'missing_granted'"
+_NO = {
+    "events": "kind = 'opt_out'",
+    "consents": f"(granted = false OR ({_UNREAD})) AND coalesce(purpose = 'contact', true)",
+}
 
 
 def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool) -> None:
@@ -27,8 +34,7 @@ def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime,
 
 
 def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Table:
-    no = {"events": "kind = 'opt_out'", "consents": "granted = false AND coalesce(purpose = 'contact', true)"}
-    if staged.source.rows not in no:
+    if staged.source.rows not in _NO:
         return OPT_OUTS.empty_table()
     channel = "channel" if "channel" in staged.source.columns else "CAST(NULL AS VARCHAR)"
     if staged.source.rows == "consents":
@@ -39,7 +45,7 @@ def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Tab
             CASE WHEN {believable("occurred_at", now=now)} THEN occurred_at END AS occurred_at,
             make_timestamptz({micros(now)}) AS recorded_at, {literal(part)} AS origin
         FROM staged
-        WHERE {no[staged.source.rows]} AND {"true" if every else "reason IS NOT NULL"}
+        WHERE {_NO[staged.source.rows]} AND {"true" if every else "reason IS NOT NULL"}
             AND reason IS DISTINCT FROM {literal(ERASED_PERSON)} AND regexp_full_match(customer_id, '{ID_PATTERN}')
         """
     ).to_arrow_table()
@@ -81,5 +87,8 @@ def _says_no(source: Source, cells: list[str]) -> bool:
         return False
     column, words = _SAID_IN[source.rows]
     field = source.mapped[column]
-    own = {word.lower() for word, meaning in field.values.items() if meaning.lower() in words}
-    return field.constant in words or not (own or words).isdisjoint(cell.lower() for cell in cells)
+    own = {folded(word) for word, meaning in field.values.items() if folded(meaning) in words}
+    said = {folded(cell) for cell in cells}
+    return field.constant in words or not (own or words).isdisjoint(
+        said | {re.sub(r"[\s-]+", "_", each) for each in said}
+    )

@@ -1,0 +1,100 @@
+"""A written no is heard however it is spelled, and whatever is wrong with its line or its file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from features import History
+from features.intake import Loaded, Source, ingest
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+EVENTS = {
+    "name": "crm",
+    "file": "crm.csv",
+    "rows": "events",
+    "columns": {"customer_id": "who", "kind": "what", "occurred_at": "at"},
+}
+CONSENTS = {
+    "name": "consents",
+    "file": "consents.csv",
+    "rows": "consents",
+    "columns": {
+        "customer_id": "who",
+        "channel": "channel",
+        "granted": {"column": "state", "values": {"ja": "yes", "nein": "no"}},
+        "occurred_at": "at",
+    },
+}
+
+
+class Shop:
+    """A history that files are loaded into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history = History(folder / "history")
+
+    def load(self, table: dict[str, object], content: str | bytes, *, accept_bad: bool = False) -> Loaded:
+        path = self.folder / str(table["file"])
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        (loaded,) = ingest(
+            Source.from_config(table),
+            data=self.folder,
+            history=self.history,
+            quarantine=self.folder / "quarantine",
+            now=NOW,
+            accept_bad=accept_bad,
+        )
+        assert loaded.accepted + loaded.quarantined == loaded.read
+        return loaded
+
+    def noes(self) -> set[tuple[str, str | None]]:
+        tables = [pq.read_table(path) for path in self.history.folder.glob("opt_outs/*")]
+        return {(each["customer_id"], each["channel"]) for table in tables for each in table.to_pylist()}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_a_no_is_read_whatever_its_capitals(shop: Shop) -> None:
+    said = ["nein", "NEIN", "Nein.", " nEIN ", "JA", "Ja"]
+    rows = [f"c{number},email,{word},2024-01-01" for number, word in enumerate(said)]
+    loaded = shop.load(CONSENTS, "\n".join(["who,channel,state,at", *rows]) + "\n")
+    assert loaded.accepted == 6
+    granted = {each["customer_id"]: each["granted"] for each in shop.history.consents().to_pylist()}
+    assert granted == {"c0": False, "c1": False, "c2": False, "c3": False, "c4": True, "c5": True}
+
+
+def test_a_value_as_it_is_written_counts_before_one_in_other_capitals(shop: Shop) -> None:
+    table = {
+        **EVENTS,
+        "columns": {**EVENTS["columns"], "kind": {"column": "what", "values": {"S": "visit", "s": "cart"}}},
+    }
+    loaded = shop.load(table, "who,what,at\na,S,2024-01-01\nb,s,2024-01-01\n")
+    assert loaded.accepted == 2
+    assert {each["customer_id"]: each["kind"] for each in shop.history.events().to_pylist()} == {
+        "a": "visit",
+        "b": "cart",
+    }
+
+
+def test_an_answer_that_nobody_can_read_is_a_no(shop: Shop) -> None:
+    rows = ["a,email,vielleicht,2024-01-01", "b,,vielleicht,2024-01-01", "c,email,,2024-01-01"]
+    good = [f"g{number},email,ja,2024-01-01" for number in range(100)]
+    loaded = shop.load(CONSENTS, "\n".join(["who,channel,state,at", *rows, *good]) + "\n")
+    assert loaded.reasons == {"missing_granted": 1, "unknown_granted": 2}
+    assert shop.noes() == {("a", "email"), ("b", None)}
+
+
+def test_kinds_are_known_however_they_are_written(shop: Shop) -> None:
+    kinds = ["OPT_OUT", "Opt_Out", "opt-out", "Opt out", "Purchase", "Own Kind"]
+    rows = [f"c{number},{kind},2024-01-01" for number, kind in enumerate(kinds)]
+    shop.load(EVENTS, "\n".join(["who,what,at", *rows]) + "\n")
+    told = [each["kind"] for each in sorted(shop.history.events().to_pylist(), key=lambda each: each["customer_id"])]
+    assert told == ["opt_out"] * 4 + ["purchase", "Own Kind"]
