@@ -194,8 +194,9 @@ def _again(file: str, receipt: Receipt, *, mapping: str) -> Loaded:
 
 def _set_aside(staged: Staged, *, part: str, intake: Intake) -> Loaded:
     """Write the bad rows to the quarantine, and count all rows."""
-    bad = rejects.bad_rows(staged, part=part)
-    hidden = staged.hidden + staged.count(f"reason = '{ERASED_PERSON}'")
+    refused = rejects.bad_rows(staged, part=part)
+    bad = rejects.of_others(refused, intake.erased)
+    hidden = staged.hidden + staged.count(f"reason = '{ERASED_PERSON}'") + refused.num_rows - bad.num_rows
     reasons = rejects.counts(bad) | ({ERASED_PERSON: hidden} if hidden else {})
     accepted, quarantined = staged.count("reason IS NULL"), sum(reasons.values())
     path = rejects.write(bad, intake.quarantine / f"{part}.csv")

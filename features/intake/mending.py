@@ -105,6 +105,7 @@ def _mend(part: str, rows: pa.Table, source: Source, receipt: Receipt, *, intake
         new = append(staged, history=intake.history, part=part)
     still = waiting.set_column(waiting.column_names.index("reason"), "reason", reasons)
     still = still.filter(pc.and_(pc.is_valid(reasons), pc.not_equal(reasons, ERASED_PERSON)))
+    still = rejects.of_others(still, intake.erased)
     others = held.filter(pc.invert(pc.is_in(held[KEY], value_set=waiting[KEY])))
     left = pa.concat_tables([others, still], promote_options="default")
     left = left.take(pc.sort_indices(pc.index_in(left[KEY], value_set=held[KEY])))

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from features.errors import InputError
+from features.intake.lines import tokens
 from features.intake.readers import ROW, open_text, shown
 from features.intake.staging import PLACE, Staged
 from features.sql import identifier, in_memory, literal
-from features.suppression import ERASED_PERSON
+from features.suppression import ERASED_PERSON, Erased
 from features.tables import write_table
 
 #: Columns before those of the file: where the row comes from and why it was refused.
@@ -37,6 +39,24 @@ _NUMBER = r"[+-]?[0-9]+([.,][0-9]+)*"
 def bad_rows(staged: Staged, *, part: str) -> pa.Table:
     """The bad rows of a staged file, but those of erased people, in their own columns; lines without any come last."""
     return pa.concat_tables([_judged(staged, part=part), _unread(staged, part=part)], promote_options="default")
+
+
+def of_others(bad: pa.Table, erased: Erased | None) -> pa.Table:
+    """The bad rows but those with an erased person's identifier in a cell: a row may lack what says whose it is."""
+    if not erased or not bad.num_rows:
+        return bad
+    names = [name for name in bad.column_names if name == LINE or name not in _OWN]
+    found: dict[str, bool] = {}
+    theirs = np.zeros(bad.num_rows, dtype=bool)
+    for name in names:
+        texts = bad[name].cast(pa.string()).to_pylist()
+        found |= {each: _tells_of(erased, each) for each in {*texts} - found.keys() if each}
+        theirs |= np.array([bool(each) and found[each] for each in texts])
+    return bad.filter(pa.array(~theirs))
+
+
+def _tells_of(erased: Erased, cell: str) -> bool:
+    return erased.named_in({cell, cell.strip().lstrip("'"), *tokens(cell), *cell.split()})
 
 
 def _judged(staged: Staged, *, part: str) -> pa.Table:

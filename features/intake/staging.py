@@ -130,15 +130,14 @@ def _mark_erased(connection: duckdb.DuckDBPyConnection, source: Source, erased: 
             ).fetchall()
         )
     accounts = [row[0] for row in connection.execute("SELECT DISTINCT customer_id FROM staged").fetchall() if row[0]]
-    gone = erased.among(accounts) | erased.among([each for each in accounts if "@" in each], kind="email")
+    gone = erased.among(accounts)
     connection.execute(
         f"UPDATE staged SET reason = {literal(ERASED_PERSON)} WHERE list_contains(?, customer_id)", [sorted(gone)]
     )
 
 
 def _tells_of(erased: Erased, line: str) -> bool:
-    cells = tokens(line)
-    return bool(erased.among(cells) or erased.among([each for each in cells if "@" in each], kind="email"))
+    return erased.named_in(tokens(line))
 
 
 def _give_ids(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
