@@ -30,6 +30,7 @@ from serving import schema
 from serving.book import Consent
 from serving.erasures import begin, finish, queue_erasure
 from serving.ledger import Ledger
+from serving.people import LinkedAccounts, agreed
 
 DAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 CUSTOMERS = 240
@@ -358,6 +359,43 @@ def test_what_was_asked_of_the_service_is_completed_by_the_next_intake(shop: Pro
     assert found(shop.root, [canary]) == {}
 
 
+@pytest.mark.parametrize("asked_of_the_service", [False, True])
+def test_a_no_that_reached_a_linked_account_outlives_the_link(shop: Project, asked_of_the_service: bool) -> None:
+    """A device is shared: the no of one stops both. It stays one when the other is erased, until a later yes."""
+    who, other = Canary(0).accounts[0], "crm-7"
+    pair = {"account_id": who, "other_id": other, "kind": "person", "because": "device", "probability": 0.6}
+    shop.history.append_links(pa.Table.from_pylist([pair | {"occurred_at": DAY, "recorded_at": DAY}]), part="weak")
+    resolve(shop.history, shop.identity)
+    ledger = Ledger(shop.ledger)
+
+    def said(account: str, channel: str, granted: bool, day: int) -> Consent:
+        at = DAY.replace(day=day)
+        return Consent(
+            customer_id=account, channel=channel, granted=granted, source="customer", occurred_at=at, recorded_at=at
+        )
+
+    def may() -> tuple[bool, bool]:
+        person = LinkedAccounts(shop.history).persons([other])[other]
+        with ledger.reading() as book:
+            told = agreed(other, person, book.permissions(person.suppressing))
+        return "email:marketing" in told.granted, "mail:marketing" in told.granted
+
+    with ledger.writing() as book:
+        book.consent([said(other, each, True, 3) for each in ("email", "mail")] + [said(who, "email", False, 4)])
+        assert other not in book.erased([other])
+    assert may() == (False, True)
+    if asked_of_the_service:
+        with ledger.writing() as book:
+            queue_erasure(book, who, at=DAY.replace(day=5))
+    erase(shop, [who], at=DAY.replace(day=6), keep=lambda receipt: None)
+    assert LinkedAccounts(shop.history).persons([other])[other].suppressing == (other,)
+    assert may() == (False, True)
+    with ledger.writing() as book:
+        book.consent([said(other, "email", True, 7)])
+    assert may() == (True, True)
+    ledger.close()
+
+
 def test_what_a_killed_process_left_half_written_goes_too(shop: Project) -> None:
     (shop.root / "out" / f".decided.csv.{10**9}.tmp").write_text(f"customer_id\n{Canary(0).accounts[0]}\n", "utf-8")
     (shop.history.folder / "events" / f"part.{10**9}.tmp").write_text(Canary(0).accounts[1], encoding="utf-8")
@@ -382,7 +420,8 @@ def test_an_erased_person_does_not_come_back(shop: Project, tmp_path: Path) -> N
     new[3] = ("new-3", "", "", gone[3].phone(2), "", "A", since)
     old = [(each.accounts[0].upper(), each.name, "other@web.example", "", "", "A", since) for each in gone]
     known = ("crm-7", "Name 7", "", gone[0].phone(1), "", "B", since)
-    write(again / "crm-2.csv", "customer,name,email,phone,street,age_group,since", [*new, *old, known])
+    nobodys = [("", "", gone[0].email(2), "", "", "A", since), ("", f"call {gone[1].email(1)}", "", "", "", "A", since)]
+    write(again / "crm-2.csv", "customer,name,email,phone,street,age_group,since", [*new, *old, known, *nobodys])
     late = [
         (f"late-{who}", who, "purchase", "2026-03-01T10:00:00Z", "store", "item-2", 4900)
         for who in (*(row[0] for row in new), *(account for each in gone for account in each.accounts))
@@ -394,7 +433,7 @@ def test_an_erased_person_does_not_come_back(shop: Project, tmp_path: Path) -> N
     said = run("ingest", "--project", shop.root, "--data", again, "--json", told)
     assert "crm-7 came with an erased person's address" in said
     files = {each["source"]: each for each in json.loads(told.read_text(encoding="utf-8"))["files"]}
-    assert files["crm"]["reasons"] == {"erased_person": 9}
+    assert files["crm"]["reasons"] == {"erased_person": 9 + len(nobodys)}
     assert files["shop"]["reasons"] == {"erased_person": 8 + 4}
     assert set(holds(shop, *(row[0] for row in (*new, *old)), "crm-7")) == {"erased"}
     assert holds(shop, *stays.accounts) == [None, None]
