@@ -23,6 +23,9 @@ _TIES: dict[Kind, Tie] = {
     "region": "town",
 }
 
+# The most pairs of one person that may have two given names or two births: beyond, it is families that are seen.
+_MOST = 0.2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
@@ -30,7 +33,8 @@ class Level:
 
     ``condition`` makes Splink's level out of its library of levels; ``match`` and ``other`` are the shares of pairs of
     one person and of two persons that are believed to be on it before any data. A ``neutral`` level tells nothing,
-    as another field tells the same.
+    as another field tells the same. ``most``: the share of pairs of one person beyond which it is no longer one person.
+    A ``slip`` is a typing error: one is rarer than none, and two are rarer than one.
     """
 
     label: str
@@ -38,6 +42,8 @@ class Level:
     match: float
     other: float
     neutral: bool = False
+    most: float = 1.0
+    slip: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +116,7 @@ def _slip(name: str, most: int, match: float, other: float) -> Level:
         ),
         match=match,
         other=other,
+        slip=True,
     )
 
 
@@ -117,8 +124,8 @@ def _custom(label: str, sql: str, match: float, other: float) -> Level:
     return Level(label=label, condition=lambda library: library.CustomLevel(sql), match=match, other=other)
 
 
-def _otherwise(match: float, other: float) -> Level:
-    return Level(label="otherwise", condition=lambda library: library.ElseLevel(), match=match, other=other)
+def _otherwise(match: float, other: float, *, most: float = 1.0) -> Level:
+    return Level(label="otherwise", condition=lambda library: library.ElseLevel(), match=match, other=other, most=most)
 
 
 def _given(name: str) -> tuple[Level, ...]:
@@ -130,7 +137,7 @@ def _given(name: str) -> tuple[Level, ...]:
         _alike(name, 0.9, 0.08, 0.01),
         _custom("an initial", initial, 0.01, 0.003),
         _alike(name, 0.78, 0.04, 0.04),
-        _otherwise(0.05, 0.94),
+        _otherwise(0.05, 0.94, most=_MOST),
     )
 
 
@@ -158,7 +165,7 @@ def _date(name: str) -> tuple[Level, ...]:
         _slip(name, 1, 0.05, 3e-3),
         _custom("day and month swapped", swapped, 0.01, 1e-4),
         _custom("two of day, month and year the same", two, 0.03, 5e-3),
-        _otherwise(0.05, 0.99),
+        _otherwise(0.05, 0.99, most=_MOST),
     )
 
 

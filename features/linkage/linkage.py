@@ -115,8 +115,8 @@ def link(
                 closer = spot.compared(table, spot.table(inside), comparisons)
                 seen = scored_pairs(spot, closer, table, comparisons, weights, size=sources.size, least=-1e9)
                 scored = _joined(scored, seen)
-    left, right, odds = (scored.column(name).to_numpy() for name in ("record_l", "record_r", "odds"))
-    group = clusters(left, right, odds, records=sources.size, least=least)
+    left, right, odds, told = (scored.column(name).to_numpy() for name in ("record_l", "record_r", "odds", "told"))
+    group = clusters(left, right, odds, records=sources.size, least=least, told=told)
     return Linkage(
         records=_people(records, group, left, right, odds),
         pairs=_pairs(records, group, left, right, odds),
@@ -192,8 +192,8 @@ def _joined(first: pa.Table, second: pa.Table) -> pa.Table:
     keys = ["record_l", "record_r"]
     return (
         both.group_by(keys)
-        .aggregate([("odds", "max")])
-        .rename_columns([*keys, "odds"])
+        .aggregate([("odds", "max"), ("told", "max")])
+        .rename_columns([*keys, "odds", "told"])
         .sort_by([(key, "ascending") for key in keys])
     )
 

@@ -85,7 +85,8 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
         posterior = _posterior(comparisons, patterns, match, other, classes)
         for k, one in enumerate(comparisons):
             tied = posterior @ _TIED[one.tie]
-            match[k] = _shares(patterns, k, posterior @ (_TIED[one.tie] * _PERSON) * patterns.compared, match_belief[k])
+            seen = _shares(patterns, k, posterior @ (_TIED[one.tie] * _PERSON) * patterns.compared, match_belief[k])
+            match[k] = _credible(one, seen)
             other[k] = np.minimum(_shares(patterns, k, (1 - tied) * patterns.drawn, other_belief[k]), _ceiling(one))
         counts = patterns.compared @ posterior[:, :4] + _FIRST * min(1.0, records / 100)
         town = (patterns.drawn @ posterior[:, 4] + _FIRST_TOWN) / (patterns.drawn.sum() + 1)
@@ -107,6 +108,20 @@ def _ceiling(one: Comparison) -> Array:
     """
     believed = np.array([level.other for level in one.levels])
     return np.where(believed <= _NAMING, 5 * believed, 1.0)
+
+
+def _credible(one: Comparison, shares: Array) -> Array:
+    """The shares of one person's levels as far as one person explains them; what is too much is taken for agreement.
+
+    Otherwise the class of one person can take over the families where many pairs tell name and address only (a
+    mailing list beside a register): one person would have two given names and two births as often as one, and cards
+    that a family was given one after the other would be typing errors.
+    """
+    kept = np.minimum(shares, [level.most for level in one.levels])
+    slips = [0, *(place for place, level in enumerate(one.levels) if level.slip)]
+    kept[slips] = np.minimum.accumulate(kept[slips])
+    kept[0] += 1 - kept.sum()
+    return kept
 
 
 def _classes(counts: Array, town: float, pairs: float) -> Array:

@@ -41,17 +41,19 @@ def scored_pairs(
     size: int,
     least: float = LEAST,
 ) -> pa.Table:
-    """The pairs that share a key and are not next to impossible: record_l, record_r, odds (log odds of one person).
+    """The pairs that share a key and are not next to impossible: record_l, record_r, odds (log odds of one person),
+    told (how many fields that name a person both records hold).
 
     ``least``: the log odds under which a pair is as good as not compared.
     """
     sums, odds = score_sql(comparisons, weights, records=size)
     often = "".join(f", r.often_{one.name}" for one in comparisons if one.rare)
+    told = " + ".join(["0", *(f"least(level_{one.name}, 1)" for one in comparisons if one.tie == "person")])
     summed = spot.query(
-        f"SELECT record_l, record_r, {sums} FROM (SELECT c.*{often} FROM {compared.physical_name} AS c "
+        f"SELECT record_l, record_r, {told} AS told, {sums} FROM (SELECT c.*{often} FROM {compared.physical_name} AS c "
         f"JOIN {records.physical_name} AS r ON r.record = c.record_l WHERE c.match_key = '0') AS seen"
     )
-    scored = f"SELECT record_l, record_r, {odds} AS odds FROM {summed.physical_name}"
+    scored = f"SELECT record_l, record_r, {odds} AS odds, told FROM {summed.physical_name}"
     return spot.query(
         f"SELECT * FROM ({scored}) AS scored WHERE odds > {least} ORDER BY record_l, record_r"
     ).as_pyarrow_table()
