@@ -18,7 +18,7 @@ from features.errors import InputError
 from features.facts import ITEMS, PROFILE
 from features.history import History
 from features.matching import matched, patterns
-from features.purposes import Purposes, masked
+from features.purposes import Purposes, masked, usable
 from features.sql import in_memory
 
 NOTHING = "nothing"
@@ -358,20 +358,33 @@ def _as_number(values: pd.Series) -> pd.Series:
     return numbers if numbers.notna().sum() == values.notna().sum() else values
 
 
-def interactions(history: History, *, kinds: tuple[str, ...], until: datetime | None = None) -> pd.DataFrame:
+def interactions(
+    history: History, *, kinds: tuple[str, ...], until: datetime | None = None, purposes: Purposes | None = None
+) -> pd.DataFrame:
     """What people took: customer_id, item_id, weight and ``at``, from events of ``kinds`` with an item.
 
-    ``customer_id`` is the person, as known at ``until`` (default now): what their accounts took, they took.
+    ``customer_id`` is the person, as known at ``until`` (default now): what their accounts took, they took. Who does
+    not let what they did be used for personalization by then, by ``purposes`` (default: unless they refused), is left
+    out.
     """
+    moment = until or datetime.now(UTC)
     events = history.events(until)
     chosen = events.filter(pc.and_(pc.is_in(events["kind"], pa.array(kinds)), pc.is_valid(events["item"])))
     if chosen.num_rows == 0:
         raise InputError(
             "the history holds nothing that customers took", got=f"no event of {kinds} with an item", do="take some in"
         )
+    people = pa.chunked_array([pc.unique(chosen["customer_id"])])
+    allowed = people.filter(usable(people, history, purposes=purposes or Purposes(), at=moment))
+    chosen = chosen.filter(pc.is_in(chosen["customer_id"], allowed))
+    if chosen.num_rows == 0:
+        raise InputError(
+            "nobody lets what they took be used",
+            got=f"{len(people):,} customers without leave for personalization",
+            do="see [purposes] of rapport.toml, and ask them",
+        )
     with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        moment = until or datetime.now(UTC)
         register_by_person(connection, {"taken": chosen}, members=history.members(), until=moment)
         found: pd.DataFrame = (
             connection.execute(

@@ -274,9 +274,8 @@ def _project_interactions(folder: Path, mlruns: Path | None) -> tuple[pd.DataFra
     from training.dataset import interactions
 
     project = load_project(folder)
-    return interactions(project.history, kinds=project.settings.response.kinds), (
-        _store(mlruns) if mlruns else project.tracking
-    )
+    taken = interactions(project.history, kinds=project.settings.response.kinds, purposes=project.purposes)
+    return taken, _store(mlruns) if mlruns else project.tracking
 
 
 def _finish(trained: Trained, store: TrackingStore, *, out: Path | None, json: Path | None, plan: Plan) -> None:

@@ -110,7 +110,7 @@ def _train(project: Project, market: Market, *, trials: int, seed: int, step: St
             plan=Plan(trials=trials, seed=seed),
         )
     with step("offer model, from the discounts that customers took"):
-        taken = interactions(project.history, kinds=("discount",), until=now)
+        taken = interactions(project.history, kinds=("discount",), until=now, purposes=project.purposes)
         offers = train_offers(taken, k=3, repeats=True, plan=Plan(seed=seed))
     return response, offers
 

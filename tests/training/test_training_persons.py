@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import Feature, FeatureSet, History
+from features.errors import InputError
 from features.facts import CONSENTS, EVENTS, MEMBERS
 from features.purposes import Purposes
 from training.dataset import Goal, contacts, interactions, spine_of, training_set
@@ -201,6 +202,31 @@ def test_what_an_account_takes_its_person_took(tmp_path):
     pq.write_table(LINKED, tmp_path / "members" / "all.parquet")
     assert interactions(history, kinds=("purchase",))["customer_id"].tolist() == ["card-1", "card-3"]
     assert interactions(history, kinds=("purchase",), until=day(40))["customer_id"].tolist() == ["mail-1", "card-3"]
+
+
+def test_what_those_took_who_refused_teaches_no_recommender(tmp_path):
+    history = History(tmp_path)
+    rows = [
+        event(f"p{place}", who, "purchase", 10 + place, item="hat")
+        for place, who in enumerate(("mail-1", "card-1", "ben", "cleo"))
+    ]
+    history.append(pa.Table.from_pylist(rows, schema=EVENTS), "all")
+    (tmp_path / "members").mkdir()
+    pq.write_table(LINKED, tmp_path / "members" / "all.parquet")
+    word = {"channel": "all", "purpose": "personalization", "contact_class": "all", "said_by": "customer"}
+    for who, granted in (("ben", False), ("cleo", True)):
+        said = word | {"customer_id": who, "granted": granted, "occurred_at": day(20), "recorded_at": day(20)}
+        history.append_consents(pa.Table.from_pylist([said], schema=CONSENTS), "said")
+
+    def who_teaches(**options):
+        return sorted(set(interactions(history, kinds=("purchase",), **options)["customer_id"]))
+
+    assert who_teaches() == ["card-1", "cleo"]
+    assert who_teaches(until=day(19)) == ["ben", "card-1", "cleo", "mail-1"]
+    asked = Purposes(basis={"personalization": "asked"})
+    assert who_teaches(purposes=asked) == ["cleo"]
+    with pytest.raises(InputError, match="nobody lets"):
+        interactions(history, kinds=("purchase",), until=day(19), purposes=asked)
 
 
 def test_an_offer_is_worth_what_any_account_of_the_person_spends():
