@@ -18,7 +18,11 @@ _NAMING: frozenset[Kind] = frozenset(("email", "phone", "code"))
 
 
 def usable_fields(
-    connection: duckdb.DuckDBPyConnection, tables: Sequence[pa.Table], *, id_column: str, fields: Sequence[Field]
+    connection: duckdb.DuckDBPyConnection,
+    tables: Sequence[pa.Table],
+    *,
+    id_columns: Sequence[str],
+    fields: Sequence[Field],
 ) -> tuple[Field, ...]:
     """The fields that hold more than one value; ``records`` of ``connection`` is made of them.
 
@@ -26,7 +30,7 @@ def usable_fields(
     """
     if not fields:
         return ()
-    prepared(tables, id_column=id_column, fields=fields, connection=connection)
+    prepared(tables, id_columns=id_columns, fields=fields, connection=connection)
     counts = connection.execute(
         f"SELECT {', '.join(f'count(DISTINCT {each.name})' for each in fields)} FROM records"
     ).fetchone()

@@ -104,7 +104,7 @@ class LinkageModel:
         for column in (each for field in self.fields for each in field.columns[0]):
             require_column(table, column)
         with in_memory() as connection:
-            prepared([table], id_column=id_column, fields=self.fields, connection=connection)
+            prepared([table], id_columns=[id_column], fields=self.fields, connection=connection)
             atoms = ", ".join(
                 f"CAST(CASE WHEN {atom.sql} IS NOT NULL THEN hash({number}, {atom.sql}) >> 1 END AS BIGINT)"
                 for number, atom in enumerate(atoms_of(self.fields))

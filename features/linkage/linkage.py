@@ -67,7 +67,7 @@ class Linkage:
 def link(
     tables: Sequence[pa.Table],
     *,
-    id_column: str,
+    id_column: str | Sequence[str],
     roles: Mapping[str, Role] | None = None,
     duplicate_free: bool = False,
     threshold: float = 0.5,
@@ -78,7 +78,8 @@ def link(
 
     Parameters
     ----------
-    tables: one or several; each has ``id_column``, which names the record within its table and is never evidence.
+    tables: one or several.
+    id_column: what names the record within its table and is never evidence; one for all tables, or one of each.
     roles: what columns say, where their names and values don't tell (``"ignored"`` leaves one out).
     duplicate_free: no table holds a person twice, so only records of different tables are compared.
     threshold: the probability from which a pair is a link.
@@ -90,10 +91,11 @@ def link(
     InputError
         When an id is missing or there twice, or when the columns can't tell one person from another.
     """
-    _check(tables, id_column, threshold)
-    found = tuple(column_roles(table, id_column=id_column, declared=roles) for table in tables)
+    ids = [id_column] * len(tables) if isinstance(id_column, str) else list(id_column)
+    _check(tables, ids, threshold)
+    found = tuple(column_roles(table, id_column=each, declared=roles) for table, each in zip(tables, ids, strict=True))
     with in_memory() as connection:
-        fields = usable_fields(connection, tables, id_column=id_column, fields=fields_of(tables, found))
+        fields = usable_fields(connection, tables, id_columns=ids, fields=fields_of(tables, found))
         check_evidence(fields, found, records=sum(table.num_rows for table in tables))
         comparisons = comparisons_of(fields)
         make_keys(connection, fields=fields)
@@ -129,12 +131,17 @@ def link(
     )
 
 
-def _check(tables: Sequence[pa.Table], id_column: str, threshold: float) -> None:
+def _check(tables: Sequence[pa.Table], id_columns: Sequence[str], threshold: float) -> None:
     if not 0 < threshold < 1:
         raise InputError("the threshold is no probability", got=str(threshold), do="pass one between 0 and 1")
     if sum(table.num_rows for table in tables) < 2:
         raise InputError("there is nothing to link", got="fewer than two records", do="pass a table with more")
-    for number, table in enumerate(tables):
+    if len(id_columns) != len(tables):
+        raise InputError(
+            "the id columns don't go with the tables", got=f"{len(id_columns)} names for {len(tables)} tables",
+            do="name one for all tables, or one of each in the order of the tables",
+        )  # fmt: skip
+    for number, (table, id_column) in enumerate(zip(tables, id_columns, strict=True)):
         where = f" in table {number + 1}" if len(tables) > 1 else ""
         require_column(table, id_column)
         ids = table.column(id_column).cast(pa.string()).to_pylist()

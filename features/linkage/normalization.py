@@ -244,7 +244,11 @@ def _date_form(table: pa.Table, name: str) -> str:
 
 
 def prepared(
-    tables: Sequence[pa.Table], *, id_column: str, fields: Sequence[Field], connection: duckdb.DuckDBPyConnection
+    tables: Sequence[pa.Table],
+    *,
+    id_columns: Sequence[str],
+    fields: Sequence[Field],
+    connection: duckdb.DuckDBPyConnection,
 ) -> None:
     """Make the table ``records`` of ``connection``: record (a number), source (which table), id, and every field.
 
@@ -261,7 +265,7 @@ def prepared(
         made = ", ".join(f"CAST({each.sql(number)} AS VARCHAR) AS {each.name}" for each in fields)
         selects.append(
             f"SELECT {number} AS source, __id AS id, {made} FROM "
-            f"(SELECT CAST({identifier(id_column)} AS VARCHAR) AS __id, {read} FROM input_{number})"
+            f"(SELECT CAST({identifier(id_columns[number])} AS VARCHAR) AS __id, {read} FROM input_{number})"
         )
     forms = short_forms()
     order = ", ".join(each.name for each in fields)

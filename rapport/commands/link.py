@@ -31,7 +31,10 @@ class Engine(StrEnum):
 
 def link(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Records of people: CSV, .gz or Parquet.")],
-    id: Annotated[str, typer.Option("--id", metavar="COL", help="The record's id in its table; never evidence.")],
+    id: Annotated[
+        list[str],
+        typer.Option("--id", metavar="COL", help="The record's id; never evidence. Once, or per table in their order."),
+    ],
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Where to write record_id, customer_id, probability (.csv, .parquet).")
     ],
@@ -57,7 +60,7 @@ def link(
 
     Example: rapport link people.csv.gz --id rec_id --out customers.csv
 
-    Example: rapport link crm.csv till.parquet --id card --out customers.parquet --pairs links.csv
+    Example: rapport link crm.csv till.parquet --id customer --id card --out customers.parquet --pairs links.csv
     """
     from features.linkage import link as linked
     from features.linkage import read_people
@@ -71,7 +74,7 @@ def link(
     with step(f"linking {records:,} records"):
         found = linked(
             read,
-            id_column=id.strip(),
+            id_column=id[0].strip() if len(id) == 1 else [each.strip() for each in id],
             roles=_roles(role or [], read),
             duplicate_free=duplicate_free,
             threshold=threshold,

@@ -66,9 +66,22 @@ def test_two_tables_with_other_columns(rapport_cli: Callable, people: Path, tmp_
     assert set(read_table(out).column("table").to_pylist()) == {"people.csv", "other.csv"}
 
 
+def test_each_table_may_have_its_own_id_and_its_own_encoding(
+    rapport_cli: Callable, people: Path, tmp_path: Path
+) -> None:
+    other, out = tmp_path / "other.csv", tmp_path / "out.csv"
+    for encoding in ("latin-1", "utf-16"):
+        other.write_bytes(OTHER.replace("Jo Park", "Jörg Weiß").encode(encoding))
+        ran = rapport_cli("link", people, other, "--id", "id", "--id", "rec", "--out", out)
+        assert ran.exit_code == 0, ran.stderr
+        found = {row["record_id"]: row["customer_id"] for row in read_table(out).to_pylist()}
+        assert found == {"a1": "a1", "a2": "a1", "a3": "a3", "a4": "a4", "b1": "a3", "b2": "a4", "b3": "b3"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
+        (("--id", "id", "--id", "id"), "the id columns don't go with the tables"),
         (("--id", "idd"), "unknown column 'idd'"),
         (("--id", "id", "--role", "zip"), "a role is not understood"),
         (("--id", "id", "--role", "zipp=postcode"), "unknown column 'zipp'"),
