@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 _ENGINES = ("duckdb", "spark")
 _MOST_SHOWN = 20
 _CUSTOMERS_LOOKED_AT = 1_000
+_ROWS_MASKED_AT_ONCE = 262_144
 _WIDTH_OF_MEANING = 38
 
 
@@ -37,9 +42,14 @@ def features(
     ] = False,
     audit: Annotated[bool, typer.Option("--audit", help="Check sampled rows: served = trained on, no leak.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the audit's sample.")] = 1,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Also write what customers do not let be used: for no model.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """Add the project's features to a table of customers and moments: only what was known before each moment.
+
+    What a customer did not let be used then, or does not now, is missing, as in training and in serving.
 
     Example: rapport features --project shop --spine contacts.csv --out training.parquet
     """
@@ -66,7 +76,7 @@ def features(
         _show_list(opened, missing)
     rows = None if spine is None else read_table(spine, text=("customer_id",))
     if rows is not None and out is not None:
-        payload |= _computed(opened, rows, out, master=master if engine == "spark" else None)
+        payload |= _computed(opened, rows, out, master=master if engine == "spark" else None, unmasked=unmasked)
     found = _audited(opened, rows, seed=seed) if audit else {}
     payload["audit"] = {name: {"rows": each.rows, "differences": len(each.differences)} for name, each in found.items()}
     write_json(json, payload)
@@ -74,28 +84,61 @@ def features(
         _show_audit(found)
 
 
-def _computed(project: Project, spine: Table, out: Path, *, master: str | None) -> dict[str, object]:
+def _computed(project: Project, spine: Table, out: Path, *, master: str | None, unmasked: bool) -> dict[str, object]:
     from features.tables import write_table
 
     told = f"computing {len(project.features.names)} features of {spine.num_rows:,} rows"
     with step(told if master is None else f"{told} on Spark"):
         if master is None:
-            write_table(project.features.offline(project.history, spine), out)
+            table = project.features.offline(project.history, spine)
+            write_table(table if unmasked else _usable(project, table, now=datetime.now(UTC)), out)
         else:
-            _write_on_spark(project, spine, out, master=master)
+            _write_on_spark(project, spine, out, master=master, unmasked=unmasked)
     say(f"{spine.num_rows:,} rows with {len(project.features.names)} features in {out}")
-    return {"rows": spine.num_rows, "out": str(out)}
+    if unmasked:
+        say("Nothing is masked: it also holds what customers do not let be used, and is for no model.", style="yellow")
+    return {"rows": spine.num_rows, "out": str(out), "masked": not unmasked}
 
 
-def _write_on_spark(project: Project, spine: Table, out: Path, *, master: str) -> None:
+def _usable(project: Project, table: Table, *, now: datetime) -> Table:
+    """``table`` of features without what its customers did not let be used at their moments, or do not let be now."""
+    from features.purposes import masked
+
+    return masked(table, project.features, project.history, purposes=project.purposes, used_at=now)
+
+
+def _write_on_spark(project: Project, spine: Table, out: Path, *, master: str, unmasked: bool) -> None:
     from features.spark import Spark, session
     from features.tables import write_table
 
     with session(master) as running:
         if out.suffix.lower() in {".parquet", ".pq"}:  # written by the workers, however large
-            Spark(running).write(project.features.columns, project.history, spine, out)
+            with _masking(project, out, unmasked=unmasked) as target:
+                Spark(running).write(project.features.columns, project.history, spine, target)
         else:
-            write_table(project.features.offline(project.history, spine, engine=Spark(running)), out)
+            table = project.features.offline(project.history, spine, engine=Spark(running))
+            write_table(table if unmasked else _usable(project, table, now=datetime.now(UTC)), out)
+
+
+@contextmanager
+def _masking(project: Project, out: Path, *, unmasked: bool) -> Iterator[Path]:
+    """Where to write a Parquet file that then goes to ``out`` masked, piece by piece; or ``out`` itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if unmasked:
+        yield out
+        return
+    now = datetime.now(UTC)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}.") as scratch:
+        whole, kept = Path(scratch) / "whole.parquet", Path(scratch) / "kept.parquet"
+        yield whole
+        written = pq.ParquetFile(whole)
+        with pq.ParquetWriter(kept, written.schema_arrow, compression="zstd") as writer:
+            for batch in written.iter_batches(batch_size=_ROWS_MASKED_AT_ONCE):
+                writer.write_table(_usable(project, pa.Table.from_batches([batch]), now=now))
+        kept.replace(out)
 
 
 def _audited(project: Project, spine: Table | None, *, seed: int) -> dict[str, Audit]:

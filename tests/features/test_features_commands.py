@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from features.tables import read_table
+from features import History
+from features.feature import Column
+from features.offline import offline
+from features.tables import read_table, write_table
 
 PROJECT = """
 [project]
@@ -77,6 +82,51 @@ def test_from_files_to_features(project: Path, rapport_cli: Callable[..., object
         {"customer_id": "c1", "label": 0, "purchases_7d": 0, "spend_7d": 0, "age": None},
     ]
     assert json.loads(told.read_text())["audit"]["leakage"] == {"rows": 2, "differences": 0}
+
+
+NO = """
+[[source]]
+name = "no"
+file = "no.csv"
+rows = "consents"
+[source.columns]
+customer_id = "card"
+channel = {constant = "all"}
+purpose = {constant = "personalization"}
+granted = {constant = "no"}
+occurred_at = "time"
+"""
+
+
+class FakeSpark:
+    """Writes as Spark does, without a cluster."""
+
+    def __init__(self, _: object) -> None: ...
+
+    def write(self, columns: Sequence[Column], history: History, spine: pa.Table, out: Path) -> None:
+        """What DuckDB finds, as one file."""
+        write_table(offline(columns, history, spine), out)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+def test_a_table_holds_what_may_be_used_unless_it_says_otherwise(
+    project: Path, rapport_cli: Callable[..., object], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr("features.spark.session", nullcontext)
+    monkeypatch.setattr("features.spark.Spark", FakeSpark)
+    monkeypatch.setattr("rapport.commands.features._ROWS_MASKED_AT_ONCE", 1)
+    (project / "rapport.toml").write_text(PROJECT + NO, encoding="utf-8")
+    (project / "no.csv").write_text("card,time\n007,2024-06-01\n", encoding="utf-8")  # long after the row's moment
+    rapport_cli("ingest", "--project", project)
+    out, told = project / "out" / "t.parquet", project / "f.json"
+    asked = ("features", "--project", project, "--spine", project / "spine.csv", "--out", out, "--json", told)
+    ran = rapport_cli(*asked, "--engine", engine)
+    assert ran.exit_code == 0, ran.stderr
+    assert read_table(out)["purchases_7d"].to_pylist() == [None, 0] and json.loads(told.read_text())["masked"]
+    assert [each.name for each in out.parent.iterdir()] == ["t.parquet"]
+    ran = rapport_cli(*asked, "--engine", engine, "--unmasked")
+    assert "Nothing is masked" in " ".join(ran.stdout.split())
+    assert read_table(out)["purchases_7d"].to_pylist() == [1, 0] and not json.loads(told.read_text())["masked"]
 
 
 def test_the_list_of_features(project: Path, rapport_cli: Callable[..., object]) -> None:
