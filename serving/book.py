@@ -203,14 +203,6 @@ class Book:
         body = self.connection.scalar(select(columns.body).where(columns.version == version).limit(1))
         return None if body is None else from_json(body)
 
-    def erase(self, customer_id: str, *, at: datetime) -> dict[str, int]:
-        """Remove a customer's facts, decisions too, and keep a keyed hash that suppresses them.
-
-        Returns the number of rows removed from each table.
-        """
-        self.suppress([self.digest(customer_id)], at=at)
-        return self.remove([customer_id])
-
     def remove(self, customer_ids: Iterable[str], *, arms: bool = True) -> dict[str, int]:
         """Remove all rows of customers, their ``arms`` too; returns how many from each table."""
         names = listed(customer_ids)

@@ -291,8 +291,7 @@ def test_the_ledger_alone_is_not_enough(shop: Project) -> None:
     """The test above can see the fault: what an erasure of the decisions alone leaves is found."""
     ledger = Ledger(shop.ledger)
     with ledger.writing() as book:
-        for account in Canary(0).accounts:
-            book.erase(account, at=DAY)
+        book.remove(Canary(0).accounts)
     ledger.checkpoint()
     ledger.close()
     left = {Path(each.partition(":")[0]).relative_to(shop.root).parts[0] for each in found(shop.root, [Canary(0)])}

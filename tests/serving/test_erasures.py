@@ -85,7 +85,7 @@ def test_after_a_checkpoint_no_page_names_who_was_erased(desk, monday):
     ask = Ask(customer_id="anna", moment=monday, seed="s")
     desk.decide([Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)])
     with desk.ledger.writing() as book:
-        book.erase("anna", at=monday)
+        book.remove(["anna"])
     log = desk.ledger.path.with_name("ledger.db-wal")
     assert b"anna" in log.read_bytes()
     assert desk.ledger.checkpoint()

@@ -123,7 +123,7 @@ def test_without_an_experiment_no_arms_are_kept(decide, ledger):
 def test_an_erased_customer_leaves_no_arm_behind(decide, monday, ledger):
     decide(trial(monday, {"random": 0.5, "static": 0.5}), NAMES)
     with ledger.writing() as book:
-        assert book.erase("c7", at=monday)["assignments"] == 1
+        assert book.remove(["c7"])["assignments"] == 1
         assert "c7" not in book.arms("spring", NAMES)
 
 

@@ -240,7 +240,8 @@ def test_without_a_ledger_nobody_is_contacted(desk, monday):
 def test_erasure_removes_facts_and_keeps_the_suppression(desk, monday):
     desk.decide([case(desk, "anna", monday), case(desk, "ben", monday)])
     with desk.ledger.writing() as book:
-        removed = book.erase("anna", at=monday)
+        book.suppress([book.digest("anna")], at=monday)
+        removed = book.remove(["anna"])
         told = {"idempotency": 0, "slots": 1, "consents": 1, "events": 0, "assignments": 0, "decisions": 1}
         assert removed == told
         assert book.erased(["anna", " ANNA ", "ben"]) == {"anna", " ANNA "}
