@@ -37,7 +37,7 @@ def register_and_mailing(*, homes: int, seed: int) -> tuple[pa.Table, pa.Table]:
 
 
 def test_a_mailing_list_does_not_undo_what_the_register_tells() -> None:
-    register, mailing = register_and_mailing(homes=350, seed=4)
+    register, mailing = register_and_mailing(homes=800, seed=4)
     found = link([register, mailing], id_column="id").records.to_pylist()
     person = {row["record_id"]: row["record_id"][1:].split("-")[0] for row in found}
     groups: dict[str, list[str]] = {}
