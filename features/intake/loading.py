@@ -172,7 +172,8 @@ def _judge(path: Path, source: Source, *, part: str, file: str, intake: Intake) 
         )
         loaded = _set_aside(staged, part=part, intake=intake)
         refused, measured = too_bad(loaded), measure(staged)
-        keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=refused)
+        unheard = keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=refused)
+        loaded = replace(loaded, unheard=unheard, note=staged.note)
         if refused and not intake.accept_bad:
             loaded = replace(loaded, refused=True)
         else:

@@ -26,11 +26,21 @@ _NO = {
 }
 
 
-def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool) -> None:
-    """Keep the opt-outs of bad rows and lines, or of ``every`` row when the file may be refused."""
-    found = pa.concat_tables([_of_rows(staged, part=part, now=now, every=every), _of_lines(staged, history, part, now)])
+def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool) -> int:
+    """Keep the opt-outs of bad rows and lines, or of ``every`` row when the file may be refused.
+
+    Returns how many noes can't be heard, because nobody can tell who said them.
+    """
+    of_lines, unheard = _of_lines(staged, history, part, now)
+    found = pa.concat_tables([_of_rows(staged, part=part, now=now, every=every), of_lines])
     if found.num_rows:
         history.append_opt_outs(found, part=part)
+    if staged.source.rows in _NO:
+        unheard += staged.count(
+            f"{_NO[staged.source.rows]} AND reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)} "
+            f"AND NOT coalesce(regexp_full_match(customer_id, '{ID_PATTERN}'), false)"
+        )
+    return unheard
 
 
 def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Table:
@@ -52,16 +62,16 @@ def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Tab
     return found.cast(OPT_OUTS)
 
 
-def _of_lines(staged: Staged, history: History, part: str, now: datetime) -> pa.Table:
-    """Opt-outs of lines that can't be read: a known account and a word for no stand in them.
+def _of_lines(staged: Staged, history: History, part: str, now: datetime) -> tuple[pa.Table, int]:
+    """Opt-outs of lines that can't be read, and how many name no account.
 
-    It may stop a contact that nobody refused, when a value looks like another customer's account; the other way round
-    somebody who said no would be contacted.
+    A known account and a word for no stand in them. It may stop a contact that nobody refused, when a value looks like
+    another customer's account; the other way round somebody who said no would be contacted.
     """
     source = staged.source
     said = [cells for _, line in staged.lines if _says_no(source, cells := tokens(line))]
     if not said:
-        return OPT_OUTS.empty_table()
+        return OPT_OUTS.empty_table(), 0
     named = {_account(source, cell) for cells in said for cell in cells if len(cell) >= _SHORTEST}
     held = " UNION ALL ".join(
         f"SELECT customer_id FROM {history.scan(name)}" for name in ("events", "profile", "consents")
@@ -71,10 +81,11 @@ def _of_lines(staged: Staged, history: History, part: str, now: datetime) -> pa.
         "WHERE list_contains(?, customer_id) ORDER BY ALL",
         [sorted(named)],
     ).to_arrow_table()["customer_id"]
-    number = len(known)
+    number, heard = len(known), set(known.to_pylist())
+    unheard = sum(heard.isdisjoint(_account(source, cell) for cell in cells) for cells in said)
     nothing = pa.nulls(number, pa.string())
     columns = [known, nothing, nothing, pa.array([now] * number), pa.array([part] * number)]
-    return pa.table(columns, names=OPT_OUTS.names).cast(OPT_OUTS)
+    return pa.table(columns, names=OPT_OUTS.names).cast(OPT_OUTS), unheard
 
 
 def _account(source: Source, cell: str) -> str:

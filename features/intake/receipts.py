@@ -20,7 +20,8 @@ class Loaded:
     """What became of one file: ``accepted + quarantined = read``.
 
     ``new`` counts the facts that the history did not hold (a row of wide attributes is several facts); ``refused``
-    says that too many rows were bad, so that nothing was loaded.
+    says that too many rows were bad, so that nothing was loaded. ``unheard`` counts the noes whose customer can't be
+    read; ``note`` says what is wrong with the file as a whole.
     """
 
     source: str
@@ -32,6 +33,8 @@ class Loaded:
     reasons: dict[str, int] = field(default_factory=dict)
     refused: bool = False
     quarantine: str = ""
+    unheard: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +15,9 @@ from features.errors import InputError
 from features.facts import EVENTS
 from features.history import History
 from features.intake.checks import CHANGED, MEANT_BY, Rules, attribute_columns, checked_rows
+from features.intake.damage import UNEVEN_ENDS, Lines, before, even_ends, forget_rejected, unclosed
 from features.intake.lines import tokens
-from features.intake.readers import Opened, open_source, rejected
+from features.intake.readers import Opened, open_source, rejected, unpacked
 from features.intake.sources import Source
 from features.sql import in_memory, literal
 from features.suppression import ERASED_PERSON, Erased
@@ -36,15 +37,16 @@ class Staged:
     """The rows of one file as the table ``staged`` of ``connection``, in its order: typed columns and ``reason``.
 
     ``lines``: number and text of the lines that the reader refused; ``hidden`` counts those of erased people, whose
-    text isn't kept. Rows without a ``reason`` (null) are good.
+    text isn't kept; ``note`` says what is wrong with the file as a whole. Rows without a ``reason`` (null) are good.
     """
 
     connection: duckdb.DuckDBPyConnection
     source: Source
     file: str
     opened: Opened
-    lines: Sequence[tuple[int, str]]
+    lines: Lines
     hidden: int
+    note: str = ""
 
     def count(self, condition: str) -> int:
         """How many rows of ``staged`` meet a condition in SQL."""
@@ -83,13 +85,11 @@ def stage(
     if any(each.replies for each in source.mapped.values()):
         _teach_replies(connection)
     try:
-        opened = open_source(connection, path, source=source, paths=source.paths, scratch=scratch)
-        connection.execute(f"CREATE TEMP TABLE staged AS {checked_rows(source, opened, rules=rules)}")
-        lines = rejected(connection)
+        opened, lines, note = _read(connection, path, source, scratch=scratch, rules=rules)
     except _UNREADABLE as error:
-        raise InputError(
-            f"{file} can't be read", got=str(error).strip().splitlines()[0], do="export it again, or mend it"
-        ) from error
+        said = str(error).strip().splitlines()[0]
+        ends = "ends of lines that differ (CR, LF or both): " if UNEVEN_ENDS in said else ""
+        raise InputError(f"{file} can't be read", got=f"{ends}{said}", do="export it again, or mend it") from error
     kept = lines
     if erased:
         _mark_erased(connection, source, erased)
@@ -100,8 +100,43 @@ def stage(
         else:
             _give_ids(connection, source)
     return Staged(
-        connection=connection, source=source, file=file, opened=opened, lines=kept, hidden=len(lines) - len(kept)
+        connection=connection,
+        source=source,
+        file=file,
+        opened=opened,
+        lines=kept,
+        hidden=len(lines) - len(kept),
+        note=note,
     )
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, path: Path, source: Source, *, scratch: Path, rules: Rules
+) -> tuple[Opened, Lines, str]:
+    """Make ``staged`` of a file; with the lines that are no rows, and what was wrong with the file as a whole."""
+
+    def read(plain: Path, as_written: Source) -> Opened:
+        opened = open_source(connection, plain, source=as_written, paths=source.paths, scratch=scratch)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS {checked_rows(source, opened, rules=rules)}")
+        return opened
+
+    even = replace(source, encoding="utf-8")
+    try:
+        opened = read(path, source)
+    except _UNREADABLE as error:
+        if UNEVEN_ENDS not in str(error):
+            raise
+        path = even_ends(unpacked(path, scratch=scratch), scratch=scratch, encoding=source.encoding)
+        opened, source = read(path, even), even
+    if not (record := unclosed(connection)):
+        return opened, rejected(connection), ""
+    plain = unpacked(path, scratch=scratch)
+    whole, after = before(plain, record, scratch=scratch, encoding=source.encoding)
+    if not after:
+        return opened, rejected(connection), ""
+    forget_rejected(connection)
+    opened = read(whole, even)
+    return opened, [*rejected(connection), *after], f"a quotation mark opened in line {after[0][0]} never closes"
 
 
 def _teach_replies(connection: duckdb.DuckDBPyConnection) -> None:

@@ -32,7 +32,7 @@ def ingest(
     ] = None,
     propose: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Propose a [[source]] for FILE, and load nothing.", show_default=False),
+        typer.Option(metavar="FILE", help=r"Propose a \[[source]] for FILE, and load nothing.", show_default=False),
     ] = None,
     rows: Annotated[
         str | None,
@@ -77,6 +77,7 @@ def ingest(
     write_json(json, told)
     if loaded or failed:
         _show(loaded)
+        _show_damage(loaded)
     else:
         say("Nothing to take in: the project has no source, and nothing was sent to its service.")
     show_quality(opened, page=page)
@@ -88,6 +89,15 @@ def ingest(
     for each in done.held:
         say(f"{each} came with an erased person's address: it is not contacted. The same person? rapport erase {each}")
     _complain(loaded, failed)
+
+
+def _show_damage(loaded: Sequence[Loaded]) -> None:
+    """Say what is wrong with a file as a whole, and how many noes nobody can hear."""
+    for each in loaded:
+        if each.note:
+            say(f"{each.file}: {each.note}.", style="bold yellow")
+        if each.unheard:
+            say(f"{each.file}: {each.unheard:,} no's could not be heard: no customer.", style="bold yellow")
 
 
 def _show_strange(opened: Project) -> None:

@@ -98,3 +98,44 @@ def test_kinds_are_known_however_they_are_written(shop: Shop) -> None:
     shop.load(EVENTS, "\n".join(["who,what,at", *rows]) + "\n")
     told = [each["kind"] for each in sorted(shop.history.events().to_pylist(), key=lambda each: each["customer_id"])]
     assert told == ["opt_out"] * 4 + ["purchase", "Own Kind"]
+
+
+def _rows(number: int) -> list[str]:
+    return [f"c{each},{'opt_out' if each % 140 == 7 else 'visit'},2024-01-01" for each in range(number)]
+
+
+@pytest.mark.parametrize("number", [500, 40_000])
+def test_after_a_mark_that_never_closes_each_line_counts(shop: Shop, number: int) -> None:
+    rows = _rows(number)
+    shop.load(EVENTS, "\n".join(["who,what,at", *rows]) + "\n")  # the accounts are known
+    rows[59] = '"broken' + rows[59]
+    loaded = shop.load(EVENTS, "\n".join(["who,what,at", *rows]) + "\n")
+    assert (loaded.read, loaded.accepted, loaded.reasons) == (number, 59, {"unreadable_row": number - 59})
+    assert loaded.note == "a quotation mark opened in line 61 never closes"
+    assert shop.noes() == {(f"c{each}", None) for each in range(7, number, 140)}
+
+
+def test_the_line_of_a_mark_is_told_behind_values_of_several_lines(shop: Shop) -> None:
+    rows = [f'c{each},"vi\nsit",2024-01-01' for each in range(10)]
+    loaded = shop.load(EVENTS, "\n".join(["who,what,at", *rows, *_rows(5), '"broken', *_rows(20)]) + "\n")
+    assert (loaded.read, loaded.accepted) == (36, 15)
+    assert loaded.note == "a quotation mark opened in line 27 never closes"
+
+
+def test_a_mark_that_a_later_one_closes_costs_only_its_own_lines(shop: Shop) -> None:
+    rows = [f'c{each},"visit",2024-01-01' for each in range(300)]
+    loaded = shop.load(EVENTS, "\n".join(["who,what,at", *rows[:50], '"broken', *rows[50:]]) + "\n")
+    assert loaded.accepted > 290 and loaded.note == ""
+
+
+@pytest.mark.parametrize("ends", [("\r\n", "\n"), ("\n", "\r\n")])
+def test_lines_may_end_in_two_ways(shop: Shop, ends: tuple[str, str]) -> None:
+    usual, other = ends
+    loaded = shop.load(EVENTS, usual.join(["who,what,at", *_rows(300), ""]) + f"anna,opt_out,2024-01-01{other}")
+    assert (loaded.read, loaded.accepted) == (301, 301)
+
+
+def test_noes_without_a_customer_are_counted(shop: Shop) -> None:
+    rows = [",opt_out,2024-01-01", "anna smith,opt_out,2024-01-01", "unknown-one,opt_out", ",visit,2024-01-01"]
+    loaded = shop.load(EVENTS, "\n".join(["who,what,at", *rows, *_rows(300)]) + "\n")
+    assert loaded.unheard == 3
