@@ -40,6 +40,9 @@ CHANGED = "changed_event"
 #: Name of the SQL function that says what a customer's reply means.
 MEANT_BY = "meant_by"
 
+#: Name of the SQL function that makes an id of a text that is none.
+DIGEST_OF = "digest_of"
+
 #: How far a clock of another system may run ahead.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
@@ -131,7 +134,7 @@ def _text(name: str, field: Field, opened: Opened) -> str:
         return literal(field.constant)
     if name in _TIMES and (stored := _stored_moment(field, opened)):
         return stored.moment
-    text = texts(opened, field.paths)
+    text = texts(opened, field.paths, join=field.join)
     return f"CASE WHEN {text} NOT IN ({literals(field.missing)}) THEN {text} END" if field.missing else text
 
 
@@ -146,7 +149,7 @@ def _typed(name: str, field: Field, *, source: Source, opened: Opened) -> str:
         return f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} END"
     if field.replies:
         return f"{MEANT_BY}({text})"
-    meant = _meant(field, text)
+    meant = f"{DIGEST_OF}({text})" if field.hashed else _meant(field, text)
     if name == "customer_id" and source.namespace:
         return f"{literal(source.namespace + ':')} || {meant}"
     if name == "granted":

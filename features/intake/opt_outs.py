@@ -12,7 +12,7 @@ from features.history import History
 from features.intake.checks import NOT_GRANTED, believable, folded
 from features.intake.lines import tokens
 from features.intake.sources import Source
-from features.intake.staging import Staged
+from features.intake.staging import Staged, digest_of
 from features.sql import literal
 from features.suppression import ERASED_PERSON
 
@@ -89,7 +89,8 @@ def _of_lines(staged: Staged, history: History, part: str, now: datetime) -> tup
 
 
 def _account(source: Source, cell: str) -> str:
-    return f"{source.namespace}:{cell}" if source.namespace else cell
+    own = digest_of(cell) if source.mapped["customer_id"].hashed else cell
+    return f"{source.namespace}:{own}" if source.namespace else own
 
 
 def _says_no(source: Source, cells: list[str]) -> bool:

@@ -93,8 +93,8 @@ def is_json(path: Path) -> bool:
     return path.name.lower().endswith(_JSON)
 
 
-def texts(opened: Opened, paths: Sequence[str]) -> str:
-    """SQL for the first value that is present at ``paths``, as trimmed text, null when empty.
+def texts(opened: Opened, paths: Sequence[str], *, join: str | None = None) -> str:
+    """SQL for the first value that is present at ``paths``, as trimmed text, null when empty; with ``join`` for all.
 
     Raises
     ------
@@ -105,6 +105,8 @@ def texts(opened: Opened, paths: Sequence[str]) -> str:
     if not found:
         raise unknown("column", paths[0], opened.names)
     present = [each.text if each.kind in _UNPADDED else f"nullif(trim({each.text}), '')" for each in found]
+    if join is not None:
+        return f"nullif(concat_ws({literal(join)}, {', '.join(present)}), '')"
     return present[0] if len(present) == 1 else f"coalesce({', '.join(present)})"
 
 

@@ -57,6 +57,10 @@ class Field:
     zone: time zone of times that name none; without it the source's.
     unit: for amounts, ``currency`` (12.30, becomes 1230 cents, half a cent away from zero) or ``cents``.
     decimal: for amounts, the decimal mark; with ``","`` a point groups thousands.
+    join: with several columns, this text stands between the values of all of them, as ``" "`` in
+        ``column = ["Datum", "Uhrzeit"], join = " "``; where one is empty the others are taken.
+    hashed: for ids that are none, such as an e-mail address: the id is made of a digest of the text, in small letters
+        and without blanks around it; addresses in their normal form.
     replies: for kinds, the column holds what customers wrote back, such as STOP; its meaning is the kind, and a text
         without one is a ``reply``.
 
@@ -75,6 +79,8 @@ class Field:
     zone: str = ""
     unit: Literal["currency", "cents"] = "currency"
     decimal: Literal[".", ","] = "."
+    join: str | None = None
+    hashed: bool = False
     replies: bool = False
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +15,13 @@ import pyarrow as pa
 from features.errors import InputError
 from features.facts import EVENTS
 from features.history import History
-from features.intake.checks import CHANGED, MEANT_BY, Rules, attribute_columns, checked_rows
+from features.intake.checks import CHANGED, DIGEST_OF, MEANT_BY, Rules, attribute_columns, checked_rows
 from features.intake.damage import UNEVEN_ENDS, Lines, before, even_ends, forget_rejected, unclosed
 from features.intake.lines import tokens
 from features.intake.readers import Opened, open_source, rejected, unpacked
 from features.intake.sources import Source
 from features.sql import in_memory, literal
-from features.suppression import ERASED_PERSON, Erased
+from features.suppression import ERASED_PERSON, Erased, normal_email
 
 #: SQL for the number of a row of ``staged`` in its file; a window would number rows one after the other.
 PLACE = "staged.rowid + 1"
@@ -84,6 +85,8 @@ def stage(
     """
     if any(each.replies for each in source.mapped.values()):
         _teach_replies(connection)
+    if any(each.hashed for each in (*source.mapped.values(), *source.mapped_attributes.values())):
+        connection.create_function(DIGEST_OF, digest_of, ["VARCHAR"], "VARCHAR")
     try:
         opened, lines, note = _read(connection, path, source, scratch=scratch, rules=rules)
     except _UNREADABLE as error:
@@ -137,6 +140,16 @@ def _read(
     forget_rejected(connection)
     opened = read(whole, even)
     return opened, [*rejected(connection), *after], f"a quotation mark opened in line {after[0][0]} never closes"
+
+
+def digest_of(text: str) -> str:
+    """An id made of a text that is none, such as an e-mail address, however it is written.
+
+    >>> digest_of("Anna@Shop.example ") == digest_of("anna@shop.example"), len(digest_of("anna"))
+    (True, 32)
+    """
+    plain = normal_email(text) or text.strip().casefold()
+    return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
 
 def _teach_replies(connection: duckdb.DuckDBPyConnection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -139,3 +140,25 @@ def test_noes_without_a_customer_are_counted(shop: Shop) -> None:
     rows = [",opt_out,2024-01-01", "anna smith,opt_out,2024-01-01", "unknown-one,opt_out", ",visit,2024-01-01"]
     loaded = shop.load(EVENTS, "\n".join(["who,what,at", *rows, *_rows(300)]) + "\n")
     assert loaded.unheard == 3
+
+
+def test_a_tool_that_knows_only_addresses_is_loaded_by_their_digest(shop: Shop) -> None:
+    table = {
+        **EVENTS,
+        "columns": {
+            "customer_id": {"column": "E-Mail-Adresse", "hashed": True},
+            "kind": "what",
+            "occurred_at": {"column": ["Datum", "Uhrzeit"], "join": " ", "format": "%d.%m.%Y %H:%M"},
+        },
+        "attributes": {"email": "E-Mail-Adresse"},
+    }
+    rows = ["Anna@Shop.example,visit,01.02.2024,10:30", " anna@shop.example,opt_out,02.02.2024,08:00", ",visit,,"]
+    loaded = shop.load(table, "\n".join(["E-Mail-Adresse,what,Datum,Uhrzeit", *rows]) + "\n", accept_bad=True)
+    assert (loaded.accepted, loaded.reasons) == (2, {"missing_customer_id": 1})
+    events = sorted(shop.history.events().to_pylist(), key=lambda each: each["occurred_at"])
+    assert {each["customer_id"] for each in events} == {hashlib.sha256(b"anna@shop.example").hexdigest()[:32]}
+    assert [each["occurred_at"] for each in events] == [
+        datetime(2024, 2, 1, 10, 30, tzinfo=UTC),
+        datetime(2024, 2, 2, 8, tzinfo=UTC),
+    ]
+    assert {each["value"] for each in shop.history.profile().to_pylist()} == {"Anna@Shop.example", "anna@shop.example"}
