@@ -184,7 +184,7 @@ def _paths(path: Path) -> list[str]:
                 continue
             try:
                 walk(json.loads(line), "")
-            except ValueError:
+            except (ValueError, RecursionError):  # thousands of brackets within each other are no row
                 continue
     return list(found)
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import duckdb
+
 from features.errors import InputError
 from features.facts import KINDS
 from features.intake import wording
@@ -84,10 +86,17 @@ def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -
         raise InputError("unknown kind of rows", got=repr(rows), do=f"use one of {', '.join(get_args(Rows))}")
     encoding = _encoding(path)
     with workshop() as (connection, scratch):
-        columns = columns_of(connection, path, encoding=encoding, scratch=scratch)
+        try:
+            columns = columns_of(connection, path, encoding=encoding, scratch=scratch)
+        except (duckdb.Error, UnicodeError) as error:
+            raise InputError(
+                f"{path.name} can't be read",
+                got=f"what is no text, JSON lines or Parquet file ({type(error).__name__})",
+                do="export it again as CSV with a header, as JSON lines or as Parquet",
+            ) from error
         draft = _Draft(columns=columns)
-        if nameless := [each.name for each in columns if re.fullmatch(r"[\d.,:/ \-]+", each.name)]:
-            draft.missing["header"] = f"the first line holds values, such as {nameless[0]!r}, where names should stand"
+        if any(re.fullmatch(r"[\d.,:/ \-]+", each.name) for each in columns):
+            draft.missing["header"] = "the first line holds values where names should stand"
         if len(columns) == 1 and " " in columns[0].name:
             draft.missing["header"] = (
                 "its columns are parted by blanks; save it with commas, semicolons or tabs, and names"

@@ -215,7 +215,7 @@ def _first_line(path: Path, *, encoding: str) -> str:
     if not lines or not lines[0].strip() or "\x00" in lines[0]:
         raise InputError(
             f"{path.name} does not begin with a line of column names",
-            got=repr(lines[0][:60]) if lines else "nothing",
+            got="an empty first line" if lines and not lines[0].strip() else "what is no text",
             do="save it as CSV with a header, or say its encoding",
         )
     return lines[0]

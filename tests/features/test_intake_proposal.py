@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -234,3 +235,28 @@ def test_stored_types_need_no_format(tmp_path: Path) -> None:
         "kind": {"constant": "purchase"},
         "amount": "sales_value",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("random.csv", random.Random(1).randbytes(4096)),
+        ("random.jsonl", random.Random(2).randbytes(4096)),
+        ("deep.jsonl", b"[" * 5000),
+        ("deep-value.jsonl", b'{"a":' + b"[" * 5000),
+        ("cut.parquet", b"PAR1" + bytes(64)),
+    ],
+)
+def test_what_is_no_table_is_told_as_such(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        assert propose(path).missing
+    except InputError as error:
+        assert error.got and error.do
+
+
+def test_a_table_without_names_is_told_without_a_value(tmp_path: Path) -> None:
+    path = written(tmp_path, "bare.csv", "4711,2024-01-01,12.50\n4712,2024-01-02,1.00\n")
+    (told, *_) = propose(path).missing
+    assert "4711" not in told and "values where names" in told
