@@ -169,7 +169,16 @@ def _fill_times(draft: _Draft, *, path: Path, never_before: Callable[[Column, Co
         each for each in draft.free if each.name in moments and re.search(wording.RECORDED, wording.last(each.name))
     ]
     fits = [each for each in draft.free if each.name in moments and each not in late] or late
-    choice = next((e for form in wording.OCCURRED for e in fits if re.search(form, wording.last(e.name))), None)
+    fits = [each for each in fits if not moments[each.name].number_of] or fits  # a number beside a date is a code
+    choice = next(
+        (
+            e
+            for form in (*wording.OCCURRED, wording.OCCURRED_ABROAD)
+            for e in fits
+            if re.search(form, wording.last(e.name))
+        ),
+        None,
+    )
     choice = choice or (fits[0] if fits else None)
     if choice is None:
         return _no_time(draft, path)

@@ -13,8 +13,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         r"(_?(id|no|nr|num|number|key|ref))?$",
         r"^(loyalty_?card|loyalty|card|account|login|contact)(_?(id|no|nr|number))?$",
         r"(customer|client|user|household|member)_?(id|no|nr|number|key)$",
+        r"^(kunden?_?(nummer|id|karte)|kd_?n(umme)?r|numero_client|client_?numero|numero_cliente|klant_?(nummer|nr|id))$",
     ),
     "item": (
+        r"^(artikel|produkt|article|articulo)_?(nr|nummer|id|code|numero)?$",
+        r"^(kampagne|campagne|campana|gutschein|aktion)(_?(id|nr|code|name))?$",
         r"^(item|sku|article|product|offer|template|creative)(_?(id|no|nr|code|key|upc))?$",
         r"^(coupon|voucher|campaign|promotion)(_?(id|no|nr|code|key|upc))?$",
         r"(item|sku|article|product|offer|coupon)_?(id|no|code|upc)?$",
@@ -29,7 +32,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "currency": (r"^(currency|cur|ccy|waehrung)(_code)?$",),
     "channel": (r"^(channel|medium|via|kanal)$",),
     "wording": (r"(wording|consent_text|statement)",),
-    "granted": (r"^(granted|consent|consented|opted|opt_in|permission|agreed|allowed|einwilligung)(_status|_state)?$",),
+    "granted": (
+        r"^(granted|consent|consented|opted|opt_in|permission|agreed|allowed|einwilligung|zustimmung"
+        r"|consentement|consentimiento|toestemming)(_status|_state)?$",
+    ),
     "purpose": (r"^purpose$",),
     "contact_class": (r"^contact_class$",),
     "said_by": (r"^said_by$",),
@@ -39,6 +45,8 @@ OCCURRED = (
     r"(occur|happen|event|order|purchase|sold|visit|sent|posted|decided|start|activity|transaction|redemption|click|open)",
     r"(^|_)(ts|t|at|time|timestamp|date|datetime|day|since|known|became|joined|changed)(_|$)",
 )
+#: A column that says a day or an hour by its name, in German, French, Spanish or Dutch.
+OCCURRED_ABROAD = r"(datum|uhrzeit|zeitpunkt|zeitstempel|^date_|fecha|^heure|tijd)"
 RECORDED = r"(record|receiv|process|load|stored|close|keyed|updat|import|sync|ingest|insert)"
 NO_EVENT_TIME = r"(birth|dob|geburt|expir|valid|until|(^|_)end)"
 COUNTED_TIME = r"^(time|t|hour|hours|day|days|week|month)$"
@@ -51,7 +59,8 @@ OF_ITEMS = r"(item|offer|product|brand|price|reward|difficulty|duration|departme
 _MEANINGS = (
     (
         "opt_out",
-        r"unsub|opt.?out|\bstop\b|no more|do not (call|mail|contact|email|text)|abmeld|ads off|revoke|remove me",
+        r"unsub|opt.?out|\bstop\b|no more|do not (call|mail|contact|email|text)|abmeld|ads off|revoke|remove me"
+        r"|d[ée]sabon|d[ée]sinscri|baja\b|afmeld|uitschrij",
     ),
     ("opt_in", r"subscri|opt.?in|anmeld"),
     ("no_contact", r"withh[eo]ld|suppressed|not sent|hold ?out|no contact"),
@@ -60,8 +69,8 @@ _MEANINGS = (
     ("visit", r"page.?view|visit|session|landing|besuch"),
     ("search", r"search|suche"),
     ("discount", r"voucher|coupon|discount|redeem|redempt|completed|gutschein|rabatt"),
-    ("click", r"click|tapp?ed|klick"),
-    ("open", r"open|view|seen|impression|geöffnet"),
+    ("click", r"click|tapp?ed|klick|\bclic\b|\bklik"),
+    ("open", r"open|view|seen|impression|geöffnet|öffnung|ouvert|abiert|apertura|geopend"),
     ("purchase", r"order|purchase|sale|sold|buy|bought|transaction|checkout|kauf|invoice"),
     ("contact", r"sent|send|deliver|received|mailed|contact|versand"),
     ("call", r"call|question|inquiry|complain|anfrage"),

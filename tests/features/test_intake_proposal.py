@@ -260,3 +260,14 @@ def test_a_table_without_names_is_told_without_a_value(tmp_path: Path) -> None:
     path = written(tmp_path, "bare.csv", "4711,2024-01-01,12.50\n4712,2024-01-02,1.00\n")
     (told, *_) = propose(path).missing
     assert "4711" not in told and "values where names" in told
+
+
+def test_german_names_are_known_and_a_card_is_no_time(tmp_path: Path) -> None:
+    rows = [
+        f"K{n};{1700000000 + n};{n % 9 + 1:02}.05.2024;{word}" for n in range(40) for word in ("Abmeldung", "Öffnung")
+    ]
+    path = written(tmp_path, "newsletter.csv", "\n".join(["Kundennummer;Kundenkarte;Datum;Aktion", *rows]) + "\n")
+    source = source_of(propose(path))
+    assert source.mapped["customer_id"].column == "Kundennummer"
+    assert source.mapped["occurred_at"].column == "Datum"
+    assert source.mapped["kind"].values == {"Abmeldung": "opt_out", "Öffnung": "open"}
