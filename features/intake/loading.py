@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from features.errors import InputError
 from features.history import History
@@ -46,6 +46,11 @@ class Intake:
     erased: Erased | None = None
 
     @property
+    def scratch(self) -> Path:
+        """Where copies of files lie for the time of an intake: never out of the history's folder."""
+        return self.history.folder / ".scratch"
+
+    @property
     def receipts(self) -> Receipts:
         """What was taken in before."""
         return Receipts(self.history.folder / "receipts")
@@ -80,6 +85,7 @@ def ingest(
     """
     rules = Rules(now=now or datetime.now(UTC), currency=currency)
     intake = Intake(history=history, quarantine=quarantine, rules=rules, accept_bad=accept_bad, erased=erased)
+    shutil.rmtree(intake.scratch, ignore_errors=True)  # of an intake that was killed
     if source.in_database:
         return (_ingest_table(source, intake=intake, environment=environment),)
     if source.query:
@@ -122,7 +128,7 @@ def _files(source: Source, *, data: Path) -> list[Path]:
 
 def _ingest_table(source: Source, *, intake: Intake, environment: Mapping[str, str]) -> Loaded:
     """Take in what a table holds beyond the last mark; the mark moves only when that was loaded."""
-    with workshop() as (_, scratch):
+    with workshop(intake.scratch) as (_, scratch):
         copy = copied(
             source, environment=environment, mark=intake.receipts.mark(source.name), target=scratch / "table.csv"
         )
@@ -139,8 +145,8 @@ def _ingest_query(source: Source, *, data: Path, intake: Intake) -> Loaded:
     part = _part(source, digest(files))
     if receipt := intake.receipts.find(part):
         return _again(source.origin, receipt, mapping=source.fingerprint)
-    with TemporaryDirectory(prefix="rapport-intake-") as scratch:
-        target = Path(scratch) / "rows.parquet"
+    with workshop(intake.scratch) as (_, scratch):
+        target = scratch / "rows.parquet"
         answer(source.query, files=files, name=source.name, target=target)
         return _judge(target, source, part=part, file=source.origin, intake=intake)
 
@@ -159,7 +165,7 @@ def _part(source: Source, content: str) -> str:
 def _judge(path: Path, source: Source, *, part: str, file: str, intake: Intake) -> Loaded:
     """Stage a file that wasn't taken in yet, set its bad rows aside, and add its facts."""
     rules = intake.rules
-    with workshop() as (connection, scratch):
+    with workshop(intake.scratch) as (connection, scratch):
         staged = stage(
             connection,
             path,

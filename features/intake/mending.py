@@ -87,7 +87,7 @@ def _mend(part: str, rows: pa.Table, source: Source, receipt: Receipt, *, intake
     file = receipt.loaded.file
     if waiting.num_rows == 0:
         return Loaded(source=source.name, file=file, read=0, accepted=0, quarantined=0, new=0)
-    with workshop() as (connection, scratch):
+    with workshop(intake.scratch) as (connection, scratch):
         mended = scratch / "mended.csv"
         rejects.write_own_columns(waiting, mended)
         staged = stage(

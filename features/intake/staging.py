@@ -56,9 +56,14 @@ class Staged:
 
 
 @contextmanager
-def workshop() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A database in memory that spills into a scratch folder, and that folder, for the time of one file."""
-    with TemporaryDirectory(prefix="rapport-intake-") as scratch, in_memory() as connection:
+def workshop(within: Path | None = None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in memory that spills into a scratch folder, and that folder, for the time of one file.
+
+    The folder lies ``within`` one that the next intake clears, should this one be killed; without, in the system's.
+    """
+    if within is not None:
+        within.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="rapport-intake-", dir=within) as scratch, in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {literal(scratch)}")
         connection.execute(f"SET memory_limit = {literal(_MEMORY)}")

@@ -162,3 +162,11 @@ def test_a_tool_that_knows_only_addresses_is_loaded_by_their_digest(shop: Shop) 
         datetime(2024, 2, 2, 8, tzinfo=UTC),
     ]
     assert {each["value"] for each in shop.history.profile().to_pylist()} == {"Anna@Shop.example", "anna@shop.example"}
+
+
+def test_what_a_killed_intake_left_is_cleared(shop: Shop) -> None:
+    left = shop.history.folder / ".scratch" / "rapport-intake-killed" / "plain.csv"
+    left.parent.mkdir(parents=True)
+    left.write_text("anna@shop.example")
+    shop.load(EVENTS, "who,what,at\na,visit,2024-01-01\n")
+    assert not left.exists() and not list((shop.history.folder / ".scratch").iterdir())
