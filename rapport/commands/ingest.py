@@ -32,7 +32,7 @@ def ingest(
     ] = None,
     propose: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help=r"Propose a \[[source]] for FILE, and load nothing.", show_default=False),
+        typer.Option(metavar="FILE", help=r"Propose a [\[source]] for FILE, and load nothing.", show_default=False),
     ] = None,
     rows: Annotated[
         str | None,

@@ -102,7 +102,7 @@ def test_measures_of_a_file(shop: Shop) -> None:
         (clicks(0, 300), "3.0 times as many rows as in the file before: 300 after 100"),
         ([*clicks(0, 100), *clicks(200, 204, paid="x")], "more bad rows: 3.8% after 0.0%"),
         ([*clicks(0, 80), *clicks(80, 100, paid="")], "amount is missing in 20% of rows, 0% before"),
-        ([*clicks(0, 99), *clicks(99, 100, what="VISIT")], "kind has new words: VISIT"),
+        ([*clicks(0, 99), *clicks(99, 100, what="BROWSE")], "kind has new words: BROWSE"),
         (clicks(0, 100, what="see"), "kind has lost words: visit"),
         (clicks(0, 100, paid="x"), "the file was refused: 100.0% of its rows are bad"),
         (
