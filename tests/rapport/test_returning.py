@@ -46,6 +46,7 @@ rows = "consents"
 customer_id = "id"
 channel = "channel"
 granted = {constant = "yes"}
+said_by = {constant = "customer"}
 occurred_at = "at"
 """
 
@@ -113,8 +114,8 @@ def test_a_no_is_heard_though_identity_cant_be_told(
 
 def test_a_yes_to_a_channel_of_another_name_is_told(shop: Path, rapport_cli: Callable[..., Any]) -> None:
     (shop / "offers.toml").write_text(
-        '[[offer]]\noffer_id = "hat"\ntitle = "Hat"\ncategory = "hats"\nvalue_cents = 100\n'
-        '[[offer.treatment]]\nchannel = "email"\n',
+        'static = ["hat@email"]\n[[offers]]\noffer_id = "hat"\ntitle = "Hat"\ncategory = "hats"\nvalue_cents = 100\n'
+        '[[offers.treatments]]\nchannel = "email"\n',
         encoding="utf-8",
     )
     with (shop / "rapport.toml").open("a", encoding="utf-8") as settings:
