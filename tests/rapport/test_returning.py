@@ -122,7 +122,7 @@ def test_a_yes_to_a_channel_of_another_name_is_told(shop: Path, rapport_cli: Cal
         settings.write(CONSENTS)
     (shop / "consents.csv").write_text("id,channel,at\nben,E-Mail,2026-01-01\nben,EMAIL,2026-01-01\n", encoding="utf-8")
     told = " ".join(rapport_cli("ingest", "--project", shop).stdout.split())
-    assert "channels that no treatment uses: 'E-Mail'. Such a yes permits nothing" in told
+    assert "channels that no treatment uses: 'e-mail'. Such a yes permits nothing" in told
     assert permitted(load_project(shop), "ben")
 
 
