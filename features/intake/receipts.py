@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from features.errors import InputError
+
 _LEFT_SECONDS = 86_400
 _REFUSED = ".refused"
 _MARK = ".mark"
@@ -112,7 +114,14 @@ class Receipts:
 
 
 def _read(path: Path) -> Receipt:
-    return msgspec.json.decode(path.read_bytes(), type=Receipt)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Receipt)
+    except msgspec.MsgspecError as error:
+        raise InputError(
+            f"the receipt {path.name} can't be read",
+            got=str(error),
+            do=f"remove {path}: its file is taken in again then, and no fact counts twice",
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

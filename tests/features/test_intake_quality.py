@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from features import History
+from features import History, InputError
 from features.intake import Field, Loaded, Source, ingest
 from features.intake.page import render
 from features.intake.quality import Quality
@@ -69,6 +69,16 @@ def test_a_growing_file_adds_what_is_new(shop: Shop) -> None:
     assert late.new == 1
     (fact,) = [row for row in shop.history.events().to_pylist() if row["customer_id"] == "late"]
     assert (fact["occurred_at"].month, fact["recorded_at"].month) == (1, 5)
+
+
+def test_a_receipt_that_was_cut_short_is_told(shop: Shop) -> None:
+    shop.load(*clicks(0, 3))
+    (receipt,) = (shop.history.folder / "receipts").glob("web-*.json")
+    receipt.write_bytes(receipt.read_bytes()[:20])
+    with pytest.raises(InputError, match="its file is taken in again then, and no fact counts twice"):
+        shop.load(*clicks(0, 3))
+    receipt.unlink()
+    assert shop.load(*clicks(0, 3)).new == 0
 
 
 def test_measures_of_a_file(shop: Shop) -> None:
