@@ -24,6 +24,9 @@ from features.intake.sources import Source
 from features.intake.staging import Staged, stage, workshop
 from features.suppression import ERASED_PERSON, Erased
 
+#: Where, in the history's folder, copies of files lie for the time of an intake.
+SCRATCH = ".scratch"
+
 #: Above this share of bad rows nothing of a file is loaded, unless told to.
 MOST_BAD = 0.05
 
@@ -48,7 +51,7 @@ class Intake:
     @property
     def scratch(self) -> Path:
         """Where copies of files lie for the time of an intake: never out of the history's folder."""
-        return self.history.folder / ".scratch"
+        return self.history.folder / SCRATCH
 
     @property
     def receipts(self) -> Receipts:
@@ -177,10 +180,11 @@ def _judge(path: Path, source: Source, *, part: str, file: str, intake: Intake) 
             erased=intake.erased,
         )
         loaded = _set_aside(staged, part=part, intake=intake)
-        refused, measured = too_bad(loaded), measure(staged)
-        unheard = keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=refused)
+        bad, measured = too_bad(loaded), measure(staged)
+        refused = bad and not intake.accept_bad
+        unheard = keep_opt_outs(staged, history=intake.history, part=part, now=rules.now, every=bad, refused=refused)
         loaded = replace(loaded, unheard=unheard, note=staged.note)
-        if refused and not intake.accept_bad:
+        if refused:
             loaded = replace(loaded, refused=True)
         else:
             loaded = replace(loaded, new=append(staged, history=intake.history, part=part))

@@ -101,7 +101,7 @@ def _mend(part: str, rows: pa.Table, source: Source, receipt: Receipt, *, intake
             erased=intake.erased,
         )
         reasons = connection.execute("SELECT reason FROM staged ORDER BY rowid").to_arrow_table()["reason"]
-        keep_opt_outs(staged, history=intake.history, part=part, now=intake.rules.now, every=False)
+        keep_opt_outs(staged, history=intake.history, part=part, now=intake.rules.now, every=False, refused=False)
         new = append(staged, history=intake.history, part=part)
     still = waiting.set_column(waiting.column_names.index("reason"), "reason", reasons)
     still = still.filter(pc.and_(pc.is_valid(reasons), pc.not_equal(reasons, ERASED_PERSON)))

@@ -18,34 +18,36 @@ from features.suppression import ERASED_PERSON
 
 _SAID_IN = {"events": ("kind", {"opt_out"}), "consents": ("granted", set(NOT_GRANTED))}
 _SHORTEST = 3
+_CONTACT = "coalesce(purpose = 'contact', true)"
+_NO = {"events": "kind = 'opt_out'", "consents": f"granted = false AND {_CONTACT}"}
 # A consent whose answer can't be read is a no; a row without any answer says nothing.
-_UNREAD = "granted IS NULL AND reason <> 'missing_granted'"
-_NO = {
-    "events": "kind = 'opt_out'",
-    "consents": f"(granted = false OR ({_UNREAD})) AND coalesce(purpose = 'contact', true)",
-}
+_UNREAD = {"consents": f"granted IS NULL AND reason <> 'missing_granted' AND {_CONTACT}"}
 
 
-def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool) -> int:
-    """Keep the opt-outs of bad rows and lines, or of ``every`` row when the file may be refused.
+def keep_opt_outs(staged: Staged, *, history: History, part: str, now: datetime, every: bool, refused: bool) -> int:
+    """Keep the opt-outs of bad rows and lines, or of ``every`` row when too many are bad.
+
+    Answers that can't be read are noes, but not in a file that is ``refused`` as a whole: there it is the mapping that
+    is wrong, and a no of a file stays when that is mended.
 
     Returns how many noes can't be heard, because nobody can tell who said them.
     """
     of_lines, unheard = _of_lines(staged, history, part, now)
-    found = pa.concat_tables([_of_rows(staged, part=part, now=now, every=every), of_lines])
+    unread = None if refused else _UNREAD.get(staged.source.rows)
+    said = " OR ".join(f"({each})" for each in (_NO.get(staged.source.rows), unread) if each)
+    rows = _of_rows(staged, said=f"({said})", part=part, now=now, every=every) if said else OPT_OUTS.empty_table()
+    found = pa.concat_tables([rows, of_lines])
     if found.num_rows:
         history.append_opt_outs(found, part=part)
-    if staged.source.rows in _NO:
+    if said:
         unheard += staged.count(
-            f"{_NO[staged.source.rows]} AND reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)} "
+            f"({said}) AND reason IS NOT NULL AND reason <> {literal(ERASED_PERSON)} "
             f"AND NOT coalesce(regexp_full_match(customer_id, '{ID_PATTERN}'), false)"
         )
     return unheard
 
 
-def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Table:
-    if staged.source.rows not in _NO:
-        return OPT_OUTS.empty_table()
+def _of_rows(staged: Staged, *, said: str, part: str, now: datetime, every: bool) -> pa.Table:
     channel = "channel" if "channel" in staged.source.columns else "CAST(NULL AS VARCHAR)"
     if staged.source.rows == "consents":
         channel = "nullif(channel, 'all')"
@@ -55,7 +57,7 @@ def _of_rows(staged: Staged, *, part: str, now: datetime, every: bool) -> pa.Tab
             CASE WHEN {believable("occurred_at", now=now)} THEN occurred_at END AS occurred_at,
             make_timestamptz({micros(now)}) AS recorded_at, {literal(part)} AS origin
         FROM staged
-        WHERE {_NO[staged.source.rows]} AND {"true" if every else "reason IS NOT NULL"}
+        WHERE {said} AND {"true" if every else "reason IS NOT NULL"}
             AND reason IS DISTINCT FROM {literal(ERASED_PERSON)} AND regexp_full_match(customer_id, '{ID_PATTERN}')
         """
     ).to_arrow_table()

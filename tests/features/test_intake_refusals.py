@@ -170,3 +170,22 @@ def test_what_a_killed_intake_left_is_cleared(shop: Shop) -> None:
     left.write_text("anna@shop.example")
     shop.load(EVENTS, "who,what,at\na,visit,2024-01-01\n")
     assert not left.exists() and not list((shop.history.folder / ".scratch").iterdir())
+
+
+def test_answers_of_a_refused_file_are_the_mappings_fault_and_stop_nobody_for_good(tmp_path: Path) -> None:
+    rows = [f"c{n},email,zugestimmt,2026-01-01" for n in range(10)]
+    (tmp_path / "said.csv").write_text("id,channel,said,at\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    source = Source(
+        name="said",
+        file="said.csv",
+        rows="consents",
+        columns={"customer_id": "id", "channel": "channel", "granted": "said", "occurred_at": "at"},
+    )
+    history = History(tmp_path / "history")
+    taken = {"data": tmp_path, "history": history, "quarantine": tmp_path / "quarantine"}
+    (loaded,) = ingest(source, **taken)
+    assert loaded.refused
+    assert not history.parts("opt_outs")
+    (loaded,) = ingest(source, **taken, accept_bad=True)  # told to load it, an answer that can't be read is a no
+    assert not loaded.refused
+    assert len(history.parts("opt_outs")) == 1
