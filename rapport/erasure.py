@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 from features.erasure import erase_facts
 from features.identity import People, resolve
+from features.intake.loading import SCRATCH
 from features.traces import Traces, kinds_of, traces_of
 from rapport.project import Project
 from rapport.remains import clear_bundles, clear_files, names_any, still_named, too_short
@@ -168,6 +170,7 @@ def _remove(project: Project, ledger: Ledger, traces: Traces, *, progress: Calla
     removed: dict[str, Counts] = {}
     progress("history")
     removed["history"] = erase_facts(project.history, traces.accounts)
+    shutil.rmtree(project.history.folder / SCRATCH, ignore_errors=True)  # what an intake that was killed left
     resolve(project.history, project.identity)  # what follows from links, without theirs
     progress("ledger")
     others = People(project.history).persons(traces.related)

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
 import msgspec
 
-from features.sql import literal
+from features.sql import in_memory, literal
 from features.suppression import Erased
 from features.traces import kinds_of
 from rapport.erasure import erase, pending
@@ -91,6 +90,6 @@ def _accounts(parts: Collection[Path]) -> set[str]:
     if not present:
         return set()
     files = ", ".join(literal(str(each)) for each in present)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         sql = f"SELECT DISTINCT customer_id FROM read_parquet([{files}], union_by_name = true)"
         return {row[0] for row in connection.execute(sql).fetchall()}

@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.sql import in_memory
+
 #: What a file may fail with that is broken, locked, or packed in a way that nobody here can open.
 UNREADABLE = (
     pa.ArrowException,
@@ -76,7 +78,7 @@ def _unpacked(opener: Any) -> Callable[[IO[bytes], int], Texts]:
 
 def _table(stream: IO[bytes], depth: int) -> Texts:
     """The values of a Parquet file as text, whatever their type: lists, dictionaries and whole numbers too."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         for batch in pq.ParquetFile(stream).iter_batches():
             for column in batch.columns:
                 if pa.types.is_temporal(column.type) or pa.types.is_floating(column.type):
