@@ -136,7 +136,7 @@ def _values() -> list[tuple[str, str]]:
     return [("kind", kind) for kind in KINDS] + [("channel", channel) for channel in CHANNELS]
 
 
-IMPORTS = {"ours": ("pandas", "features.offline", "ibis.backends.duckdb"), "pandas": ("pandas",)}
+IMPORTS = {"ours": ("pandas", "features.engines.offline", "ibis.backends.duckdb"), "pandas": ("pandas",)}
 CONTENDERS: dict[str, Callable[[Path], pa.Table]] = {"ours": ours, "by hand": by_hand, "pandas": pandas}
 
 

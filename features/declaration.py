@@ -14,14 +14,14 @@ import msgspec
 import pyarrow as pa
 
 from features.configuration import read_config
+from features.engines.online import OnlinePlan, Value
 from features.errors import InputError, listed, unknown
 from features.facts import CustomerFacts
 from features.feature import Aggregate, Column, Feature
 from features.history import History
-from features.online import OnlinePlan, Value
 
 if TYPE_CHECKING:
-    from features.offline import Engine
+    from features.engines.offline import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,9 @@ class FeatureSet:
 
         Each row sees the facts whose ``occurred_at`` and ``recorded_at`` are both strictly before its ``as_of``, of all
         the accounts that were known at its ``as_of`` to be the customer's. ``engine``: DuckDB, where none is given, or
-        ``features.spark.Spark(session)``; every engine finds the same.
+        ``features.engines.spark.Spark(session)``; every engine finds the same.
         """
-        from features.offline import offline  # Ibis is not wanted where decisions are served
+        from features.engines.offline import offline  # Ibis is not wanted where decisions are served
 
         return offline(self.columns, history, spine, engine=engine)
 

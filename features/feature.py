@@ -59,7 +59,7 @@ class Feature:
     scope: ``customer``, or ``household`` for the behaviour of everybody who was known to live there.
     integer: for ``latest``: the value as a whole number, null where it is none.
     meaning, unit: for people.
-    purpose: what it is used for, which the customer may refuse (``features.purposes``).
+    purpose: what it is used for, which the customer may refuse (``features.privacy.purposes``).
     sensitive: whether it may be used only after the customer said yes to its purpose.
 
     >>> Feature(name="purchases", where={"kind": "purchase"}, windows=("30d",), meaning="purchases").columns[0].name

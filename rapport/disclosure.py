@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, select
 
-from features.erasure import lines_of
 from features.errors import InputError
+from features.privacy.erasure import lines_of
+from features.privacy.traces import Traces, kinds_of, traces_of
 from features.sql import in_memory
-from features.traces import Traces, kinds_of, traces_of
 from rapport.erasure import erased_before, known
 from rapport.project import Project
 from serving import schema

@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from features.erasure import erase_facts
 from features.identity import People, resolve
 from features.intake.loading import SCRATCH
-from features.traces import Traces, kinds_of, traces_of
+from features.privacy.erasure import erase_facts
+from features.privacy.traces import Traces, kinds_of, traces_of
 from rapport.project import Project
 from rapport.remains import clear_bundles, clear_files, names_any, still_named, too_short
 from serving import erasures, schema

@@ -18,7 +18,7 @@ from features.history import History
 from features.identity import IdentityRules
 from features.intake import Source
 from features.library import DEFAULT_GROUPS, standard_features
-from features.purposes import Purposes
+from features.privacy.purposes import Purposes
 from features.tracking import TrackingStore
 from rapport.catalogue import OfferFacts, with_facts
 from serving.catalogue import Catalogue, from_toml

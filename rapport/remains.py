@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from features.erasure import erase_lines, erase_log, erase_rows, is_leftover
 from features.errors import InputError
 from features.intake.query import files_of
-from features.mentions import Mentions
-from features.traces import Traces
+from features.privacy.erasure import erase_lines, erase_log, erase_rows, is_leftover
+from features.privacy.mentions import Mentions
+from features.privacy.traces import Traces
 from rapport.project import Project
 from rapport.unpacking import UNREADABLE, texts_of
 from training.models.bundle import MANIFEST, Bundle, read_bundle, to_npz

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from features.privacy.suppression import Erased
+from features.privacy.traces import kinds_of
 from features.sql import in_memory, literal
-from features.suppression import Erased
-from features.traces import kinds_of
 from rapport.erasure import erase, pending
 from rapport.project import Project
 from serving.ledger import Ledger

@@ -11,7 +11,7 @@ from typing import Protocol
 from experiments.design import Experiment
 from features import FeatureSet, History
 from features.errors import InputError, unknown
-from features.purposes import Purposes
+from features.privacy.purposes import Purposes
 from serving.catalogue import Catalogue
 from serving.contact_policy import Clock, ContactPolicy, now, utc
 from serving.customers import RecentCustomers

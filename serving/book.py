@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from experiments.policies import AnyPolicy, from_json, to_json
 from features.facts import micros
-from features.suppression import Erased, Kind, Kinds, kept_digests
+from features.privacy.suppression import Erased, Kind, Kinds, kept_digests
 from serving import schema
 from serving.consent import ConsentFact, Permission, permission
 from serving.contact_policy import Contact
@@ -219,7 +219,7 @@ class Book:
         return removed
 
     def suppress(self, digests: Iterable[str], *, at: datetime, reason: str = ERASED) -> int:
-        """Keep keyed hashes (``features.suppression``) of whom nobody may contact; returns how many were new."""
+        """Keep keyed hashes (``features.privacy.suppression``) of whom nobody may contact; how many were new."""
         rows = {digest: {"digest": digest, "reason": reason, "created_at": micros(at)} for digest in digests}
         return self.insert_new(schema.suppressions, "digest", rows)
 

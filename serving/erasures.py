@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 
 from features.facts import micros
 from features.identity import Person
-from features.traces import Traces
+from features.privacy.traces import Traces
 from serving import schema
 from serving.book import Book, Consent, among, listed, moment
 from serving.consent import CONTACT_PURPOSE, ConsentFact, permission

@@ -13,7 +13,7 @@ from sqlalchemy import literal, select
 from features import History, facts
 from features.errors import InputError
 from features.facts import CONSENTS, EVENTS, micros
-from features.replies import meant_by
+from features.privacy.replies import meant_by
 from features.sql import in_memory
 from serving import schema
 from serving.book import Book, Consent, among, listed, moment

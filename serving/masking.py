@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from features import FeatureSet
 from features.identity import Person
-from features.purposes import PurposeMask, Purposes, Said
+from features.privacy.purposes import PurposeMask, Purposes, Said
 from serving.conditions import Row
 from serving.consent import ConsentFact
 from serving.people import People

@@ -18,7 +18,7 @@ from features.errors import InputError
 from features.facts import ITEMS, PROFILE
 from features.history import History
 from features.matching import matched, patterns
-from features.purposes import Purposes, masked, usable
+from features.privacy.purposes import Purposes, masked, usable
 from features.sql import in_memory
 
 NOTHING = "nothing"

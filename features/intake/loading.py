@@ -22,7 +22,7 @@ from features.intake.query import answer, digest, files_of
 from features.intake.receipts import Loaded, Receipt, Receipts
 from features.intake.sources import Source
 from features.intake.staging import Staged, stage, workshop
-from features.suppression import ERASED_PERSON, Erased
+from features.privacy.suppression import ERASED_PERSON, Erased
 
 #: Where, in the history's folder, copies of files lie for the time of an intake.
 SCRATCH = ".scratch"

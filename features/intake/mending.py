@@ -21,7 +21,7 @@ from features.intake.quarantine import KEY
 from features.intake.receipts import Loaded, Receipt
 from features.intake.sources import Source
 from features.intake.staging import stage, workshop
-from features.suppression import ERASED_PERSON, Erased
+from features.privacy.suppression import ERASED_PERSON, Erased
 
 
 def mend(

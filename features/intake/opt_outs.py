@@ -13,8 +13,8 @@ from features.intake.checks import NOT_GRANTED, believable, folded
 from features.intake.lines import tokens
 from features.intake.sources import Source
 from features.intake.staging import Staged, digest_of
+from features.privacy.suppression import ERASED_PERSON
 from features.sql import literal
-from features.suppression import ERASED_PERSON
 
 _SAID_IN = {"events": ("kind", {"opt_out"}), "consents": ("granted", set(NOT_GRANTED))}
 _SHORTEST = 3

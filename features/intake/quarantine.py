@@ -14,8 +14,8 @@ from features.errors import InputError
 from features.intake.lines import tokens
 from features.intake.readers import ROW, open_text, shown
 from features.intake.staging import PLACE, Staged
+from features.privacy.suppression import ERASED_PERSON, Erased
 from features.sql import identifier, in_memory, literal
-from features.suppression import ERASED_PERSON, Erased
 from features.tables import write_table
 
 #: Columns before those of the file: where the row comes from and why it was refused.

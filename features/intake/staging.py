@@ -20,8 +20,8 @@ from features.intake.damage import UNEVEN_ENDS, Lines, before, even_ends, forget
 from features.intake.lines import tokens
 from features.intake.readers import Opened, open_source, rejected, unpacked
 from features.intake.sources import Source
+from features.privacy.suppression import ERASED_PERSON, Erased, normal_email
 from features.sql import in_memory, literal
-from features.suppression import ERASED_PERSON, Erased, normal_email
 
 #: SQL for the number of a row of ``staged`` in its file; a window would number rows one after the other.
 PLACE = "staged.rowid + 1"
@@ -158,7 +158,7 @@ def digest_of(text: str) -> str:
 
 
 def _teach_replies(connection: duckdb.DuckDBPyConnection) -> None:
-    from features.replies import meant_by
+    from features.privacy.replies import meant_by
 
     def meanings(texts: pa.ChunkedArray) -> pa.Array:
         distinct: dict[str | None, str | None] = {each: each and meant_by(each) for each in set(texts.to_pylist())}

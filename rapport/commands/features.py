@@ -102,13 +102,13 @@ def _computed(project: Project, spine: Table, out: Path, *, master: str | None, 
 
 def _usable(project: Project, table: Table, *, now: datetime) -> Table:
     """``table`` of features without what its customers did not let be used at their moments, or do not let be now."""
-    from features.purposes import masked
+    from features.privacy.purposes import masked
 
     return masked(table, project.features, project.history, purposes=project.purposes, used_at=now)
 
 
 def _write_on_spark(project: Project, spine: Table, out: Path, *, master: str, unmasked: bool) -> None:
-    from features.spark import Spark, session
+    from features.engines.spark import Spark, session
     from features.tables import write_table
 
     with session(master) as running:
@@ -161,7 +161,7 @@ def _missing(project: Project) -> dict[str, float]:
     """Share of sampled customers for whom each feature is missing or may not be used, as of the end of the history."""
     import numpy as np
 
-    from features.purposes import masked
+    from features.privacy.purposes import masked
     from features.samples import customers_of
 
     spine = customers_of(project.history, rng=np.random.default_rng(1), most=_CUSTOMERS_LOOKED_AT)

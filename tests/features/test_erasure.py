@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import History
-from features.erasure import erase_facts, erase_lines, erase_log, erase_rows, lines_of, replaced
 from features.facts import LINKS, MEMBERS
 from features.identity import Identifier, IdentityRules
-from features.traces import Traces, kinds_of, traces_of
+from features.privacy.erasure import erase_facts, erase_lines, erase_log, erase_rows, lines_of, replaced
+from features.privacy.traces import Traces, kinds_of, traces_of
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 TIMES = {"occurred_at": DAY, "recorded_at": DAY}

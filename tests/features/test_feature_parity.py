@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import EVENTS, PROFILE, Feature, FeatureSet, History, standard_features
-from features.offline import offline
+from features.engines.offline import offline
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = FeatureSet.of(

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from features import History
+from features.engines.offline import offline
 from features.feature import Column
-from features.offline import offline
 from features.tables import read_table, write_table
 
 PROJECT = """
@@ -112,8 +112,8 @@ class FakeSpark:
 def test_a_table_holds_what_may_be_used_unless_it_says_otherwise(
     project: Path, rapport_cli: Callable[..., object], monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    monkeypatch.setattr("features.spark.session", nullcontext)
-    monkeypatch.setattr("features.spark.Spark", FakeSpark)
+    monkeypatch.setattr("features.engines.spark.session", nullcontext)
+    monkeypatch.setattr("features.engines.spark.Spark", FakeSpark)
     monkeypatch.setattr("rapport.commands.features._ROWS_MASKED_AT_ONCE", 1)
     (project / "rapport.toml").write_text(PROJECT + NO, encoding="utf-8")
     (project / "no.csv").write_text("card,time\n007,2024-06-01\n", encoding="utf-8")  # long after the row's moment

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from features import FeatureSet, standard_features
-from features.purposes import Purposes
+from features.privacy.purposes import Purposes
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from features import Feature, FeatureSet, History, InputError
 from features.intake import Field, Loaded, Source, ingest
-from features.suppression import Erased, kept_digests
+from features.privacy.suppression import Erased, kept_digests
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 KEY = b"a secret beside the database"

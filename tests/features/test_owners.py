@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import EVENTS, PROFILE, Feature, FeatureSet, History
+from features.engines.offline import DuckDB, offline
 from features.facts import MEMBERS
-from features.offline import DuckDB, offline
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = FeatureSet.of(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from features import Feature, FeatureSet, History, InputError
 from features.facts import CONSENTS, MEMBERS
-from features.purposes import PurposeMask, Purposes, Said, masked, standing
+from features.privacy.purposes import PurposeMask, Purposes, Said, masked, standing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FEATURES = FeatureSet.of(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.replies import STOP_ALONE, STOP_FIRST, meant_by, says_stop
+from features.privacy.replies import STOP_ALONE, STOP_FIRST, meant_by, says_stop
 
 #: 47 CFR 64.1200(a)(10), and the CTIA's Messaging Principles and Best Practices.
 NAMED = ("stop", "quit", "end", "revoke", "opt out", "cancel", "unsubscribe", "STOPALL", "OPTOUT", "opt-out")

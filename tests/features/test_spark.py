@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import EVENTS, PROFILE, Feature, FeatureSet, History, standard_features
+from features.engines.spark import Spark, session
 from features.facts import MEMBERS
 from features.feature import Aggregate
-from features.spark import Spark, session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

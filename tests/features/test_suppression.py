@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.suppression import (
+from features.privacy.suppression import (
     Erased,
     Kind,
     Kinds,

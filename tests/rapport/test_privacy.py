@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from experiments.record import find_look, report_again
 from features.errors import InputError
 from features.identity import resolve
-from features.traces import Traces
+from features.privacy.traces import Traces
 from rapport.cli import app
 from rapport.erasure import erase, pending
 from rapport.project import Project, load_project

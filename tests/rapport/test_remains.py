@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.traces import Traces
+from features.privacy.traces import Traces
 from rapport.init import create_project
 from rapport.project import load_project
 from rapport.remains import names_any, still_named, too_short

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.policies import Static
 from features.identity import Person
-from features.traces import Traces
+from features.privacy.traces import Traces
 from serving import schema
 from serving.decision import Ask
 from serving.desk import Case, Desk

@@ -14,7 +14,7 @@ from experiments.policies import OneToOne, Static
 from features import Feature, FeatureSet, History
 from features.facts import Event
 from features.identity import Person
-from features.purposes import Purposes
+from features.privacy.purposes import Purposes
 from serving import schema
 from serving.batch import decide_all
 from serving.book import Consent

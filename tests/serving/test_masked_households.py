@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from features import EVENTS, Feature, FeatureSet, History
 from features.facts import CONSENTS, MEMBERS
-from features.purposes import Purposes, Said, masked, standing
+from features.privacy.purposes import Purposes, Said, masked, standing
 from serving.consent import ConsentFact
 from serving.masking import Masking
 from serving.people import LinkedAccounts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features import Feature, FeatureSet, History
 from features.errors import InputError
 from features.facts import CONSENTS, EVENTS, MEMBERS
-from features.purposes import Purposes
+from features.privacy.purposes import Purposes
 from training.dataset import Goal, contacts, interactions, spine_of, training_set
 from training.worth import worth_of_offers
 

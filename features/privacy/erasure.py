@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features.history import History
-from features.mentions import Mentions
+from features.privacy.mentions import Mentions
+from features.privacy.traces import Traces
 from features.sql import in_memory, literal
-from features.traces import Traces
 
 #: Columns that say whose row it is, in the history and in tables that Rapport writes.
 OWNERS = ("customer_id", "account_id", "other_id")

@@ -6,8 +6,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from features.engines.query import Tables
 from features.history import History
-from features.query import Tables
 from features.sql import in_memory
 
 #: SQL: the columns of ``Tables.members`` from those of MEMBERS.

@@ -12,10 +12,10 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.engines.owners import household_accounts, own_accounts
+from features.engines.query import BITS, compile_features, longest_window
 from features.feature import Column
 from features.history import History
-from features.owners import household_accounts, own_accounts
-from features.query import BITS, compile_features, longest_window
 from features.spine import refuse_clash, spine_keys
 from features.sql import in_memory, literal
 
@@ -110,7 +110,7 @@ def _sql_type(column: Column) -> str:
 def _make_tables(
     connection: duckdb.DuckDBPyConnection, history: History, keys: pa.Table, *, longest: int | None, ranged: bool
 ) -> None:
-    """The tables that the query reads (``features.query.Tables``)."""
+    """The tables that the query reads (``features.engines.query.Tables``)."""
     connection.register("spine", keys)
     _make_owners(connection, history)
     # Parts and row groups that are all too new or too old for every row, or of other customers, are not read.

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.declaration import FeatureSet
+from features.engines.owners import housemates
 from features.errors import InputError, unknown
 from features.facts import TIMESTAMP
 from features.feature import Feature
 from features.history import History
-from features.owners import housemates
 from features.spine import spine_keys
 from features.sql import in_memory
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import ibis
 import ibis.expr.types as ir
 
-from features.aggregates import latest, matches, plain
+from features.engines.aggregates import latest, matches, plain
 from features.feature import Column, Feature
 
 #: Bits of one band of a packed count. More events than that in one row would run over into the next band.
@@ -31,8 +31,8 @@ class Tables:
     """The tables a compiled query reads, by these names on any engine; times are int64 microseconds of the epoch.
 
     ``own`` and ``household`` are as the spine, with a row for each account whose facts a row of the spine sees
-    (``features.owners``); where nobody is linked to anybody they are the spine itself. ``customer_id`` of facts is an
-    account.
+    (``features.engines.owners``); where nobody is linked to anybody they are the spine itself. ``customer_id`` of
+    facts is an account.
     """
 
     spine = ibis.table(_WHO, name="spine")

@@ -11,8 +11,8 @@ import duckdb
 
 from features.history import History
 from features.identity import IdentityRules, People
+from features.privacy.suppression import Kind, Kinds, asked_forms, kept_forms
 from features.sql import in_memory
-from features.suppression import Kind, Kinds, asked_forms, kept_forms
 
 _ADDRESSES = ("email", "phone", "card")
 _SHORTEST = 6  # of a text that names a person by itself: shorter ones stand elsewhere by chance

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.engines.owners import household_accounts, own_accounts
+from features.engines.query import BITS, Tables, compile_features, longest_window
 from features.errors import InputError
 from features.feature import Column
 from features.history import History
-from features.owners import household_accounts, own_accounts
-from features.query import BITS, Tables, compile_features, longest_window
 from features.spine import refuse_clash, spine_keys
 
 if TYPE_CHECKING:
