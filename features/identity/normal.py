@@ -24,8 +24,9 @@ def normal(text: str, *, kind: str, country: str = "") -> str | None:
     """The normal form of a value of a kind; None for what identifies nobody, such as ``n/a`` or ``test@test.com``.
 
     E-mail addresses are as `features.privacy.suppression` knows them again: small letters, no blanks, no tag after
-    ``+``, no dots in a name at Gmail. Phone numbers are country and national number; ``country`` is
-    that of one that names none. In card numbers blanks and dashes make no difference; in log-ins and everything else only capitals make none.
+    ``+``, no dots in a name at Gmail. Phone numbers are country and national number; ``country`` is that of one that
+    names none. In card numbers blanks and dashes make no difference; in log-ins and everything else only capitals
+    make none.
 
     >>> normal("Anna.Lee+news@Gmail.com", kind="email"), normal("test@test.com", kind="email")
     ('annalee@gmail.com', None)
