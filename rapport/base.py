@@ -59,6 +59,32 @@ def allowed(project: Project, table: pa.Table, *, people: People) -> tuple[pa.Ta
     return masking.masked(table, people=people, said=said)
 
 
+class Strangers(NamedTuple):
+    """Customers of whom the history holds nothing: how many, and a few of their ids."""
+
+    number: int
+    some: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What to tell of them; nothing where there are none."""
+        if not self.number:
+            return ""
+        who = "1 customer is" if self.number == 1 else f"{self.number:,} customers are"
+        return f"{who} unknown to the history, such as {listed(self.some)}: are the ids written as in the sources?"
+
+
+def strangers(project: Project, ids: pa.ChunkedArray) -> Strangers:
+    """The customers among ``ids`` of whom no event and no fact is kept; often ids written in another way."""
+    known = " UNION ".join(f"SELECT customer_id FROM {project.history.scan(name)}" for name in ("events", "profile"))
+    with in_memory() as connection:
+        connection.register("asked", pa.table({"customer_id": ids.cast(pa.string())}))
+        found = connection.execute(
+            f"SELECT DISTINCT customer_id FROM asked ANTI JOIN ({known}) USING (customer_id) ORDER BY customer_id"
+        ).to_arrow_table()
+    return Strangers(found.num_rows, tuple(found["customer_id"].slice(0, 3).to_pylist()))
+
+
 def _given(customers: Path) -> pa.Table:
     given = read_table(customers, text=_COLUMNS)
     require_column(given, "customer_id")

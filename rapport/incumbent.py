@@ -93,7 +93,10 @@ def _newest(project: Project, aliases: dict[str, str]) -> Bundle | None:
 def _verdict(project: Project, aliases: dict[str, str]) -> str:
     if CHALLENGER not in aliases and not (project.models / RESPONSE / MANIFEST).is_file():
         return "none was trained yet"
-    return f"there is no champion: {_why(project, aliases)}; --unpromoted lets it serve all the same"
+    return (
+        f"there is no champion: {_why(project, aliases)}; train again on more or newer outcomes, or with --trials, "
+        "and it may be; --unpromoted lets it serve all the same"
+    )
 
 
 def _why(project: Project, aliases: dict[str, str]) -> str:

@@ -17,6 +17,9 @@ from rich.table import Table
 
 from features.errors import InputError
 
+# How SQLite, PostgreSQL and DuckDB say that a disk is full or a file can't be used; named so that none is imported.
+_FROM_OUTSIDE = ("OperationalError", "IOException")
+
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -115,7 +118,7 @@ def run(app: typer.Typer) -> None:
     except Exception as error:  # the last line of defence: no command ends in a traceback
         if os.environ.get("RAPPORT_TRACEBACK"):
             raise
-        outside = isinstance(error, OSError)
+        outside = isinstance(error, OSError) or type(error).__name__ in _FROM_OUTSIDE
         fail(_unforeseen(error, outside=outside))
         sys.exit(2 if outside else 1)
 
@@ -125,7 +128,11 @@ def _unforeseen(error: Exception, *, outside: bool) -> InputError:
     said = str(error).strip().splitlines()
     got = f"{type(error).__name__}: {said[0][:300]}" if said else type(error).__name__
     if outside:
-        return InputError("a file can't be read or written", got=got, do="check that it is whole, and the path yours")
+        return InputError(
+            "a file can't be read or written",
+            got=got,
+            do="check that it is whole, the path yours, and the disk not full; what was whole before still is",
+        )
     return InputError(
         "Rapport met an error that it did not foresee",
         got=got,

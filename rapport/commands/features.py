@@ -86,6 +86,7 @@ def features(
 
 def _computed(project: Project, spine: Table, out: Path, *, master: str | None, unmasked: bool) -> dict[str, object]:
     from features.tables import write_table
+    from rapport.base import strangers
 
     told = f"computing {len(project.features.names)} features of {spine.num_rows:,} rows"
     with step(told if master is None else f"{told} on Spark"):
@@ -95,9 +96,12 @@ def _computed(project: Project, spine: Table, out: Path, *, master: str | None, 
         else:
             _write_on_spark(project, spine, out, master=master, unmasked=unmasked)
     say(f"{spine.num_rows:,} rows with {len(project.features.names)} features in {out}")
+    unknown = strangers(project, spine["customer_id"])
+    if unknown.number:
+        say(unknown.sentence, style="yellow")
     if unmasked:
         say("Nothing is masked: it also holds what customers do not let be used, and is for no model.", style="yellow")
-    return {"rows": spine.num_rows, "out": str(out), "masked": not unmasked}
+    return {"rows": spine.num_rows, "out": str(out), "masked": not unmasked, "unknown_customers": unknown.number}
 
 
 def _usable(project: Project, table: Table, *, now: datetime) -> Table:

@@ -120,11 +120,15 @@ def say_model(scorer: Scorer | None, note: str) -> None:
         _warn(note)
 
 
-def say_base(base: Base) -> None:
-    """Print how many accounts stand aside because another one of the same person is decided on."""
+def say_base(base: Base, *, project: Project) -> None:
+    """Print how many accounts stand aside for another one of the same person, and of whom nothing is known."""
+    from rapport.base import strangers
+
     if base.aside:
         accounts = "further account belongs" if base.aside == 1 else "further accounts belong"
         say(f"{base.aside:,} {accounts} to these customers; each person comes once.")
+    if sentence := strangers(project, base.spine["customer_id"]).sentence:
+        say(sentence, style="yellow")
 
 
 def say_trial(trial: Trial) -> None:
@@ -179,7 +183,7 @@ def _rank(
     with step("features of every customer"):
         base = customer_base(project, customers, at=at)
         table, _ = allowed(project, project.features.offline(project.history, base.spine), people=people)
-    say_base(base)
+    say_base(base, project=project)
     with step("expected incremental profit of every treatment"):
         ranked = ranked_offers(project, in_force.bundle, table, at=at, top=top)
         write_table(ranked, out)
@@ -253,7 +257,7 @@ def _decide(
         in_force = incumbent(project, unpromoted=unpromoted)
         scorer, note = scoring(in_force, project=project, rules=rules, at=at)
         values = scorer.values_of(table) if scorer else None
-    say_base(base)
+    say_base(base, project=project)
     say_model(scorer, note)
     say_trial(trial)
     version = scorer.version if scorer else ""

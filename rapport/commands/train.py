@@ -307,6 +307,8 @@ def _show(trained: Trained, done: Registration, store: TrackingStore) -> None:
     say(f"{card.calibration}: {card.calibration_detail}", style="yellow" if card.calibration == "uncalibrated" else "")
     verdict = "promoted to champion" if done.promotion.promoted else "NOT promoted"
     say(f"{verdict}: {done.promotion.reason}", style="green" if done.promotion.promoted else "bold yellow")
+    if not done.promotion.promoted:
+        say("Whatever served goes on serving. Train on more or newer outcomes, or with --trials, and see its card.")
     if done.warning:
         say(done.warning, style="bold yellow")
     if done.folder is not None:

@@ -82,6 +82,18 @@ def test_from_files_to_features(project: Path, rapport_cli: Callable[..., object
         {"customer_id": "c1", "label": 0, "purchases_7d": 0, "spend_7d": 0, "age": None},
     ]
     assert json.loads(told.read_text())["audit"]["leakage"] == {"rows": 2, "differences": 0}
+    assert json.loads(told.read_text())["unknown_customers"] == 0 and "unknown to the history" not in ran.stdout
+
+
+def test_customers_nobody_knows_are_told(project: Path, rapport_cli: Callable[..., object]) -> None:
+    rapport_cli("ingest", "--project", project)
+    # Ids that lost their zeros in a spreadsheet look like those of strangers.
+    (project / "spine.csv").write_text("customer_id,as_of\n7,2024-05-03\n7,2024-05-04\nc1,2024-05-03\n", "utf-8")
+    told = project / "f.json"
+    asked = ("features", "--project", project, "--spine", project / "spine.csv", "--out", project / "o.csv")
+    ran = rapport_cli(*asked, "--json", told)
+    assert "1 customer is unknown to the history, such as '7'" in " ".join(ran.stdout.split())
+    assert json.loads(told.read_text())["unknown_customers"] == 1
 
 
 NO = """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
+import typer
 
 from rapport.cli import app
+from rapport.terminal import run
 
 COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback is not None)
 
@@ -59,3 +63,19 @@ def test_what_nothing_foresaw_ends_without_a_traceback(
     monkeypatch.setenv("RAPPORT_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         rapport_cli("init", "shop")
+
+
+def test_a_full_disk_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    small = typer.Typer()
+
+    @small.command()
+    def fill() -> None:
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.execute("PRAGMA max_page_count = 2")  # SQLite's own way to a disk of two pages
+            database.execute("CREATE TABLE big AS SELECT randomblob(100000)")
+
+    with pytest.raises(SystemExit) as ended:
+        run(small)
+    told = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 2 and "disk is full" in told and "the disk not full" in told
+    assert "did not foresee" not in told
