@@ -11,94 +11,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from experiments.measures import Goal, Guardrail, Measure, check
 from experiments.results import RungName
 from features.errors import InputError, unknown
 
-MeasureKind = Literal["any", "count", "sum", "given"]
-StopRule = Literal["fixed", "anytime"]
+StopRule = Literal["fixed", "group_sequential", "anytime"]
+Unit = Literal["customer", "household", "session"]
 _SHARE_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A number per unit: from its events of some kinds within a window after assignment.
-
-    Parameters
-    ----------
-    name: the column it becomes in the table of outcomes.
-    kind: ``any`` (0 or 1), ``count``, ``sum`` (of the amounts, in cents), or ``given``: a column that another step
-        brings, as profit is (``experiments.money``).
-    events: the event kinds that count, such as ``("purchase",)``; none for ``given``.
-    window_days: the attribution window, ``(assigned_at, assigned_at + window]``.
-    delay_days: how long after the window events usually still arrive; only then is the row mature.
-    unit: what one of it is called, such as ``purchase``.
-    money: whether the values are cents.
-    shown: the name for readers; the column's name when empty.
-    """
-
-    name: str
-    kind: MeasureKind
-    window_days: float
-    events: tuple[str, ...] = ()
-    delay_days: float = 0.0
-    unit: str = ""
-    money: bool = False
-    shown: str = ""
-
-    def __post_init__(self) -> None:
-        _check(bool(self.name.strip()), "a goal has no name", got=repr(self.name), do="give it a short name")
-        _check(
-            self.window_days > 0 and self.delay_days >= 0,
-            f"the window of {self.name!r} is not a positive number of days",
-            got=f"window_days {self.window_days:g}, delay_days {self.delay_days:g}",
-            do="say how many days after assignment an outcome counts",
-        )
-        _check(
-            bool(self.events) != (self.kind == "given"),
-            f"the events of {self.name!r} don't fit its kind",
-            got=f"kind {self.kind!r} with events {list(self.events)}",
-            do="name the event kinds that count; a given column names none",
-        )
-
-    @property
-    def words(self) -> str:
-        """The name for readers."""
-        return self.shown or self.name.replace("_", " ")
-
-    @property
-    def window(self) -> timedelta:
-        """The attribution window."""
-        return timedelta(days=self.window_days)
-
-    @property
-    def maturity(self) -> timedelta:
-        """The time from assignment until a row counts: window and usual delay."""
-        return timedelta(days=self.window_days + self.delay_days)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Goal(Measure):
-    """A measure that the experiment is to raise.
-
-    ``worth`` is the smallest difference per unit that would be worth acting on, in the measure's own units (cents for
-    money).
-
-    >>> Goal(name="bought", kind="any", events=("purchase",), window_days=14).maturity.days
-    14
-    """
-
-    worth: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guardrail(Measure):
-    """A measure that must not rise: by at most ``limit`` per unit over the control (cents for money).
-
-    >>> Guardrail(name="opt_outs", kind="any", events=("opt_out",), window_days=14, limit=0.002).words
-    'opt outs'
-    """
-
-    limit: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +44,15 @@ class Experiment:
 
     Parameters
     ----------
-    unit: what is assigned, a customer or a whole household.
+    unit: what is assigned: a customer, a whole household, or each session anew.
     control: the arm that the others are compared with, static or nothing.
     personalized: the arm of the headline; the one-to-one arm, else the last, when empty.
     goals: the first is the one that decides.
-    stop_rule: ``fixed``: judged once, at ``end``, when its usual delays have passed; ``anytime``: may be looked at and
-        ended whenever.
+    stop_rule: ``fixed``: judged once, at ``end``, when its usual delays have passed; ``group_sequential``: any look may
+        end it, within bounds that spend alpha until the end; ``anytime``: may be looked at and ended whenever, without
+        a planned end. Not given, ``group_sequential`` where there is an end, else ``anytime`` (``interval_kind``).
+    planned_units: how many units are planned, all arms together; what a look has of them is its information.
+    parts: measures that are neither goal nor guardrail, but that a ratio is made of.
     holdout_share: customers withheld from all marketing, outside the arms.
 
     Raises
@@ -142,9 +64,9 @@ class Experiment:
     ...         Arm(name="personal", shows="what fits", policy="one_to_one", share=0.5, rung="one_to_one"))
     >>> goal = Goal(name="bought", kind="any", events=("purchase",), window_days=14)
     >>> trial = Experiment(key="autumn", title="Autumn", hypothesis="what fits sells more", arms=arms, control="static",
-    ...                    goals=(goal,), start=datetime(2026, 1, 5), stop_rule="anytime")
-    >>> trial.headline_arm
-    'personal'
+    ...                    goals=(goal,), start=datetime(2026, 1, 5))
+    >>> trial.headline_arm, trial.interval_kind
+    ('personal', 'anytime')
     """
 
     key: str
@@ -154,42 +76,65 @@ class Experiment:
     control: str
     goals: tuple[Goal, ...]
     start: datetime
-    stop_rule: StopRule
+    stop_rule: StopRule | None = None
     end: datetime | None = None
-    unit: Literal["customer", "household"] = "customer"
+    unit: Unit = "customer"
+    planned_units: int | None = None
     personalized: str = ""
     guardrails: tuple[Guardrail, ...] = ()
+    parts: tuple[Measure, ...] = ()
     holdout_share: float = 0.0
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
         self._check_arms()
-        _no_repeats("goal", (measure.name for measure in self.measures))
-        _check(bool(self.goals), "the experiment has no goal", got="an empty list of goals", do="add a [[goals]] table")
-        _check(0 < self.alpha < 0.5, "alpha is not a small share", got=f"{self.alpha:g}", do="use 0.05")
-        _check(
+        self._check_measures()
+        check(bool(self.goals), "the experiment has no goal", got="an empty list of goals", do="add a [[goals]] table")
+        check(0 < self.alpha < 0.5, "alpha is not a small share", got=f"{self.alpha:g}", do="use 0.05")
+        check(
             0 <= self.holdout_share < 1,
             "holdout_share is not a share",
             got=f"{self.holdout_share:g}",
             do="use a number from 0 up to below 1",
         )
-        fits = self.end is not None or self.stop_rule == "anytime"
-        _check(
-            fits,
-            "a fixed stop rule needs an end",
-            got="stop_rule 'fixed' without end",
+        check(
+            self.end is not None or self.interval_kind == "anytime",
+            "the stop rule needs an end",
+            got=f"stop_rule {self.stop_rule!r} without end",
             do="give the end, or use 'anytime'",
         )
-        _check(
+        check(
+            self.planned_units is None or self.planned_units > 1,
+            "planned_units is no number of units",
+            got=str(self.planned_units),
+            do="give what `rapport plan` says, all arms together",
+        )
+        check(
             self.end is None or self.start < self.end,
             "the experiment ends before it starts",
             got=f"start {self.start}, end {self.end}",
             do="swap the dates",
         )
 
+    def _check_measures(self) -> None:
+        named = {measure.name: measure for measure in (*self.measures, *self.parts)}
+        _no_repeats("goal", (measure.name for measure in (*self.measures, *self.parts)))
+        _no_repeats("goal", (measure.metric for measure in self.measures))
+        for ratio in (each for each in named.values() if each.kind == "ratio"):
+            for name in (ratio.numerator, ratio.denominator):
+                if name not in named:
+                    raise unknown("measure", name, named, do="add it as [[parts]]")
+                part = named[name]
+                check(
+                    part.kind != "ratio" and (part.window, part.maturity) == (ratio.window, ratio.maturity),
+                    f"{name!r} is no part for the ratio {ratio.name!r}",
+                    got=f"kind {part.kind!r}, window {part.window_days:g} and delay {part.delay_days:g} days",
+                    do=f"take one that is no ratio, with the same {ratio.window_days:g} and {ratio.delay_days:g} days",
+                )
+
     def _check_arms(self) -> None:
         _no_repeats("arm", (arm.name for arm in self.arms))
-        _check(
+        check(
             len(self.arms) > 1,
             "an experiment compares at least two arms",
             got=f"{len(self.arms)} arm",
@@ -198,14 +143,14 @@ class Experiment:
         for name in (self.control, self.headline_arm):
             if name not in self.arm_names:
                 raise unknown("arm", name, self.arm_names)
-        _check(
+        check(
             self.headline_arm != self.control,
             "the personalized arm is the control",
             got=repr(self.control),
             do="name another arm as personalized",
         )
         total = sum(arm.share for arm in self.arms)
-        _check(
+        check(
             all(arm.share > 0 for arm in self.arms) and abs(total - 1) <= _SHARE_TOLERANCE,
             "the planned shares of the arms don't sum to 1",
             got=" + ".join(f"{arm.share:g}" for arm in self.arms) + f" = {total:g}",
@@ -229,25 +174,40 @@ class Experiment:
         return self.personalized or (one_to_one or [self.arms[-1].name])[0]
 
     @property
+    def interval_kind(self) -> StopRule:
+        """The kind of interval that decides a look: the stop rule, or what follows from having an end or none."""
+        return self.stop_rule or ("anytime" if self.end is None else "group_sequential")
+
+    @property
     def judged_at(self) -> datetime | None:
-        """When the one planned look may be taken: at the end and its usual delays; None where any look may decide."""
-        if self.stop_rule == "anytime" or self.end is None:
+        """When a fixed design's one look may be taken: at the end and its usual delays; None where any may decide."""
+        if self.interval_kind != "fixed" or self.end is None:
             return None
         return self.end + timedelta(days=max(measure.delay_days for measure in self.measures))
 
     def is_planned_look(self, as_of: datetime) -> bool:
-        """Whether a look at that moment is the one that the design was planned for."""
+        """Whether a look at that moment is the one that a fixed design was planned for."""
         return self.judged_at is not None and as_of >= self.judged_at
 
     @property
     def limits(self) -> dict[str, float]:
         """The largest allowed rise of each guardrail, as ``experiments.analysis.analyze`` takes them."""
-        return {guard.name: guard.limit for guard in self.guardrails}
+        return {guard.metric: guard.limit for guard in self.guardrails}
+
+    @property
+    def caps(self) -> dict[str, float]:
+        """Above which value each capped column counts as it, as ``experiments.analysis.analyze`` takes them."""
+        return {each.name: each.cap for each in self.columns if each.cap is not None}
 
     @property
     def measures(self) -> tuple[Goal | Guardrail, ...]:
-        """Goals and guardrails: every column of the table of outcomes."""
+        """Goals and guardrails: what is compared between arms."""
         return (*self.goals, *self.guardrails)
+
+    @property
+    def columns(self) -> tuple[Measure, ...]:
+        """The measures that are columns of the table of outcomes: all but ratios, and the parts of ratios."""
+        return tuple(each for each in (*self.measures, *self.parts) if each.kind != "ratio")
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -264,7 +224,7 @@ def load_experiment(path: str | Path) -> Experiment:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{source.name} can't be read as TOML", got=str(error), do="mend that place") from error
     _known_fields(raw, Experiment)
-    for part, kind in (("arms", Arm), ("goals", Goal), ("guardrails", Guardrail)):
+    for part, kind in (("arms", Arm), ("goals", Goal), ("guardrails", Guardrail), ("parts", Measure)):
         for entry in raw.get(part, ()):
             _known_fields(entry, kind)
     try:
@@ -285,10 +245,5 @@ def _known_fields(entry: Any, kind: type[Experiment] | type[Arm] | type[Measure]
 def _no_repeats(noun: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
-        _check(name not in seen, f"two {noun}s have the same name", got=repr(name), do="give each a name of its own")
+        check(name not in seen, f"two {noun}s have the same name", got=repr(name), do="give each a name of its own")
         seen.add(name)
-
-
-def _check(fine: bool, wrong: str, *, got: str, do: str) -> None:
-    if not fine:
-        raise InputError(wrong, got=got, do=do)

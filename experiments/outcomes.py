@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.design import Measure
+from experiments.measures import EVENT_KINDS, Measure
 from features.errors import InputError
 from features.sql import in_memory
 from features.tables import require_column
@@ -91,11 +91,11 @@ def join_outcomes(
         customer assigned again to the same arm counts from the first time. Ids that are linked accounts of one person
         must be one id here and in ``events``, as known at ``as_of`` (:func:`by_person`).
     events: of the schema ``EVENTS``: ``event_id, customer_id, kind, occurred_at, recorded_at, amount``.
-    goals: goals and guardrails; those of kind ``given`` are left to the step that brings them.
+    goals: goals and guardrails; those that are not made of events, ``given`` and ``ratio``, are left to later steps.
     as_of: the moment of the look, with its time zone.
     unit: the column that was assigned; with ``household_id``, customers of households seen in two arms are left out.
     """
-    joined = [goal for goal in goals if goal.kind != "given"]
+    joined = [goal for goal in goals if goal.kind in EVENT_KINDS]
     _check(assignments, events, joined, as_of=as_of, unit=unit)
     sums = "".join(f", {_value(goal, place)} AS goal{place}" for place, goal in enumerate(joined))
     columns = "".join(
@@ -118,7 +118,7 @@ def count_outcomes(
     assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *, as_of: datetime, unit: str = "customer_id"
 ) -> OutcomeCounts:
     """The counts behind :func:`join_outcomes` of the same arguments, for the report's health strip."""
-    joined = [goal for goal in goals if goal.kind != "given"]
+    joined = [goal for goal in goals if goal.kind in EVENT_KINDS]
     _check(assignments, events, joined, as_of=as_of, unit=unit)
     sql = f"""
         WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN}

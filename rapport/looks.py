@@ -123,7 +123,7 @@ def take_look(
     so_far: windows shortened to this, for a look in the middle of a campaign in which all began together.
     covariates, segments: columns of ``units``.
     """
-    measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.measures]
+    measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.columns]
     people = query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
     units = by_person(units, people)
     events = by_person(project.history.events(until=as_of, since=design.start), people)
@@ -140,7 +140,7 @@ def take_look(
         unit=f"{design.unit}_id",
     )
     outcomes = join_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
-    for goal in (each for each in design.goals if each.kind == "given"):
+    for goal in (each for each in design.columns if each.kind == "given"):
         outcomes = with_profit(outcomes, money, name=goal.name)
     mature = outcomes.filter(outcomes["mature"])
     if mature.num_rows == 0:
@@ -154,7 +154,7 @@ def take_look(
         mature,
         arm="arm",
         control=design.control,
-        metrics=[each.name for each in design.measures],
+        metrics=[each.metric for each in design.measures],
         covariates=covariates,
         cluster="household_id" if design.unit == "household" else None,
         segments=segments,

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
 from experiments.assignment import assign_all, uniform_all
-from experiments.design import Experiment
+from experiments.design import Experiment, Unit
 from experiments.policies import AnyPolicy, Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError, unknown
 from serving.book import Book, policy_version
@@ -41,7 +40,7 @@ class Trial:
     key: str
     shares: Mapping[str, float]
     assignments: Mapping[str, Assignment]
-    unit: Literal["customer", "household"] = "customer"
+    unit: Unit = "customer"
     holdout_share: float = 0.0
     control: str = ""
     stands: bool = False

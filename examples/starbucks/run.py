@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.analysis import analyze
-from experiments.design import Arm, Experiment, Goal
+from experiments.design import Arm, Experiment
 from experiments.ladder import ladder
+from experiments.measures import Goal
 from experiments.report import HealthCheck, Report, headline, render
 from experiments.results import Analysis
 from features.facts import ITEMS

@@ -65,7 +65,7 @@ def guardrails(report: Report) -> Panel | None:
     """What must not rise, with its limit."""
     rows = []
     for guard in report.experiment.guardrails:
-        row = report.row(guard.name, arm=report.experiment.headline_arm)
+        row = report.row(guard.metric, arm=report.experiment.headline_arm)
         if row is None:
             continue
         low, high = report.interval(row)
@@ -90,10 +90,12 @@ def everywhere(report: Report) -> Panel | None:
     goal = report.goal
     order = report.experiment.arm_names
     rows = sorted(
-        (row for row in report.analysis.metrics if row.metric == goal.name), key=lambda row: order.index(row.arm)
+        (row for row in report.analysis.metrics if row.metric == goal.metric), key=lambda row: order.index(row.arm)
     )
     segments = [
-        row for row in report.analysis.segments if row.metric == goal.name and row.arm == report.experiment.headline_arm
+        row
+        for row in report.analysis.segments
+        if row.metric == goal.metric and row.arm == report.experiment.headline_arm
     ]
     marks = [mark_of(report, measure=goal, row=row, label=arm_words(row.arm)) for row in rows]
     if len(rows) + len(segments) < 2:
@@ -131,7 +133,7 @@ def over_time(report: Report) -> Panel | None:
     """The deciding goal look by look."""
     goal, arm = report.goal, report.experiment.headline_arm
     points = sorted(
-        (point for point in report.looks if point.metric == goal.name and point.arm == arm),
+        (point for point in report.looks if point.metric == goal.metric and point.arm == arm),
         key=lambda point: point.as_of,
     )
     if len(points) < 2:
@@ -172,12 +174,12 @@ def over_time(report: Report) -> Panel | None:
 
 def standards(report: Report) -> Panel | None:
     """The personalized arm against other standards than the control."""
-    measures = {measure.name: measure for measure in report.experiment.measures}
+    measures = {measure.metric: measure for measure in report.experiment.measures}
     rows = [row for row in report.standards if row.metric in measures]
     if not rows:
         return None
     goal = measures[rows[0].metric]
-    rows = [row for row in rows if row.metric == goal.name]
+    rows = [row for row in rows if row.metric == goal.metric]
     marks = [mark_of(report, measure=goal, row=row, label=f"against {arm_words(row.control)}") for row in rows]
     title = f"{goal.words}: {arm_words(rows[0].arm)} against other standards"
     return Panel(
@@ -193,7 +195,7 @@ def truths(report: Report) -> Panel | None:
     """Estimates beside what only the simulator knows."""
     if not report.truths:
         return None
-    measures = {measure.name: measure for measure in report.experiment.measures}
+    measures = {measure.metric: measure for measure in report.experiment.measures}
     rows = []
     for each in report.truths:
         measure = measures.get(each.metric)

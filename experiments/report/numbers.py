@@ -94,7 +94,7 @@ def _rows(part: str, rows: Iterable[MetricRow], report: Report) -> Iterator[Cell
 
 def _row(part: str, row: MetricRow | SegmentRow, report: Report) -> Cells:
     low, high = report.interval(row)
-    money = any(each.money for each in report.experiment.measures if each.name == row.metric)
+    money = any(each.money for each in report.experiment.measures if each.metric == row.metric)
     return {
         "part": part, "name": row.metric, "arm": row.arm, "against": row.control,
         "unit": "cents per customer" if money else "per customer", "estimate": row.difference, "ci_low": low,

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from experiments.design import Goal
+from experiments.measures import Goal
 from experiments.report import choices, comparisons, words, worth
 from experiments.report.numbers import numbers_csv
 from experiments.report.panels import Cell, Panel
@@ -108,7 +108,7 @@ def _one_line(value: object) -> object:
 
 
 def _goal_line(report: Report, goal: Goal) -> GoalLine | None:
-    row = report.row(goal.name, arm=report.experiment.headline_arm)
+    row = report.row(goal.metric, arm=report.experiment.headline_arm)
     if row is None:
         return None
     scale = words.difference_scale(goal, currency=report.currency)

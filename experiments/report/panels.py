@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.design import Measure
+from experiments.measures import Measure
 from experiments.report import charts
 from experiments.report.canvas import Chart
 from experiments.report.charts import Mark

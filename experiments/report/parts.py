@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from experiments.design import Experiment, Goal
+from experiments.design import Experiment
+from experiments.measures import Goal
 from experiments.money import ArmMoney
 from experiments.outcomes import OutcomeCounts
 from experiments.results import Analysis, Ladder, MetricRow
@@ -178,7 +179,7 @@ class Report:
         if self.main is None:
             raise InputError(
                 "the analysis lacks the row of the headline",
-                got=f"no {self.goal.name!r} of {self.experiment.headline_arm!r} against {self.experiment.control!r}",
+                got=f"no {self.goal.metric!r} of {self.experiment.headline_arm!r} against {self.experiment.control!r}",
                 do="analyze all goals of the design with its control",
             )
 
@@ -190,13 +191,13 @@ class Report:
     @property
     def main(self) -> MetricRow | None:
         """The row of the headline: the deciding goal, personalized against the control."""
-        return self.row(self.goal.name, arm=self.experiment.headline_arm)
+        return self.row(self.goal.metric, arm=self.experiment.headline_arm)
 
     @property
     def headline_money(self) -> tuple[Goal, MetricRow] | None:
         """The first goal in money, and its row of the personalized arm."""
         for goal in self.experiment.goals:
-            row = self.row(goal.name, arm=self.experiment.headline_arm)
+            row = self.row(goal.metric, arm=self.experiment.headline_arm)
             if goal.money and row is not None:
                 return goal, row
         return None

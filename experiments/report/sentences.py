@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.analysis.limits import standing
-from experiments.design import Goal, Guardrail, Measure
+from experiments.measures import Goal, Guardrail, Measure
 from experiments.report.parts import Report
 from experiments.report.words import (
     Scale,
@@ -97,7 +97,7 @@ def best_arm(report: Report, *, harmless: bool = False) -> MetricRow | None:
 
     ``harmless``: only among the arms that nothing else speaks against.
     """
-    rows = [row for row in report.analysis.metrics if row.metric == report.goal.name]
+    rows = [row for row in report.analysis.metrics if row.metric == report.goal.metric]
     sure = [row for row in rows if report.sure(row) and row.difference > 0]
     kept = [row for row in sure if not (harmless and _harms(report, row.arm))]
     return max(kept, key=lambda row: row.difference, default=None)
@@ -228,7 +228,7 @@ def _harms(report: Report, arm: str) -> list[str]:
     """What speaks against an arm: a goal that got worse, a guardrail that isn't known to be kept; in words."""
     told = []
     for measure in report.experiment.measures:
-        row = report.row(measure.name, arm=arm)
+        row = report.row(measure.metric, arm=arm)
         if row is None or measure is report.goal:
             continue
         if isinstance(measure, Guardrail):
@@ -263,8 +263,9 @@ def _criteria(report: Report) -> tuple[tuple[str, str], ...]:
     end = f" to {day(design.end)}" if design.end else ", without a planned end"
     stop = {
         "anytime": "may be ended at any look, with ranges that allow for it",
+        "group_sequential": "any look may end it, with ranges that allow for looking until then",
         "fixed": "judged once, at the planned end",
-    }[design.stop_rule]
+    }[design.interval_kind]
     limits = "; ".join(f"{each.words} at most {_limit(report, each, each.limit)}" for each in design.guardrails)
     rows = [
         ("Hypothesis", sentence(design.hypothesis)),

@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from experiments.analysis import analyze
-from experiments.design import Arm, Experiment, Goal, Guardrail
+from experiments.design import Arm, Experiment
+from experiments.measures import Goal, Guardrail
 from experiments.money import money_by_arm, unit_money, with_profit
 from experiments.outcomes import count_outcomes, join_outcomes
 from experiments.report import (

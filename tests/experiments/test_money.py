@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from experiments.design import Goal
+from experiments.measures import Goal
 from experiments.money import OUTSIDE, ArmMoney, increment, money_by_arm, unit_money, with_profit
 from experiments.outcomes import join_outcomes
 from features.errors import InputError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.design import Goal
+from experiments.measures import Goal
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes
 from features.errors import InputError
 

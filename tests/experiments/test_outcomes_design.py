@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.design import Experiment, Goal, Guardrail, load_experiment
+from experiments.design import Experiment, load_experiment
+from experiments.measures import Goal, Guardrail
 from features.errors import InputError
 
 DESIGN = """

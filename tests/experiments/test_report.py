@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.design import Arm, Experiment, Goal, Guardrail
+from experiments.design import Arm, Experiment
+from experiments.measures import Goal, Guardrail
 from experiments.report import HealthCheck, Report, health_checks, look_points, render
 from experiments.report.numbers import numbers_csv, numbers_json
 from experiments.report.sentences import decision, headline

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from experiments.assignment import assign
-from experiments.design import Arm, Experiment, Goal
+from experiments.design import Arm, Experiment
+from experiments.measures import Goal
 from experiments.policies import Nothing, RandomEligible, Static
 from features.errors import InputError
 from serving import schema
