@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 
 from features.errors import InputError
 from features.intake.checks import Rules
+from features.intake.database import UnknownTable, copied
 from features.intake.page import render, summary
 from features.intake.preview import preview
 from features.intake.proposal import propose
@@ -24,12 +27,42 @@ _SHOWN = ("customer_id", "kind", "attribute", "item", "value", "granted", "purpo
 _MOST_COLUMNS, _WIDEST = 6, 16
 
 
-def show_proposal(path: Path, *, rows: str | None, project: Path, data: Path | None, json: Path | None = None) -> None:
-    """Print the mapping that a file probably needs, the first rows mapped, and those that would be refused."""
+def show_proposal(
+    path: Path,
+    *,
+    rows: str | None,
+    project: Path,
+    data: Path | None,
+    database: str | None = None,
+    json: Path | None = None,
+) -> None:
+    """Print the mapping that a file probably needs, the first rows mapped, and those that would be refused.
+
+    With a ``database``, the name of the variable that holds its URL, ``path`` is the name of a table in it.
+    """
+    if database is None:
+        _propose(path, rows=rows, project=project, data=data, json=json)
+        return
+    table = UnknownTable(database=database, table=str(path))
+    with TemporaryDirectory(prefix="rapport-") as scratch:
+        copy = copied(table, environment=os.environ, mark="", target=Path(scratch) / f"{table.name}.csv")
+        place = {"database": database, "table": table.table}
+        _propose(copy.path, rows=rows, project=project, data=data, place=place, json=json)
+
+
+def _propose(
+    path: Path,
+    *,
+    rows: str | None,
+    project: Path,
+    data: Path | None,
+    place: Mapping[str, str] | None = None,
+    json: Path | None,
+) -> None:
     has_project = (project / "rapport.toml").is_file()
     currency = load_project(project).settings.project.currency if has_project else ""
     folder = data or (project if path.resolve().is_relative_to(project.resolve()) else path.parent)
-    proposed = propose(path, rows=rows, data=folder)  # type: ignore[arg-type]  # what it isn't, is told
+    proposed = propose(path, rows=rows, data=folder, place=place)  # type: ignore[arg-type]  # what it isn't, is told
     print(proposed.toml)
     payload: dict[str, Any] = {"toml": proposed.toml, "unsure": proposed.unsure, "missing": proposed.missing}
     if proposed.source is None:

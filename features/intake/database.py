@@ -26,6 +26,31 @@ _SECONDS_TO_CONNECT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnknownTable:
+    """A whole table that no source maps yet; ``database`` names the variable that holds the URL.
+
+    >>> UnknownTable(database="SHOP_DB", table="shop.orders").name
+    'orders'
+    """
+
+    database: str
+    table: str
+    query: str = ""
+    increases: str = ""
+    overlap: str = ""
+
+    @property
+    def name(self) -> str:
+        """The table's name without its schema."""
+        return self.table.rpartition(".")[2]
+
+    @property
+    def origin(self) -> str:
+        """The table."""
+        return self.table
+
+
+@dataclass(frozen=True, kw_only=True)
 class Copied:
     """The file that the rows were copied into, and the mark up to which the next run need not read (empty: none)."""
 
@@ -33,7 +58,7 @@ class Copied:
     mark: str = ""
 
 
-def copied(source: Source, *, environment: Mapping[str, str], mark: str, target: Path) -> Copied:
+def copied(source: Source | UnknownTable, *, environment: Mapping[str, str], mark: str, target: Path) -> Copied:
     """Copy the rows of a table or a query to ``target`` as CSV: all, or those beyond ``mark`` less the overlap.
 
     One read-only transaction sees the table as of one moment. Times are written in UTC.
@@ -67,7 +92,7 @@ def copied(source: Source, *, environment: Mapping[str, str], mark: str, target:
         ) from None  # the error's own text may hold the password
 
 
-def _copy(connection: Connection, source: Source, *, mark: str, target: Path) -> Copied:
+def _copy(connection: Connection, source: Source | UnknownTable, *, mark: str, target: Path) -> Copied:
     from psycopg import sql
 
     with connection.cursor() as cursor:
@@ -93,7 +118,7 @@ def _copy(connection: Connection, source: Source, *, mark: str, target: Path) ->
     return Copied(path=target, mark=found or mark)
 
 
-def _rows(source: Source) -> Composable:
+def _rows(source: Source | UnknownTable) -> Composable:
     from psycopg import sql
 
     if source.table:
@@ -102,7 +127,7 @@ def _rows(source: Source) -> Composable:
     return sql.SQL("({}) AS rows_of_query").format(sql.SQL(text))
 
 
-def _kind(cursor: Cursor, rows: Composable, source: Source) -> str:
+def _kind(cursor: Cursor, rows: Composable, source: Source | UnknownTable) -> str:
     """The type of the increasing column, which must be a time or a number."""
     from psycopg import sql
 
@@ -120,7 +145,7 @@ def _kind(cursor: Cursor, rows: Composable, source: Source) -> str:
     return name
 
 
-def _overlap(source: Source, kind: str) -> Composable:
+def _overlap(source: Source | UnknownTable, kind: str) -> Composable:
     from psycopg import sql
 
     if kind in _TIMES:

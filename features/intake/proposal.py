@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,8 +72,12 @@ class _Draft:
             self.notes[target] = note
 
 
-def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -> Proposal:
+def propose(
+    path: Path, *, rows: Rows | None = None, data: Path | None = None, place: Mapping[str, str] | None = None
+) -> Proposal:
     """The mapping that ``path`` probably needs; ``data`` is the folder that its name is relative to.
+
+    ``place``: where the rows lie instead, of which ``path`` is a copy: ``{"database": "SHOP_DB", "table": "orders"}``.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def propose(path: Path, *, rows: Rows | None = None, data: Path | None = None) -
             )
         draft.rows = rows or _kind_of_rows(draft, path.name)
         _fill(draft, path=path, never_before=lambda later, earlier: never_before(connection, later, earlier))
-    return _written(draft, path=path, data=data or path.parent, encoding=encoding)
+    return _written(draft, path=path, place=place or _place(path, data or path.parent), encoding=encoding)
 
 
 def _encoding(path: Path) -> str:
@@ -277,14 +281,14 @@ def _fill_attributes(draft: _Draft, name: str) -> None:
         draft.attributes[wording.plain(each.name) if short in draft.attributes else short] = each.name
 
 
-def _written(draft: _Draft, *, path: Path, data: Path, encoding: str) -> Proposal:
+def _place(path: Path, data: Path) -> dict[str, str]:
+    inside = path.resolve().is_relative_to(data.resolve())
+    return {"file": path.resolve().relative_to(data.resolve()).as_posix() if inside else path.name}
+
+
+def _written(draft: _Draft, *, path: Path, place: Mapping[str, str], encoding: str) -> Proposal:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-_") or "source"
-    file = (
-        path.resolve().relative_to(data.resolve()).as_posix()
-        if path.resolve().is_relative_to(data.resolve())
-        else path.name
-    )
-    head: dict[str, str] = {"name": name, "file": file, "rows": draft.rows}
+    head: dict[str, str] = {"name": name, **place, "rows": draft.rows}
     if encoding != "utf-8":
         head["encoding"] = encoding
     lines = ["[[source]]", *(f"{key} = {_toml(value)}" for key, value in head.items())]
@@ -301,7 +305,7 @@ def _written(draft: _Draft, *, path: Path, data: Path, encoding: str) -> Proposa
             *(f"{_key(ours)} = {_toml(theirs)}" for ours, theirs in draft.attributes.items()),
         ]
     unused = [each.name for each in draft.free if each.name not in draft.attributes.values()]
-    if unused:
+    if unused and "header" not in draft.missing:  # without names they would be values, of people perhaps
         lines.append(f"# not used: {', '.join(unused)[:_LINE]}")
     source = None
     if not draft.missing:

@@ -34,6 +34,14 @@ def ingest(
         Path | None,
         typer.Option(metavar="FILE", help=r"Propose a [\[source]] for FILE, and load nothing.", show_default=False),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="FILE is a table of the PostgreSQL database whose URL that variable holds.",
+            show_default=False,
+        ),
+    ] = None,
     rows: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="What FILE holds: events, profile, items or consents.", show_default=False),
@@ -54,7 +62,7 @@ def ingest(
     if propose is not None:
         from rapport.sources import show_proposal
 
-        show_proposal(propose, rows=rows, project=project, data=data, json=json)
+        show_proposal(propose, rows=rows, project=project, data=data, database=database, json=json)
         return
     with step("opening the project"):
         from features.errors import InputError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
@@ -233,3 +235,27 @@ def test_a_wrong_declaration_is_told(change: dict[str, str], wrong: str) -> None
 def test_the_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no variable SHOP_DB"):
         ingest(ORDERS, data=tmp_path, history=History(tmp_path), quarantine=tmp_path, environment={})
+
+
+def test_a_table_gets_a_proposal_that_loads(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rapport_cli: Callable[..., Any]
+) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO shop.orders (customer, ordered_at, updated_at, total, note) "
+            "SELECT 'c' || (n % 7), '2024-01-01'::timestamptz + n * interval '1 hour', '2024-02-01', n + 0.5, 'shoes' "
+            "FROM generate_series(1, 40) AS n"
+        )
+    monkeypatch.setenv("SHOP_DB", url)
+    told = tmp_path / "p.json"
+    asked = ("ingest", "--propose", "shop.orders", "--project", tmp_path, "--database")
+    ran = rapport_cli(*asked, "SHOP_DB", "--json", told)
+    assert ran.exit_code == 0, ran.stderr
+    toml = json.loads(told.read_text())["toml"]
+    assert 'database = "SHOP_DB"' in toml and 'table = "shop.orders"' in toml and "file" not in toml
+    (tmp_path / "rapport.toml").write_text(f'[project]\nname = "Shop"\n{toml}', encoding="utf-8")
+    loaded = rapport_cli("ingest", "--project", tmp_path, "--json", told)
+    assert loaded.exit_code == 0, loaded.stderr
+    assert json.loads(told.read_text())["files"][0]["accepted"] == 40
+    refused = rapport_cli(*asked, "NO_SUCH")
+    assert refused.exit_code == 2 and "no variable NO_SUCH" in " ".join(refused.stderr.split())
