@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _MOST_FEATURES = 15
 
@@ -96,54 +101,26 @@ class Card:
 
     def to_markdown(self) -> str:
         """The card for people."""
-        baselines = list(self.figures[0].baselines)
-        lines = [
-            f"# Model card: {self.name} ({self.kind})",
-            "",
-            f"**{self.calibration}**: {self.calibration_detail}",
-            "",
-            "Fit for promotion."
-            if not self.objections
-            else "Not fit for promotion: " + "; ".join(self.objections) + ".",
-            "",
-            "## Data",
-            "",
-            f"{self.rows:,} rows, {self.features} features, label `{self.label}`. Split: {self.split}.",
-            "",
-            "| part | rows | label rate |",
-            "|---|---:|---:|",
-            *(f"| {part.name} | {part.rows:,} | {_rate(part.label_rate)} |" for part in self.parts),
-            "",
-            self.drift,
-            "",
-            "## On the test rows",
-            "",
-            "| figure | model | 95% interval | " + " | ".join(baselines) + " |",
-            "|---|---:|---:|" + "---:|" * len(baselines),
-            *(
-                f"| {each.name} | {each.value:.4f} | {each.interval} | "
-                + " | ".join(_number(each.baselines.get(name)) for name in baselines)
-                + " |"
-                for each in self.figures
-            ),
-            "",
-            "## Features by gain",
-            "",
-            "| feature | share of gain |",
-            "|---|---:|",
-            *(f"| {name} | {share:.1%} |" for name, share in list(self.importances.items())[:_MOST_FEATURES]),
-            "",
-            "## How it was made",
-            "",
-            f"{self.tuning[:1].upper()}{self.tuning[1:]}.",
-            "",
-            *(f"- {note}" for note in self.notes),
-            f"- settings: {', '.join(f'{name}={value}' for name, value in self.params.items())}",
-            f"- versions: {', '.join(f'{name} {number}' for name, number in self.versions.items())}",
-            f"- model hash: {self.model_hash}",
-            "",
-        ]
-        return "\n".join(lines)
+        fit = not self.objections
+        return _template().render(
+            card=self,
+            verdict="Fit for promotion." if fit else f"Not fit for promotion: {'; '.join(self.objections)}.",
+            baselines=list(self.figures[0].baselines),
+            importances=list(self.importances.items())[:_MOST_FEATURES],
+            rate=_rate,
+            number=_number,
+            pairs=lambda values, mark: ", ".join(f"{name}{mark}{value}" for name, value in values.items()),
+        )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = FileSystemLoader(Path(__file__).parent)
+    # What is written is Markdown, where HTML's escapes would be read as they stand.
+    environment = Environment(loader=folder, undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    return environment.get_template("card.md.j2")
 
 
 def drift_sentence(train: Part, test: Part) -> str:

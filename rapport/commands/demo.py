@@ -48,27 +48,11 @@ def demo(
         say(f"{made.name} model, version {made.version}: {word} ({made.promotion.reason})", style="dim")
     _show_truth(told)
     _show_next(told, out)
-    write_json(
-        json,
-        {
-            "simulated": True,
-            "headline": said.text,
-            "verdict": decision(told.report).code,
-            "report": str(told.page),
-            "truths": [
-                {
-                    "arm": row.arm,
-                    "metric": row.metric,
-                    "estimate": row.estimate,
-                    "ci_low": row.ci_low,
-                    "ci_high": row.ci_high,
-                    "truth": row.truth,
-                    "held": row.held,
-                }
-                for row in told.report.truths
-            ],
-        },
-    )
+    verdict = decision(told.report).code
+    payload = {"simulated": True, "headline": said.text, "verdict": verdict, "report": str(told.page)}
+    kept = ("arm", "metric", "estimate", "ci_low", "ci_high", "truth", "held")
+    truths = [{name: getattr(row, name) for name in kept} for row in told.report.truths]
+    write_json(json, {**payload, "truths": truths})
 
 
 def _show_truth(told: Told) -> None:

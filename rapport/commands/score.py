@@ -172,7 +172,7 @@ def _rank(
     from features.tables import write_table
     from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
-    from rapport.ranking import first_choices, ranked_offers
+    from rapport.ranking import ranked_offers
     from serving.people import LinkedAccounts
 
     people = LinkedAccounts(project.history)
@@ -187,10 +187,18 @@ def _rank(
     with step("expected incremental profit of every treatment"):
         ranked = ranked_offers(project, in_force.bundle, table, at=at, top=top)
         write_table(ranked, out)
+    _show_ranking(project, ranked, customers=table.num_rows, at=at, out=out, json=json)
+
+
+def _show_ranking(
+    project: Project, ranked: Table, *, customers: int, at: datetime, out: Path, json: Path | None
+) -> None:
+    from rapport.ranking import first_choices
+
     firsts = first_choices(ranked)
     titles = {offer.offer_id: offer.title for offer in project.catalogue.offers}
     print_table(
-        f"the best treatment of each of {table.num_rows:,} customers at {at:%Y-%m-%d %H:%M} UTC",
+        f"the best treatment of each of {customers:,} customers at {at:%Y-%m-%d %H:%M} UTC",
         ("offer", "channel", "customers", "P(response)", f"profit ({project.settings.project.currency})"),
         [
             (
@@ -210,7 +218,7 @@ def _rank(
     write_json(
         json,
         {
-            "customers": table.num_rows,
+            "customers": customers,
             "rows": ranked.num_rows,
             "at": at.isoformat(),
             "better_left_alone": alone,
