@@ -66,10 +66,102 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRow(MetricRow):
-    """A metric row within the units whose column ``segment`` holds ``value``."""
+    """A metric row within the units whose column ``segment`` holds ``value``.
+
+    ``shrunk_*`` is the difference drawn towards that of the whole, as far as the segments' own are noise; None where
+    it can't be told.
+    """
 
     segment: str
     value: str
+    shrunk_difference: float | None = None
+    shrunk_ci_low: float | None = None
+    shrunk_ci_high: float | None = None
+    shrunk_anytime_ci_low: float | None = None
+    shrunk_anytime_ci_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovariateRow:
+    """What one arm was like before the start, beside the control; ``standardized`` = difference in deviations."""
+
+    covariate: str
+    arm: str
+    control: str
+    arm_mean: float
+    control_mean: float
+    standardized: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Whether the arms were alike before the start, in all covariates and strata together."""
+
+    p_value: float
+    status: SrmStatus
+    rows: tuple[CovariateRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cap:
+    """The largest value that rows of a metric count with, and how many of each arm lay above it.
+
+    ``share`` is set where the cap was given as a share of the rows, such as 0.99.
+    """
+
+    metric: str
+    cap: float
+    share: float | None
+    above: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """A difference in money for all ``units``, had each of them been in the arm rather than in the control."""
+
+    metric: str
+    arm: str
+    units: int
+    difference: float
+    ci_low: float
+    ci_high: float
+    anytime_ci_low: float
+    anytime_ci_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposedCount:
+    """How many units of an arm reached what the arms do differently."""
+
+    arm: str
+    n: int
+    exposed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposedRow(MetricRow):
+    """A metric row among the exposed, and its ``diluted`` difference: what it comes to per unit of all.
+
+    A ratio of sums has no diluted difference: None.
+    """
+
+    diluted: float | None
+    diluted_ci_low: float | None
+    diluted_ci_high: float | None
+    diluted_anytime_ci_low: float | None
+    diluted_anytime_ci_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """The analysis among the exposed, to be trusted only where being exposed did not depend on the arm."""
+
+    column: str
+    arms: tuple[ExposedCount, ...]
+    p_value: float
+    status: SrmStatus
+    sentence: str
+    metrics: tuple[ExposedRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +182,10 @@ class Analysis(Result):
     segments: tuple[SegmentRow, ...]
     verdict: Verdict
     notes: tuple[str, ...] = ()
+    balance: Balance | None = None
+    exposure: Exposure | None = None
+    caps: tuple[Cap, ...] = ()
+    totals: tuple[Total, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
