@@ -191,7 +191,7 @@ def _rank(
 
 
 def _show_ranking(
-    project: Project, ranked: Table, *, customers: int, at: datetime, out: Path, json: Path | None
+    project: Project, ranked: pa.Table, *, customers: int, at: datetime, out: Path, json: Path | None
 ) -> None:
     from rapport.ranking import first_choices
 
