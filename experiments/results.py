@@ -95,10 +95,11 @@ class CovariateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """Whether the arms were alike before the start, in all covariates and strata together."""
+    """Whether the arms were alike before the start, in all covariates and strata together; and the same in words."""
 
     p_value: float
     status: SrmStatus
+    sentence: str
     rows: tuple[CovariateRow, ...]
 
 
