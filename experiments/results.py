@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 SrmStatus = Literal["green", "yellow", "red"]
@@ -239,9 +239,13 @@ class Diagnostics:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Result):
-    """Off-policy value of a policy; ``refused`` holds the reason when the log can't tell."""
+    """Off-policy value of a policy; ``refused`` holds the reason when the log can't tell.
+
+    ``untried``: the share of what the policy would do that is each action, where the log never took it.
+    """
 
     estimates: tuple[Estimate, ...]
     diagnostics: Diagnostics
     refused: str | None
     notes: tuple[str, ...] = ()
+    untried: dict[str, float] = field(default_factory=dict)

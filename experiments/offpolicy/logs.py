@@ -27,7 +27,8 @@ class Log:
     """Decisions and a policy over the same ``actions``.
 
     ``action`` (n,) index into ``actions``; ``reward`` (n,); ``probability`` (n,) with which the log's policy chose the
-    action; ``policy`` (n, actions) rows of probabilities; ``features`` (n, p); ``cluster`` (n,) codes or None.
+    action; ``policy`` (n, actions) rows of probabilities; ``features`` (n, p); ``cluster`` (n,) codes or None;
+    ``logged`` (n, actions) the log's probabilities of all actions, where they are known.
     """
 
     actions: tuple[str, ...]
@@ -38,12 +39,25 @@ class Log:
     features: Matrix
     cluster: Integers | None
     notes: tuple[str, ...] = ()
+    logged: Floats | None = None
 
     @cached_property
     def weight(self) -> Floats:
         """How much more often (n,) the policy would have chosen the action that the log's policy chose."""
         chosen: Floats = self.policy[np.arange(self.action.size), self.action] / self.probability
         return chosen
+
+    @cached_property
+    def untried(self) -> Floats:
+        """Mean probability (actions,) that the policy gives to each action where the log never took it.
+
+        Where the log's probabilities of all actions are known, that is wherever one is 0; else an action never seen.
+        """
+        if self.logged is not None:
+            share: Floats = np.where(self.logged > 0, 0.0, self.policy).mean(axis=0)
+            return share
+        seen = np.bincount(self.action, minlength=len(self.actions)) > 0
+        return np.where(seen, 0.0, self.policy.mean(axis=0))
 
 
 def read_log(
