@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+IntervalKind = Literal["fixed", "group_sequential", "anytime"]
 SrmStatus = Literal["green", "yellow", "red"]
 VerdictCode = Literal["roll_out", "stop", "keep_running", "do_not_trust"]
 RungName = Literal["nothing", "random", "static", "segment", "few", "one_to_one"]
@@ -41,7 +43,10 @@ class MetricRow:
     """One metric of one arm against the control.
 
     ``difference`` is arm minus control per unit, ``relative`` the same divided by the control's mean. ``ci_*`` hold at
-    a single look planned before; ``anytime_*`` at every look, however often. A value that can't be computed is None.
+    a single look planned before; ``anytime_*`` at every look, however often; ``sequential_*`` at every look of a
+    campaign with an end, None where none was planned. ``highest`` is what a metric with a limit may have risen by, sure
+    on that side alone, by the kind of interval that decides; None for other metrics. A value that can't be computed is
+    None in JSON.
     """
 
     metric: str
@@ -62,6 +67,32 @@ class MetricRow:
     adjusted_p_value: float
     n_arm: int
     n_control: int
+    sequential_ci_low: float | None = None
+    sequential_ci_high: float | None = None
+    sequential_p_value: float | None = None
+    highest: float | None = None
+
+    def interval(self, kind: IntervalKind) -> tuple[float, float]:
+        """The limits of the interval of a kind; NaN where it can't be computed."""
+        low, high = {
+            "fixed": (self.ci_low, self.ci_high),
+            "group_sequential": (self.sequential_ci_low, self.sequential_ci_high),
+            "anytime": (self.anytime_ci_low, self.anytime_ci_high),
+        }[kind]
+        return _known(low), _known(high)
+
+    def p(self, kind: IntervalKind) -> float:
+        """The p-value of a kind, not corrected; NaN where it can't be computed."""
+        values = {
+            "fixed": self.p_value,
+            "group_sequential": self.sequential_p_value,
+            "anytime": self.anytime_p_value,
+        }
+        return _known(values[kind])
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,13 +206,14 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis(Result):
-    """The whole result of one look at an experiment."""
+    """The whole result of one look at an experiment; ``kind`` is the one kind of interval that decides and is shown."""
 
     arms: tuple[ArmCount, ...]
     srm: SampleRatio
     metrics: tuple[MetricRow, ...]
     segments: tuple[SegmentRow, ...]
     verdict: Verdict
+    kind: IntervalKind = "anytime"
     notes: tuple[str, ...] = ()
     balance: Balance | None = None
     exposure: Exposure | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize, special
 
 from experiments.analysis.readings import Goal, Reader
-from experiments.analysis.sequential import mixture_precision
+from experiments.analysis.mixtures import mixture_rho
 from experiments.analysis.statistics import sample, variance_kept
 from experiments.observations import codes, column_names, select
 from features.errors import InputError
@@ -74,7 +74,7 @@ class Design:
         level = self.alpha / (self.arms - 1)
         bound = -float(special.ndtri(level / 2))
         if self.looking:
-            mass = mixture_precision(alpha=self.alpha, units=1)
+            mass = 1 / mixture_rho(1, alpha=self.alpha)
             bound = math.sqrt(2 * (mass + 1) / mass * (0.5 * math.log1p(mass) - math.log(level)))
         return bound + float(special.ndtri(self.power))
 

@@ -9,14 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from experiments.analysis.mixtures import mixture_rho, normal_boundary, one_sided_normal_boundary
+
 Values = NDArray[np.float64]
 EXPECTED_UNITS = 5_000
-
-
-def mixture_precision(*, alpha: float, units: float = EXPECTED_UNITS) -> float:
-    """The mixture's rho squared that makes the sequence narrowest near ``units`` units (Waudby-Smith et al. 2021)."""
-    twice_log = -2 * math.log(alpha)
-    return (twice_log + math.log(twice_log + 1)) / units
 
 
 def sequence_half_width(error: float, n: float, *, alpha: float, units: float = EXPECTED_UNITS) -> float:
@@ -31,8 +27,19 @@ def sequence_half_width(error: float, n: float, *, alpha: float, units: float = 
     """
     if not n > 0:
         return math.nan
-    mass = n * mixture_precision(alpha=alpha, units=units)
-    return error * math.sqrt(2 * (mass + 1) / mass * (0.5 * math.log1p(mass) - math.log(alpha)))
+    rho = mixture_rho(units, alpha=alpha)
+    return error * normal_boundary(n, rho=rho, alpha=alpha) / math.sqrt(n)
+
+
+def one_sided_reach(error: float, n: float, *, alpha: float, units: float = EXPECTED_UNITS) -> float:
+    """How far above the estimate the truth may still lie, sure on that side alone at every look: less than half a width.
+
+    The parameters are those of ``sequence_half_width``; ``alpha`` is all on the one side.
+    """
+    if not n > 0:
+        return math.nan
+    rho = mixture_rho(units, alpha=2 * alpha)
+    return error * one_sided_normal_boundary(n, rho=rho, alpha=alpha) / math.sqrt(n)
 
 
 def sequence_p_value(estimate: float, error: float, n: float, *, alpha: float, units: float = EXPECTED_UNITS) -> float:
@@ -43,7 +50,7 @@ def sequence_p_value(estimate: float, error: float, n: float, *, alpha: float, u
     """
     if not (n > 0 and error > 0):
         return math.nan
-    mass = n * mixture_precision(alpha=alpha, units=units)
+    mass = n / mixture_rho(units, alpha=alpha)
     exponent = 0.5 * math.log1p(mass) - 0.5 * (estimate / error) ** 2 * mass / (mass + 1)
     return math.exp(min(exponent, 0.0))
 

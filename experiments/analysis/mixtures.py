@@ -1,0 +1,95 @@
+"""Boundaries that a sum crosses at any time with chance alpha at most: mixtures of Howard, Ramdas, McAuliffe and Sekhon.
+
+"Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021), with the numbers of the authors' own confseq.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import special
+
+_STEPS = 50
+
+
+def mixture_rho(variance: float, *, alpha: float) -> float:
+    """The mixture's rho that makes the two-sided normal boundary narrowest where the sum's variance is ``variance``.
+
+    >>> round(mixture_rho(100, alpha=0.05), 5)
+    12.60056
+    """
+    twice_log = -2 * math.log(alpha)
+    return variance / (twice_log + math.log(twice_log + 1))
+
+
+def normal_boundary(variance: float, *, rho: float, alpha: float) -> float:
+    """What the sum of centred terms leaves on either side, ever, with chance ``alpha`` at most (two-sided).
+
+    >>> round(normal_boundary(100, rho=mixture_rho(100, alpha=0.05), alpha=0.05), 5)
+    30.35209
+    """
+    return math.sqrt((variance + rho) * (math.log1p(variance / rho) - 2 * math.log(alpha)))
+
+
+def one_sided_normal_boundary(variance: float, *, rho: float, alpha: float) -> float:
+    """What the sum exceeds, ever, with chance ``alpha`` at most; narrowest with the rho for ``2 * alpha``.
+
+    >>> round(one_sided_normal_boundary(100, rho=mixture_rho(100, alpha=0.10), alpha=0.05), 5)
+    27.66071
+    """
+    spread = variance + rho
+    wanted = -math.log(alpha) - 0.5 * math.log(4 * rho / spread)
+    # Convex and rising in the height, so Newton's steps from above come down to the root and never pass it.
+    height = math.sqrt(max(2 * (wanted + math.log(2)), 1.0))
+    for _ in range(_STEPS):
+        log_share = float(special.log_ndtr(height))
+        slope = height + math.exp(-0.5 * height * height - log_share) / math.sqrt(2 * math.pi)
+        step = (0.5 * height * height + log_share - wanted) / slope
+        height -= step
+        if abs(step) < 1e-14 * abs(height):
+            break
+    return height * math.sqrt(spread)
+
+
+def bernoulli_log_e_value(successes: int, trials: int, *, chance: float, expected: float) -> float:
+    """The log e-value against one chance of success: beta-binomial over binomial, the prior centred at ``chance``.
+
+    Tuned to ``expected`` trials as confseq does: rho over the variance of a trial, which is the same at each chance.
+    """
+    concentration = max(mixture_rho(expected, alpha=0.05) - 1.0, 1e-3)
+    hits, misses = concentration * chance, concentration * (1 - chance)
+    found = special.betaln(hits + successes, misses + trials - successes) - special.betaln(hits, misses)
+    return float(found - special.xlogy(successes, chance) - special.xlog1py(trials - successes, -chance))
+
+
+def bernoulli_interval(
+    successes: int, trials: int, *, alpha: float = 0.05, expected: float = 100.0
+) -> tuple[float, float]:
+    """The chance of success, sure at every number of trials: no approximation, so good from the first trial on.
+
+    Parameters
+    ----------
+    successes, trials: so far; each trial succeeds with the same chance, whatever came before.
+    alpha: the chance that the truth is ever outside.
+    expected: the number of trials at which it is narrowest; to be chosen before the first.
+
+    All chances whose beta-binomial mixture has not crossed its boundary.
+
+    >>> low, high = bernoulli_interval(700, 1_000, expected=100)
+    >>> f"{low:.6f} to {high:.6f}"
+    '0.651630 to 0.745950'
+    """
+    if not trials:
+        return 0.0, 1.0
+    middle = successes / trials
+
+    def edge(end: float) -> float:
+        inside, outside = middle, end
+        for _ in range(_STEPS):
+            tried = (inside + outside) / 2
+            value = bernoulli_log_e_value(successes, trials, chance=tried, expected=expected)
+            inside, outside = (tried, outside) if value <= -math.log(alpha) else (inside, tried)
+        return outside
+
+    return (edge(0.0) if middle > 0 else 0.0), (edge(1.0) if middle < 1 else 1.0)
