@@ -35,9 +35,10 @@ def analyze_bandit(
     control: object,
     metrics: Sequence[str],
     probabilities: str = "p_",
-    features: Sequence[str] = (),
+    covariates: Sequence[str] = (),
     cluster: str | None = None,
     segments: Sequence[str] = (),
+    planned: Mapping[str, float] | None = None,
     time: str | None = None,
     alpha: float = 0.05,
     expected: int = EXPECTED_UNITS,
@@ -59,9 +60,10 @@ def analyze_bandit(
     arm, control: the column of actions, and the action that the others are held against.
     metrics: columns of rewards, or ``NUM/DEN`` for a ratio of sums. The first one decides the verdict.
     probabilities: what the columns of chances begin with: ``p_`` where ``p_mail`` is that of ``mail``.
-    features: columns known before the decision, for models of each action's reward (they make intervals narrower).
+    covariates: columns known before the decision, for models of each action's reward, which narrow the intervals.
     cluster: the column of who was decided on, where one has several decisions.
     time: the column of when it was decided. Without it, rows must be in that order.
+    planned: not for a bandit, whose chances take its place.
     segments, alpha, expected, final, worth, lower_is_better, limits: as in ``experiments.analysis.analyze``.
 
     In the result, an arm's ``planned_share`` is the mean of its chances, and ``srm`` says whether the actions can have
@@ -75,14 +77,21 @@ def analyze_bandit(
     Sources: Hadad, Hirshberg, Zhan, Wager and Athey (PNAS 2021); Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro
     (arXiv 2210.10768).
     """
+    if planned:
+        raise InputError("a bandit has no planned split", got=str(dict(planned)), do="leave it out, or the chances")
     if not metrics:
         raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
     if not 0 < alpha < 0.5:
         raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
     goals = [Goal.named(each, column_names(table)) for each in dict.fromkeys(metrics)]
-    wanted = [*(name for each in goals for name in each.columns), *features, *segments, *([cluster] if cluster else [])]
+    wanted = [
+        *(name for each in goals for name in each.columns),
+        *covariates,
+        *segments,
+        *([cluster] if cluster else []),
+    ]
     log = read_bandit_log(table, arm=arm, control=control, probabilities=probabilities, columns=wanted, time=time)
-    found = _scores(log, goals, features=features, cluster=cluster)
+    found = _scores(log, goals, covariates=covariates, cluster=cluster)
     levels = Levels(alpha=alpha, expected=expected)
     rows = adjust_p_values([row for each in found for row in _rows(each, levels)])
     names = [goal.name for goal in goals]
@@ -113,8 +122,8 @@ def analyze_bandit(
     )
 
 
-def _scores(log: BanditLog, goals: Sequence[Goal], *, features: Sequence[str], cluster: str | None) -> list[Scores]:
-    known = log.table.select(list(features)) if features else None
+def _scores(log: BanditLog, goals: Sequence[Goal], *, covariates: Sequence[str], cluster: str | None) -> list[Scores]:
+    known = log.table.select(list(covariates)) if covariates else None
     groups = codes(log.table, cluster)[1] if cluster else None
     return [
         Scores.of(
@@ -263,7 +272,7 @@ def _notes(log: BanditLog, found: Sequence[Scores], rows: Sequence[MetricRow], *
         if scores.missing:
             yield f"{scores.goal.name}: {scores.missing:,} rows have no value and are left out of this metric."
     if cluster:
-        yield f"Decisions of one {cluster} are taken together in every interval."
+        yield f"Decisions that share a {cluster!r} are taken together in every interval."
     blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
     if blank:
         yield f"{', '.join(blank)}: not tested where an action was chosen less than twice or nothing varies."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,11 @@ _STATUS = {
     "green": ("as planned", "green"),
     "yellow": ("doubtful: look for missing units", "yellow"),
     "red": ("not as planned: units are missing or in the wrong arm", "red"),
+}
+_FIT = {
+    "green": ("fit", "green"),
+    "yellow": ("hardly fit", "yellow"),
+    "red": ("can't be drawn with", "red"),
 }
 
 
@@ -51,6 +57,9 @@ def analyze(
         list[str] | None, typer.Option(metavar="METRIC=AMOUNT", help="Largest rise of a metric that is allowed.")
     ] = None,
     expected: Annotated[int, typer.Option(help="Units at which the interval for any look is narrowest.")] = 5000,
+    probabilities: Annotated[
+        str, typer.Option(metavar="PREFIX", help="A bandit chose: what columns of its chances begin with, as p_.")
+    ] = "",
     json: JsonFile = None,
 ) -> None:
     """Did an arm beat the control, how sure are we, and may the numbers be trusted.
@@ -61,9 +70,11 @@ def analyze(
     --segment channel
     """
     with step(f"analysing {table.name}"):
-        from experiments.analysis import analyze as examine
+        from experiments.adaptive import analyze_bandit
+        from experiments.analysis import analyze as analyze_split
         from features.tables import read_table
 
+        examine = partial(analyze_bandit, probabilities=probabilities) if probabilities else analyze_split
         found = examine(
             read_table(table),
             arm=arm,
@@ -82,18 +93,19 @@ def analyze(
             expected=expected,
         )
     write_json(json, found.to_json())
-    _show(found)
+    _show(found, bandit=bool(probabilities))
 
 
-def _show(found: Findings) -> None:
+def _show(found: Findings, *, bandit: bool) -> None:
     say(found.verdict.sentence, style="bold")
     say("")
-    words, colour = _STATUS[found.srm.status]
-    say(f"The split is {words} (p = {_p(found.srm.p_value)}).", style=colour)
+    words, colour = (_FIT if bandit else _STATUS)[found.srm.status]
+    told = f"The actions {words} the logged chances" if bandit else f"The split is {words}"
+    say(f"{told} (p = {_p(found.srm.p_value)}).", style=colour)
     total = sum(each.n for each in found.arms)
     print_table(
         "units in each arm",
-        ("arm", "units", "share", "planned"),
+        ("arm", "units", "share", "mean chance" if bandit else "planned"),
         [(each.arm, f"{each.n:,}", f"{each.n / total:.2%}", f"{each.planned_share:.2%}") for each in found.arms],
     )
     surely = _adjusted(found.metrics, found.rule)
