@@ -11,6 +11,7 @@ from rapport.commands.evaluate import evaluate
 from rapport.commands.explain import explain
 from rapport.commands.export import export
 from rapport.commands.features import features
+from rapport.commands.gains import gains
 from rapport.commands.identity import identity
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
@@ -47,6 +48,7 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(export)
 app.command()(features)
+app.command()(gains)
 app.command()(ingest)
 app.command()(init)
 app.command()(ladder)

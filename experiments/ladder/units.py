@@ -7,7 +7,7 @@ another name, would make any policy look good; such columns are left out here, e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ class Units:
 
     ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` and ``chance`` (arms,); ``features`` (n,
     p); ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out
-    and why.
+    and why; ``known`` the columns behind the features as the table held them, its rows in the order of the units.
     """
 
     arms: tuple[str, ...]
@@ -43,6 +43,7 @@ class Units:
     features: Matrix
     segments: tuple[Column, ...]
     notes: tuple[str, ...]
+    known: pa.Table = field(default_factory=lambda: pa.table({}))
 
 
 def read_units(
@@ -102,6 +103,7 @@ def read_units(
         features=feature_matrix(known, rows=codes.size),
         segments=tuple(candidates),
         notes=(*notes, *screened),
+        known=table.select([column.name for column in known]),
     )
 
 

@@ -1,0 +1,18 @@
+"""Which customers gain from a contact: whether they differ at all, by how much, and who they are."""
+
+from experiments.heterogeneity.gains import gains
+from experiments.heterogeneity.rate import Weighting, rate_influence
+from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups, Trait
+from experiments.heterogeneity.sentences import amounts
+
+__all__ = [
+    "ArmGains",
+    "Gains",
+    "GroupEffect",
+    "KnownGroups",
+    "Trait",
+    "Weighting",
+    "amounts",
+    "gains",
+    "rate_influence",
+]

@@ -1,0 +1,89 @@
+"""The finding in words that a marketer can use, with its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from experiments.estimation.influence import Interval
+from experiments.heterogeneity.results import ArmGains, GroupEffect, KnownGroups
+from experiments.ladder.recommendation import Wording
+
+#: How an amount with its limits is written: ``value (low to high)``; as a plain amount where the limits are left out.
+Amount = Callable[[float, float | None, float | None], str]
+
+
+def told(
+    found: ArmGains, *, unit: str, amount: Amount, meanings: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, ...]:
+    """What one arm's gains say: whether customers differ, by how much, and who they are.
+
+    ``unit`` is what the amounts are in; ``meanings`` holds words for columns, where they are better than the name.
+    """
+    return tuple(_differ(found, unit, amount, meanings) if found.differ else _alike(found, unit, amount))
+
+
+def _differ(found: ArmGains, unit: str, amount: Amount, meanings: Mapping[str, str]) -> Iterator[str]:
+    chance = "p below 0.0001" if found.p_value < 0.0001 else f"p {found.p_value:.2g}"
+    yield f"Customers differ in what they gain from {found.arm!r} ({chance}, corrected). Gains in {unit}:"
+    if found.fifths:
+        first, last = found.fifths[0], found.fifths[-1]
+        yield (
+            f"The fifth that models expect to gain most gains {_gain(first, amount)}; "
+            f"the fifth expected to gain least, {_or_nothing(last, amount)}."
+        )
+    for each in found.groups:
+        more, less = _sides(each)
+        yield (
+            f"Customers with {_meant(more, each, meanings)} gain {_gain(more, amount)}; "
+            f"those with {_meant(less, each, meanings)}, {_or_nothing(less, amount)}."
+        )
+    if not found.groups:
+        yield "No single column tells who they are: it takes several together, as a model weighs them."
+
+
+def _alike(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
+    yield (
+        f"There is no evidence that anybody gains more from {found.arm!r} than others do: "
+        f"on average it brings {_or_nothing(found.effect, amount)} in {unit}."
+    )
+    if found.visible > 0:
+        yield (
+            f"That doesn't show that all are alike: a difference below about {amount(found.visible, None, None)} "
+            "between the fifths that gain most and least would probably not have been seen."
+        )
+
+
+def _gain(group: GroupEffect, amount: Amount) -> str:
+    return amount(group.effect, group.ci_low, group.ci_high)
+
+
+def _or_nothing(group: GroupEffect, amount: Amount) -> str:
+    if group.ci_low <= 0 <= group.ci_high:
+        return f"{_gain(group, amount)}, which may be nothing"
+    return f"{_gain(group, amount)}{', so they lose by it' if group.ci_high < 0 else ''}"
+
+
+def _sides(each: KnownGroups) -> tuple[GroupEffect, GroupEffect]:
+    both = (each.inside, each.outside)
+    return both if each.inside.effect >= each.outside.effect else (each.outside, each.inside)
+
+
+def _meant(group: GroupEffect, each: KnownGroups, meanings: Mapping[str, str]) -> str:
+    rest = group.group.removeprefix(each.column)
+    return f"{meanings.get(each.column, each.column.replace('_', ' '))}{rest}"
+
+
+def amounts(scale: float) -> Amount:
+    """How amounts are told: times ``scale``, with two digits of half the width of their interval."""
+
+    def amount(value: float, low: float | None, high: float | None) -> str:
+        half = abs(value if low is None or high is None else (high - low) / 2) * scale
+        digits = 1 - math.floor(math.log10(half)) if 0 < half < math.inf else 2
+        wording = Wording(unit="", scale=scale, digits=max(digits, 0))
+        if low is None or high is None:
+            return wording.amount(value)
+        return wording.around(Interval(value=value, low=low, high=high))
+
+    return amount
