@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.calibration import looked_at_splits, splits
+from benchmarks.calibration.splits import looked_at_splits, splits
 from experiments.analysis.balance import chi_square_p_value, sample_ratio
 
 COUNTS = st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 9)), min_size=2, max_size=8)

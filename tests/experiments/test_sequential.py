@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from benchmarks.calibration import WORLDS, World, missed
+from benchmarks.calibration.looks import WORLDS, World, missed
 from experiments.analysis import sequential
 
 
