@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from benchmarks.calibration import assigned, looks, splits, verdicts
+from benchmarks.calibration import assigned, bandits, hadad, looks, splits, verdicts
 from benchmarks.calibration.table import HEAD, Part
 
 RUNS = 2000
@@ -14,6 +14,8 @@ PARTS: dict[str, Part] = {
     "looks": looks.lines,
     "verdicts": verdicts.lines,
     "splits": splits.lines,
+    "bandits": bandits.lines,
+    "hadad": hadad.lines,
 }
 
 
