@@ -21,7 +21,7 @@ from experiments.analysis.readings import Goal
 from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
 from experiments.analysis.verdict import Rule, verdict
 from experiments.observations import MISSING, MOST_VALUES, codes, column_names, labels, named, numbers
-from experiments.results import ArmCount, MetricRow, SegmentRow, Verdict
+from experiments.results import ArmCount, IntervalKind, MetricRow, SegmentRow, Verdict
 from features.errors import InputError
 
 Row = TypeVar("Row", bound=MetricRow)
@@ -96,9 +96,10 @@ def analyze_bandit(
     rows = adjust_p_values([row for each in found for row in _rows(each, levels)])
     names = [goal.name for goal in goals]
     kept = {named("metric", each, names): limit for each, limit in (limits or {}).items()}
+    kind: IntervalKind = "fixed" if final else "anytime"
     rule = Rule(
         alpha=alpha,
-        final=final,
+        kind=kind,
         worth=worth,
         lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *kept])),
         rates=tuple(each.goal.name for each in found if _is_rate(each)),
@@ -116,6 +117,7 @@ def analyze_bandit(
         metrics=tuple(rows),
         segments=tuple(_segment_rows(found, log, segments, levels)),
         verdict=_distrust(fit) if fit.status == "red" else told,
+        kind=kind,
         notes=tuple(_notes(log, found, rows, cluster=cluster)),
         rule=rule,
         looks=tuple(_looks(found, log, time, levels)) if time else (),

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from experiments.analysis.balance import sample_ratio
 from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
+from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.readings import Goal, Reader, Reading, Spread
 from experiments.analysis.sequential import EXPECTED_UNITS
@@ -63,6 +64,9 @@ def analyze(
     alpha: float = 0.05,
     expected: int = EXPECTED_UNITS,
     final: bool = False,
+    planned_units: float | None = None,
+    looked_at: Sequence[float] = (),
+    elapsed: Sequence[float] = (),
     worth: float = 0.0,
     lower_is_better: Collection[str] = (),
     limits: Mapping[str, float] | None = None,
@@ -81,8 +85,12 @@ def analyze(
     time: the column of when a unit entered, for the estimates as they grew from day to day.
     alpha: 1 minus the confidence of the intervals.
     expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
-    final, worth, lower_is_better, limits: see ``experiments.analysis.verdict.Rule``; of a metric with a limit, less is
-        better.
+    final: this is the one look that was planned before the start, or the last of a campaign's.
+    planned_units: the units that a campaign is planned to have at its end, all arms together, fixed before the start:
+        then intervals hold over all its looks (group-sequential).
+    looked_at: the units at each earlier look at that campaign, oldest first.
+    elapsed: instead of planned units, the share of the planned time at each earlier look, and at this one.
+    worth, lower_is_better, limits: see ``experiments.analysis.verdict.Rule``; of a metric with a limit, less is better.
 
     Raises
     ------
@@ -100,31 +108,42 @@ def analyze(
     split = arms_of(units, arm, control=control)
     clusters = codes(units, cluster)[1] if cluster else None
     reader = Reader.of(units, goals=goals, covariates=adjusters, clusters=clusters)
-    levels = Levels(alpha=alpha, expected=expected)
+    names = [goal.name for goal in goals]
+    kept = _limits(limits or {}, names)
+    plan = campaign(sum(split.counts()), planned_units=planned_units, looked_at=looked_at, elapsed=elapsed, final=final)
+    levels = Levels(
+        alpha=alpha,
+        expected=expected,
+        kind="group_sequential" if plan else "fixed" if final else "anytime",
+        plan=plan,
+        rates=frozenset(reader.rates()),
+        shares=tuple(shares(planned, split.values)),
+        limited=frozenset(kept),
+    )
 
     readings = reader.read(split.codes, groups=len(split.values))
     rows = adjust_p_values(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
-    names = [goal.name for goal in goals]
-    kept = _limits(limits or {}, names)
     rule = Rule(
         alpha=alpha,
-        final=final,
+        kind=levels.kind,
+        last=plan is not None and plan.last,
         worth=worth,
         lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *kept])),
-        rates=tuple(reader.rates()),
+        rates=tuple(name for name in names if name in levels.rates),
         limits=kept,
     )
     when = periods(units, time) if time else None
     spread = reader.spread(split)
-    arms, srm = _balance(split, shares(planned, split.values), spread)
+    arms, srm = _balance(split, levels.shares, spread)
     return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(_segment_rows(reader, split, units, segments, levels)),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
+        kind=levels.kind,
         notes=tuple(_notes(reader, readings, rows, split=split, when=when, spread=spread)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),

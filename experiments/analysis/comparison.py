@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from experiments.analysis.group_sequential import Plan
+from experiments.analysis.rare import Count, few_events, rare_difference, rare_p_value
 from experiments.analysis.readings import Reading
-from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
+from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
 from experiments.analysis.statistics import (
     Adjusted,
     Interval,
@@ -19,22 +21,52 @@ from experiments.analysis.statistics import (
     p_value,
     relative,
 )
-from experiments.results import MetricRow
+from experiments.results import IntervalKind, MetricRow
 
 Row = TypeVar("Row", bound=MetricRow)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """How sure intervals are, and the number of units at which the anytime-valid ones are tuned to be narrowest."""
+    """How sure intervals are, and what was fixed before the start to make them so.
+
+    Parameters
+    ----------
+    alpha: one minus how sure.
+    expected: the number of units at which the anytime-valid intervals are tuned to be narrowest.
+    kind: the kind of interval that decides.
+    plan: the looks of a campaign with an end.
+    rates: metrics that are shares of units; with ``shares``, those of which few events are known are compared exactly.
+    shares: the planned share of each arm, the control's first.
+    limited: metrics with a limit, whose highest rise is told.
+    """
 
     alpha: float = 0.05
     expected: int = EXPECTED_UNITS
+    kind: IntervalKind = "anytime"
+    plan: Plan | None = None
+    rates: frozenset[str] = frozenset()
+    shares: tuple[float, ...] = ()
+    limited: frozenset[str] = frozenset()
+
+
+Counts = tuple[Count, Count]
 
 
 def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
     """Both arms' samples of what was read, after CUPED where there are covariates."""
     return adjusted(arm, control, quantity=reading.quantity, covariates=reading.covariates)
+
+
+def rare_counts(reading: Reading, arm: Moments, control: Moments, *, place: int, levels: Levels) -> Counts | None:
+    """The events of the arm at ``place`` and of the control, where a rate has too few of them for an approximation."""
+    if reading.goal.name not in levels.rates or not levels.shares or reading.clustered or not (arm.n and control.n):
+        return None
+    mine, theirs = (
+        Count(n=each.n, events=round(each.n * reading.quantity.value(each)), share=levels.shares[at])
+        for each, at in ((arm, place), (control, 0))
+    )
+    return (mine, theirs) if few_events(mine, theirs) else None
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
@@ -43,7 +75,8 @@ def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *
     The p-values are not adjusted yet: see ``adjust_p_values``.
     """
     return [
-        _row(reading, name, arms[0], own, moments[0], levels) for name, own in zip(arms[1:], moments[1:], strict=True)
+        _row(reading, arms[place], arms[0], (moments[place], moments[0]), place=place, levels=levels)
+        for place in range(1, len(arms))
     ]
 
 
@@ -53,21 +86,56 @@ def adjust_p_values(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, adjusted_p_value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def band(both: Adjusted, *, levels: Levels) -> Interval:
-    """The difference with its anytime-valid confidence sequence."""
+def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None) -> Interval:
+    """The difference with its anytime-valid confidence sequence; the exact one of ``counts`` where they are given."""
     apart = difference(both.arm, both.control, alpha=levels.alpha)
+    if counts and math.isfinite(apart.estimate):
+        low, high = rare_difference(*counts, alpha=levels.alpha, expected=levels.expected)
+        return Interval(estimate=apart.estimate, error=apart.error, low=low, high=high)
     half = sequence_half_width(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
     if not apart.error > 0:
         half = math.nan
     return Interval(estimate=apart.estimate, error=apart.error, low=apart.estimate - half, high=apart.estimate + half)
 
 
-def _row(reading: Reading, name: str, control_name: str, arm: Moments, control: Moments, levels: Levels) -> MetricRow:
+def repeated(both: Adjusted, *, levels: Levels) -> tuple[float, float, float] | None:
+    """The repeated confidence interval of this look (low, high) and its p-value; None without a plan."""
+    if levels.plan is None:
+        return None
+    found = difference(both.arm, both.control, alpha=levels.plan.level(levels.alpha))
+    return found.low, found.high, levels.plan.p_value(p_value(both.arm, both.control), alpha=levels.alpha)
+
+
+def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None) -> float:
+    """What the metric may have risen by at most, sure on that side alone, by the kind of interval that decides."""
+    one_side = 2 * levels.alpha  # the upper end of an interval at twice alpha is sure at alpha on its own side
+    if levels.kind != "anytime":
+        level = levels.plan.level(one_side) if levels.plan else one_side
+        return difference(both.arm, both.control, alpha=level).high
+    if counts:
+        return rare_difference(*counts, alpha=one_side, expected=levels.expected)[1]
+    apart = difference(both.arm, both.control, alpha=one_side)
+    reach = one_sided_reach(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
+    return apart.estimate + reach if apart.error > 0 else math.nan
+
+
+def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, counts: Counts | None) -> float:
+    if counts:
+        return rare_p_value(*counts)
+    return sequence_p_value(anytime.estimate, anytime.error, n, alpha=levels.alpha, units=levels.expected)
+
+
+def _row(
+    reading: Reading, name: str, control_name: str, sides: tuple[Moments, Moments], *, place: int, levels: Levels
+) -> MetricRow:
+    arm, control = sides
     both = adjust(reading, arm, control)
+    counts = rare_counts(reading, arm, control, place=place, levels=levels)
     fixed = difference(both.arm, both.control, alpha=levels.alpha)
-    anytime = band(both, levels=levels)
+    anytime = band(both, levels=levels, counts=counts)
     share = relative(both.arm, both.control, alpha=levels.alpha)
     p = p_value(both.arm, both.control)
+    sequential = repeated(both, levels=levels) or (None, None, None)
     return MetricRow(
         metric=reading.goal.name,
         arm=name,
@@ -83,14 +151,12 @@ def _row(reading: Reading, name: str, control_name: str, arm: Moments, control: 
         p_value=p,
         anytime_ci_low=anytime.low,
         anytime_ci_high=anytime.high,
-        anytime_p_value=sequence_p_value(
-            anytime.estimate,
-            anytime.error,
-            both.arm.n + both.control.n,
-            alpha=levels.alpha,
-            units=levels.expected,
-        ),
+        anytime_p_value=_anytime_p_value(anytime, n=both.arm.n + both.control.n, levels=levels, counts=counts),
         adjusted_p_value=p,
         n_arm=reading.units(arm),
         n_control=reading.units(control),
+        sequential_ci_low=sequential[0],
+        sequential_ci_high=sequential[1],
+        sequential_p_value=sequential[2],
+        highest=highest(both, levels=levels, counts=counts) if reading.goal.name in levels.limited else None,
     )

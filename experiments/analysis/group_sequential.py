@@ -1,4 +1,4 @@
-"""Bounds for a campaign with an end: looks before it spend a part of the error that the end has (Lan and DeMets 1983)."""
+"""Bounds for a campaign with an end: looks before it spend a part of the error of the whole (Lan and DeMets 1983)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Spending = Literal["obrien_fleming", "pocock"]
 _FARTHEST = 12.0  # standard deviations; a bound beyond is never crossed
 _LEAST_GROWTH = 1e-3  # a look that adds a smaller share of units counts as adding it: its bound comes out a trace wider
 _FEWEST_NODES, _MOST_NODES = 48, 4_000
-_LEVELS = 2 * special.ndtr(-np.linspace(0.25, 7.0, 28))  # where p-values are tabulated; smaller ones are told as the last
+_LEVELS = 2 * special.ndtr(
+    -np.linspace(0.25, 7.0, 28)
+)  # where p-values are tabulated; smaller ones are told as the last
 
 
 def obrien_fleming(elapsed: float, *, alpha: float) -> float:
@@ -58,8 +60,8 @@ def boundaries(
     ----------
     units: the units behind each look, in any measure, as only their proportions matter.
     elapsed: the share of the campaign that had passed at each look, ascending in (0, 1], in planned units or in planned
-        time; ``units`` themselves when not given, which then are shares. The error is spent by it (Lan and DeMets 1989),
-        while correlations follow from ``units``: so the final number of units needn't be known.
+        time; ``units`` themselves when not given, which then are shares. The error is spent by it (Lan and DeMets
+        1989), while correlations follow from ``units``: so the final number of units needn't be known.
     alpha: the chance that any look crosses its bound when there is no effect; half of it on each side.
     spending: how the error is spread over time. Each bound depends on its look and those before it alone, so a look may
         be added, skipped, or hold more units than planned.
@@ -86,13 +88,15 @@ def boundaries(
     for place, (before, after) in enumerate(pairwise([0.0, *spent])):
         step = float(steps[place])
         bound = _bound(nodes, density, step=step, wanted=after - before, reach=_FARTHEST * math.sqrt(times[place]))
-        nodes, density = _survivors(nodes, density, bound=bound, step=step, finest=float(steps[place : place + 2].min()))
+        nodes, density = _survivors(
+            nodes, density, bound=bound, step=step, finest=float(steps[place : place + 2].min())
+        )
         found[place] = bound / math.sqrt(times[place])
     return found
 
 
 def _ascending(units: Sequence[float]) -> Values:
-    """Units as shares of the last look's; one that has no more than the look before it counts as having a trace more."""
+    """Units as shares of the last look's; a look with no more than the one before it counts as having a trace more."""
     times = np.maximum.accumulate(np.asarray(units, dtype=float))
     for place in range(1, times.size):
         times[place] = max(times[place], times[place - 1] * (1 + _LEAST_GROWTH))
@@ -110,9 +114,7 @@ def _bound(nodes: Values, density: Values, *, step: float, wanted: float, reach:
     return float(optimize.brentq(over, 0.0, reach, xtol=1e-13)) if over(0.0) > 0 > over(reach) else reach
 
 
-def _survivors(
-    nodes: Values, density: Values, *, bound: float, step: float, finest: float
-) -> tuple[Values, Values]:
+def _survivors(nodes: Values, density: Values, *, bound: float, step: float, finest: float) -> tuple[Values, Values]:
     """Where those are that haven't crossed: nodes (n,) and their mass; dense enough for a step of ``finest``."""
     # Gauss-Legendre nodes stand pi * bound / n apart in the middle; half the width of the kernel costs no digits.
     count = min(max(_FEWEST_NODES, math.ceil(2 * math.pi * bound / finest)), _MOST_NODES)
@@ -153,6 +155,11 @@ class Plan:
     elapsed: tuple[float, ...]
     spending: Spending = "obrien_fleming"
 
+    @property
+    def last(self) -> bool:
+        """Whether this look is the end: all the error is spent."""
+        return self.elapsed[-1] == 1.0
+
     def bound(self, alpha: float) -> float:
         """The bound of the z statistic at this look."""
         return _last_bound(self, alpha)
@@ -190,7 +197,7 @@ def _table(plan: Plan, alpha: float) -> tuple[Values, Values]:
     return np.array([0.0, *bounds]), np.array([0.0, *(-special.ndtri(np.array(levels) / 2))])
 
 
-def planned(
+def campaign(
     units: float,
     *,
     planned_units: float | None = None,

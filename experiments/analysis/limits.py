@@ -11,10 +11,11 @@ Standing = Literal["within", "over", "open"]
 
 
 def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> Standing:
-    """``within`` when the whole interval lies at or below ``limit``, ``over`` when it lies above, else ``open``.
+    """``within`` when the highest possible rise is at or below ``limit``, ``over`` when the whole interval is above it.
 
-    Without an interval, as where nothing varies (nobody opted out in either arm), the difference alone decides, if
-    each arm has two units or more.
+    That a limit is kept is a claim about one side, so ``row.highest`` decides it, which is sure on that side alone; the
+    upper end of the interval where it isn't known. What is neither is ``open``. Without an interval, as where nothing
+    varies (nobody opted out in either arm), the difference alone decides, if each arm has two units or more.
 
     >>> row = MetricRow(metric="opt_outs", arm="mail", control="none", arm_mean=0.013, control_mean=0.01,
     ...     difference=0.003, ci_low=0.001, ci_high=0.005, relative=None, relative_ci_low=None, relative_ci_high=None,
@@ -26,4 +27,5 @@ def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> 
     low, high = interval
     if math.isnan(low) or math.isnan(high):
         low = high = row.difference if min(row.n_arm, row.n_control) > 1 else math.nan
-    return "within" if high <= limit else "over" if low > limit else "open"
+    highest = high if row.highest is None or math.isnan(row.highest) else row.highest
+    return "within" if highest <= limit else "over" if low > limit else "open"

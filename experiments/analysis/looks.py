@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.analysis.comparison import Levels, adjust, band
+from experiments.analysis.comparison import Levels, adjust, band, rare_counts
 from experiments.analysis.readings import Reader, Reading
 from experiments.analysis.statistics import Codes, Moments
 from experiments.observations import Labels
@@ -63,15 +63,19 @@ def looks(reader: Reader, arms: Labels, when: Labels, *, levels: Levels) -> list
     width = len(arms.values)
     grown = _by_day(reader, arms, when) if reader.clusters is None else _again(reader, arms, when)
     return [
-        _look(reading, arms.values[place], day, moments[place], moments[0], levels)
+        _look(reading, arms.values[place], day, (moments[place], moments[0]), place=place, levels=levels)
         for day, readings in zip(when.values, grown, strict=True)
         for reading, moments in readings
         for place in range(1, width)
     ]
 
 
-def _look(reading: Reading, arm: str, until: str, own: Moments, control: Moments, levels: Levels) -> Look:
-    found = band(adjust(reading, own, control), levels=levels)
+def _look(
+    reading: Reading, arm: str, until: str, sides: tuple[Moments, Moments], *, place: int, levels: Levels
+) -> Look:
+    own, control = sides
+    counts = rare_counts(reading, own, control, place=place, levels=levels)
+    found = band(adjust(reading, own, control), levels=levels, counts=counts)
     known = bool(own.n and control.n)
     return Look(
         metric=reading.goal.name,

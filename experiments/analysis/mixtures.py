@@ -1,13 +1,13 @@
-"""Boundaries that a sum crosses at any time with chance alpha at most: mixtures of Howard, Ramdas, McAuliffe and Sekhon.
+"""Boundaries that a sum crosses at any time with chance alpha at most: mixtures of what each single look would take.
 
-"Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021), with the numbers of the authors' own confseq.
+Howard, Ramdas, McAuliffe and Sekhon (2021), "Time-uniform, nonparametric, nonasymptotic confidence sequences", with the
+numbers of the authors' own confseq.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 from scipy import special
 
 _STEPS = 50

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from experiments.analysis.readings import Goal, Reader
 from experiments.analysis.mixtures import mixture_rho
+from experiments.analysis.readings import Goal, Reader
 from experiments.analysis.statistics import sample, variance_kept
 from experiments.observations import codes, column_names, select
 from features.errors import InputError

@@ -32,7 +32,7 @@ def sequence_half_width(error: float, n: float, *, alpha: float, units: float = 
 
 
 def one_sided_reach(error: float, n: float, *, alpha: float, units: float = EXPECTED_UNITS) -> float:
-    """How far above the estimate the truth may still lie, sure on that side alone at every look: less than half a width.
+    """How far above the estimate the truth may lie, sure on that side alone at every look: less than half the width.
 
     The parameters are those of ``sequence_half_width``; ``alpha`` is all on the one side.
     """

@@ -7,18 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.analysis.limits import Standing, standing
-from experiments.results import ArmCount, MetricRow, SampleRatio, Verdict
+from experiments.results import ArmCount, IntervalKind, MetricRow, SampleRatio, Verdict
+
+_HOLDS: dict[IntervalKind, str] = {
+    "fixed": "",
+    "group_sequential": " over all looks of the campaign",
+    "anytime": " however often you look",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What was fixed before the start: how sure, which look, what is worth having, which way is good.
+    """What was fixed before the start: how sure, by which kind of interval, what is worth having, which way is good.
 
     Parameters
     ----------
     alpha: the chance of a false roll-out that is accepted.
-    final: this is the one look that was planned before the start. Then the fixed-horizon interval decides; otherwise
-        the anytime-valid one does, so that looking every day costs nothing.
+    kind: the kind of interval that decides: of the one look that was planned (``fixed``), of each look of a campaign
+        with an end (``group_sequential``), or of any look whatever (``anytime``).
+    last: no look is to follow. A fixed one is the last by itself.
     worth: the smallest difference of the first metric that is worth having, in its unit, 0 or more.
     lower_is_better: metrics of which less is good.
     rates: metrics that are shares of units, told in percent.
@@ -33,7 +40,8 @@ class Rule:
     """
 
     alpha: float = 0.05
-    final: bool = False
+    kind: IntervalKind = "anytime"
+    last: bool = False
     worth: float = 0.0
     lower_is_better: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
@@ -45,7 +53,12 @@ class Rule:
 
     def interval(self, row: MetricRow) -> tuple[float, float]:
         """The limits of the interval that decides."""
-        return (row.ci_low, row.ci_high) if self.final else (row.anytime_ci_low, row.anytime_ci_high)
+        return row.interval(self.kind)
+
+    @property
+    def over(self) -> bool:
+        """Whether the experiment ends with this look."""
+        return self.last or self.kind == "fixed"
 
     def best_case(self, row: MetricRow) -> float:
         """The good end of the interval that decides, counted so that more is better."""
@@ -64,6 +77,11 @@ class Rule:
     def confidence(self) -> str:
         """How sure the interval that decides is, as a percentage."""
         return f"{100 * (1 - self.alpha):.4g}%"
+
+    @property
+    def waiting(self) -> str:
+        """What to do where nothing is shown: the experiment's own end closes it without an answer."""
+        return "No clear answer at the end" if self.over else "Keep running"
 
     def mean(self, row: MetricRow, value: float) -> str:
         """A mean in words: a rate in percent, any other with two digits more than its difference is known to."""
@@ -108,9 +126,9 @@ def verdict(
       the largest difference.
     - ``keep_running``: anything else, with what stands in the way.
 
-    Better means an adjusted p-value below alpha and, unless the look is final, an anytime-valid p-value below alpha
-    divided by the number of arms. A metric with a limit stands in the way until its whole interval lies within the
-    limit: what may still be broken is not known to be kept. One without stands in the way when significantly worse.
+    Better means an adjusted p-value below alpha and, where more than one look may be taken, the p-value that holds at
+    each of them below alpha divided by the number of arms. A metric with a limit stands in the way until it is within:
+    what may still be broken is not known to be kept. One without stands in the way when significantly worse.
     """
     rule = rule or Rule()
     if srm.status == "red":
@@ -119,7 +137,7 @@ def verdict(
     known = [row for row in primary if rule.best_case(row) == rule.best_case(row)]
     known.sort(key=lambda row: -rule.sign(row.metric) * row.difference)
     if not known:
-        text = f"Keep running: {rows[0].metric} can't be compared yet, as there are too few units or none differs."
+        text = f"{rule.waiting}: {rows[0].metric} can't be compared, as there are too few units or none differs."
         return Verdict(code="keep_running", sentence=text)
     hopeless = len(known) == len(primary) and all(rule.best_case(row) < rule.worth for row in known)
     ahead = [] if hopeless else [row for row in known if _better(row, len(primary), rule)]
@@ -135,7 +153,7 @@ def verdict(
 
 
 def _better(row: MetricRow, arms: int, rule: Rule) -> bool:
-    sure = row.adjusted_p_value < rule.alpha and (rule.final or row.anytime_p_value < rule.alpha / arms)
+    sure = row.adjusted_p_value < rule.alpha and (rule.kind == "fixed" or row.p(rule.kind) < rule.alpha / arms)
     return sure and rule.sign(row.metric) * row.difference > 0
 
 
@@ -154,7 +172,7 @@ def _harmful(row: MetricRow, rule: Rule) -> bool:
 
 def _told(row: MetricRow, rule: Rule) -> str:
     low, high = rule.interval(row)
-    when = "" if rule.final else " however often you look"
+    when = _HOLDS[rule.kind]
     return (
         f"{rule.amount(row, row.difference)}{rule.unit(row.metric)} "
         f"({rule.confidence} sure{when}: between {rule.amount(row, low)} and {rule.amount(row, high)})"
@@ -191,17 +209,18 @@ def _worth(row: MetricRow, rule: Rule) -> str:
 
 
 def _held(best: MetricRow, srm: SampleRatio, rule: Rule) -> str:
+    first = "Check the split first" if rule.over else "Keep running, but check the split first"
     return (
-        f"Keep running, but check the split first: the arms' sizes fit the plan poorly (p = {srm.p_value:.2g}), so a "
+        f"{first}: the arms' sizes fit the plan poorly (p = {srm.p_value:.2g}), so a "
         f"difference may come from who is missing. As it stands, {_sides(best, rule)}."
     )
 
 
 def _undecided(best: MetricRow, ahead: Sequence[MetricRow], harms: Mapping[str, MetricRow], rule: Rule) -> str:
     if not ahead:
-        return f"Keep running: {_sides(best, rule)}. That is not enough to tell."
+        return f"{rule.waiting}: {_sides(best, rule)}. That is not enough to tell."
     first = ahead[0]
-    told = f"Keep running: {_sides(first, rule)}"
+    told = f"{rule.waiting}: {_sides(first, rule)}"
     if first.arm in harms:
         return f"{told}, but {_harm(harms[first.arm], rule)}"
     return f"{told}. That is a gain, but it may still be less than the {_worth(first, rule)} that would be worth it."
@@ -215,6 +234,8 @@ def _harm(row: MetricRow, rule: Rule) -> str:
     change = f"{rule.difference(row)}{rule.unit(row.metric)}"
     if against == "over":
         return f"{row.metric} rose by more than the {limit} that is allowed: {change}."
+    if row.highest is not None and row.highest == row.highest:
+        change = f"{rule.amount(row, row.difference)}, at most {rule.amount(row, row.highest)}{rule.unit(row.metric)}"
     return f"{row.metric} may have risen by more than the {limit} that is allowed: {change}."
 
 

@@ -13,7 +13,7 @@ from rapport.commands.pairs import pairs
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
-    from experiments.analysis import Findings, Rule
+    from experiments.analysis import Findings, Look, Rule
     from experiments.results import MetricRow
 
 _MOST_ROWS = 60
@@ -47,8 +47,19 @@ def analyze(
     time: Annotated[str | None, typer.Option(help="Column of when a unit entered.", show_default=False)] = None,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
     final: Annotated[
-        bool, typer.Option("--final", help="This is the one look that was planned before the start.")
+        bool,
+        typer.Option("--final", help="This is the one look that was planned before the start, or a campaign's last."),
     ] = False,
+    planned_units: Annotated[
+        float | None, typer.Option(help="Units planned at a campaign's end, all arms.", show_default=False)
+    ] = None,
+    looked_at: Annotated[
+        list[float] | None, typer.Option(metavar="UNITS", help="Units at each earlier look at that campaign.")
+    ] = None,
+    elapsed: Annotated[
+        list[float] | None,
+        typer.Option(metavar="SHARE", help="Instead of planned units: share of the planned time, each look and this."),
+    ] = None,
     worth: Annotated[float, typer.Option(help="Smallest difference of the first metric that is worth having.")] = 0.0,
     lower_is_better: Annotated[
         list[str] | None, typer.Option(metavar="METRIC", help="Metric of which less is good.")
@@ -64,7 +75,8 @@ def analyze(
 ) -> None:
     """Did an arm beat the control, how sure are we, and may the numbers be trusted.
 
-    Intervals hold at any look; with --final they are those of a single planned look. --json holds both kinds.
+    Intervals hold at any look. With --planned-units or --elapsed they are those of a campaign with an end, with --final
+    those of a single planned look. --json holds all kinds.
 
     Example: rapport analyze hillstrom.csv.gz --arm segment --control "No E-Mail" --metric visit --metric spend
     --segment channel
@@ -72,9 +84,20 @@ def analyze(
     with step(f"analysing {table.name}"):
         from experiments.adaptive import analyze_bandit
         from experiments.analysis import analyze as analyze_split
+        from features.errors import InputError
         from features.tables import read_table
 
-        examine = partial(analyze_bandit, probabilities=probabilities) if probabilities else analyze_split
+        if probabilities and (planned_units or elapsed):
+            raise InputError(
+                "a bandit's log has no plan of looks",
+                got="--probabilities with --planned-units or --elapsed",
+                do="leave the plan out: its intervals hold at any look",
+            )
+        examine = (
+            partial(analyze_bandit, probabilities=probabilities)
+            if probabilities
+            else partial(analyze_split, planned_units=planned_units, looked_at=looked_at or (), elapsed=elapsed or ())
+        )
         found = examine(
             read_table(table),
             arm=arm,
@@ -125,9 +148,7 @@ def _adjusted(rows: Sequence[MetricRow], rule: Rule) -> list[float]:
     """The p-values of the kind that decides, adjusted over all the rows."""
     from experiments.analysis.statistics import benjamini_hochberg
 
-    return (
-        [row.adjusted_p_value for row in rows] if rule.final else benjamini_hochberg([r.anytime_p_value for r in rows])
-    )
+    return benjamini_hochberg([row.p(rule.kind) for row in rows])
 
 
 def _headed(metric: str, rule: Rule, first: str, last: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -175,21 +196,22 @@ def _show_looks(found: Findings) -> None:
         if not grown:
             return
         every = -(-len(grown) // _SHOWN_LOOKS)
+        points = " in points" * (row.metric in found.rule.rates)
+        # The band holds at any look: beside another kind of interval it would be a second one.
+        band = found.kind == "anytime"
         say("")
         print_table(
-            f"{row.metric} of {arm} over time, any look",
-            ("units that entered until", f"difference{' in points' * (row.metric in found.rule.rates)}", "low", "high"),
+            f"{row.metric} of {arm} over time" + ", any look" * band,
+            ("units that entered until", f"difference{points}", *(("low", "high") if band else ())),
             [
-                (
-                    look.until,
-                    *(
-                        _amount(row, each, found.rule)
-                        for each in (look.difference, look.anytime_ci_low, look.anytime_ci_high)
-                    ),
-                )
+                (look.until, *(_amount(row, each, found.rule) for each in _drawn(look, band=band)))
                 for look in grown[::-1][::every][::-1]
             ],
         )
+
+
+def _drawn(look: Look, *, band: bool) -> tuple[float, ...]:
+    return (look.difference, look.anytime_ci_low, look.anytime_ci_high) if band else (look.difference,)
 
 
 def _mean(row: MetricRow, value: float, rule: Rule) -> str:
@@ -201,11 +223,15 @@ def _amount(row: MetricRow, value: float, rule: Rule) -> str:
 
 
 def _method(rule: Rule) -> str:
-    if rule.final:
+    if rule.kind == "fixed":
         return "Each interval holds for this one look, planned before the start."
+    single = f"A roll-out takes the p of a single look below {rule.alpha:g} too."
+    if rule.kind == "group_sequential":
+        end = " This is the last." if rule.last else ""
+        return f"Each interval and p holds over all looks of the campaign (group-sequential).{end} {single}"
     return (
-        "Each interval and p holds at every look, however often. A roll-out takes the p of a single look below "
-        f"{rule.alpha:g} too. --final shows the narrower intervals of one planned look, --json FILE writes both."
+        f"Each interval and p holds at every look, however often. {single} --planned-units N shows the narrower "
+        "intervals of a campaign with an end, --final those of one planned look; --json FILE writes all."
     )
 
 

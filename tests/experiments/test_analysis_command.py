@@ -91,7 +91,7 @@ def test_everything_at_once(rapport_cli, table, tmp_path) -> None:
     found = json.loads(target.read_text())
     assert found["verdict"]["code"] == "roll_out"
     assert found["looks"][0].keys() == {"metric", "arm", "until", "difference", "anytime_ci_low", "anytime_ci_high"}
-    assert found["rule"]["final"] is True
+    assert (found["kind"], found["rule"]["kind"]) == ("fixed", "fixed")
 
 
 def test_a_limit_holds_back_what_may_break_it(rapport_cli, table, tmp_path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibration import false_verdicts
+from benchmarks.calibration.verdicts import false_verdicts
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
 from experiments.analysis.readings import Goal, Reading
 from experiments.analysis.statistics import Moments, Quantity
@@ -58,7 +58,7 @@ def test_a_clear_loss_stops_and_a_small_difference_keeps_running() -> None:
 def test_what_only_a_single_planned_look_could_tell_waits_unless_it_is_that_look() -> None:
     row = _row(difference=0.025)  # 2.5 standard errors: p = .012 at one look, not enough at any look
     assert _decide(row)[0] == "keep_running"
-    assert _decide(row, final=True)[0] == "roll_out"
+    assert _decide(row, kind="fixed")[0] == "roll_out"
 
 
 def test_a_red_split_overrides_everything_and_a_yellow_one_holds_back() -> None:
@@ -84,8 +84,8 @@ def test_of_several_arms_the_best_is_named_and_the_others_told() -> None:
 def test_many_arms_and_metrics_need_more_than_one_small_p() -> None:
     lucky = _row(difference=0.0235, arm="lucky")  # p = .019 alone
     idle = [_row(difference=0.002, arm=f"arm {number}") for number in range(9)]
-    assert _decide(lucky, final=True)[0] == "roll_out"
-    assert _decide(lucky, *idle, final=True)[0] == "keep_running"
+    assert _decide(lucky, kind="fixed")[0] == "roll_out"
+    assert _decide(lucky, *idle, kind="fixed")[0] == "keep_running"
 
 
 def test_stopping_takes_every_arm_without_hope() -> None:
@@ -175,7 +175,7 @@ def test_nothing_known_keeps_running() -> None:
 
 
 def test_looking_all_the_time_at_nothing_rolls_nothing_out() -> None:
-    rolled, naive = false_verdicts(np.random.default_rng(14), runs=150)  # in full: benchmarks/calibration.py
+    rolled, naive = false_verdicts(np.random.default_rng(14), runs=150)  # in full: benchmarks/calibration
     assert rolled <= 0.05
     assert naive > 0.10  # what looking does to the rule that is meant for one look
 

@@ -37,9 +37,10 @@ def test_the_p_value_is_alpha_exactly_at_the_edge_of_the_sequence(alpha: float, 
 
 
 def test_the_sequence_of_a_sum_is_the_normal_mixture_of_confseq() -> None:
-    assert 1 / sequential.mixture_precision(alpha=0.05, units=100) == pytest.approx(12.60056, abs=5e-6)
     of_the_mean = sequential.sequence_half_width(1 / math.sqrt(100), 100, alpha=0.05, units=100)
     assert 100 * of_the_mean == pytest.approx(30.35209, abs=5e-6)
+    of_one_side = sequential.one_sided_reach(1 / math.sqrt(100), 100, alpha=0.05, units=100)
+    assert 100 * of_one_side == pytest.approx(27.66071, abs=5e-6)
 
 
 def test_the_split_test_stops_where_its_authors_code_stops() -> None:
