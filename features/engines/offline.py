@@ -19,8 +19,8 @@ from features.history import History
 from features.spine import refuse_clash, spine_keys
 from features.sql import in_memory, literal
 
-#: Values of features that are computed at once; their sums and counts lie in memory meanwhile.
-MOST_VALUES = 40_000_000
+#: Values of features that are computed at once: few enough for their sums to stay near the processor.
+MOST_VALUES = 10_000_000
 _MEMORY = "2500MB"
 _EVENT_COLUMNS = "customer_id, kind, channel, item, category, brand, source, amount, quantity"
 _PROFILE_COLUMNS = "customer_id, attribute, value"
