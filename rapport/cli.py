@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rapport.commands.analyze import analyze
+from rapport.commands.channels import channels
 from rapport.commands.demo import demo
 from rapport.commands.erase import erase
 from rapport.commands.evaluate import evaluate
@@ -42,6 +43,7 @@ def rapport() -> None:
 
 
 app.command()(analyze)
+app.command()(channels)
 app.command()(demo)
 app.command()(erase)
 app.command()(evaluate)

@@ -1,0 +1,48 @@
+"""Means of cells of customers, as influence values: combinations of them keep what they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """The outcome (n,) of all customers, with their households' codes (n,) or None.
+
+    >>> cells = Cells(outcome=np.array([1.0, 3.0, 10.0, 20.0]), cluster=None)
+    >>> left = np.array([True, True, False, False])
+    >>> cells.interval(cells.mean(~left) - cells.mean(left), alpha=0.05).value
+    13.0
+    """
+
+    outcome: Floats
+    cluster: Integers | None
+
+    def mean(self, cell: Mask) -> Floats:
+        """Influence values (n,) of the mean of a cell; their mean is the mean."""
+        mean = float(self.outcome[cell].mean())
+        values: Floats = mean + cell / cell.mean() * (self.outcome - mean)
+        return values
+
+    def gain(self, held: Mask, *, among: Mask) -> Floats:
+        """Influence values of what those of ``among`` who aren't ``held`` have beyond those who are."""
+        return self.mean(among & ~held) - self.mean(among & held)
+
+    def beyond_sum(self, first: Mask, second: Mask, *, among: Mask) -> Floats:
+        """Influence values of what two that aren't held bring together beyond the sum of each without the other."""
+        return self.gain(first, among=among & ~second) - self.gain(first, among=among & second)
+
+    def interval(self, influence: Floats, *, alpha: float) -> Interval:
+        """The mean of influence values with its interval."""
+        return mean_interval(influence, cluster=self.cluster, alpha=alpha)
+
+    def size(self, cell: Mask) -> int:
+        """How many independent parts a cell has: households where there are any, else customers."""
+        return int(cell.sum()) if self.cluster is None else int(np.unique(self.cluster[cell]).size)
