@@ -39,6 +39,7 @@ from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules
 from serving.service import Engine, Service
 from serving.trial import Trial
+from serving.trials import Trials
 from serving.web import Site
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -124,7 +125,9 @@ def batch(folder: Path, count: int = 50_000) -> float:
     ledger = Ledger(folder / "batch.db")
     agreed(ledger, count)
     rules = Rules(book())
-    desk = Desk(ledger, rules=rules, trial=Trial.of_policy(OneToOne(floor=0.01), arm="a"), model="constant")
+    desk = Desk(
+        ledger, rules=rules, trials=Trials.only(Trial.of_policy(OneToOne(floor=0.01), arm="a")), model="constant"
+    )
     rng = np.random.default_rng(0)
     columns = {name: rng.integers(0, 9, count) for name in FEATURES.names}
     table = pa.table({"customer_id": [f"c{number}" for number in range(count)], **columns})
@@ -157,7 +160,9 @@ def site(folder: Path) -> tuple[Site, str]:
     }
     history.append(pa.table(events), part="year")
     rules = Rules(book())
-    desk = Desk(ledger, rules=rules, trial=Trial.of_policy(OneToOne(floor=0.01), arm="a"), model="constant")
+    desk = Desk(
+        ledger, rules=rules, trials=Trials.only(Trial.of_policy(OneToOne(floor=0.01), arm="a")), model="constant"
+    )
     engine = Engine(desk=desk, scorer=Values(len(rules.actions)))
     service = Service(engine=engine, customers=RecentCustomers(history), features=FEATURES)
     with ledger.writing() as opened:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from pathlib import Path
+import hashlib
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
 
 from experiments.measures import Goal, Guardrail, Measure, check
 from experiments.results import RungName
-from features.errors import InputError, unknown
+from experiments.rules import Ramp, StartRules, check_shares
+from features.errors import unknown
 
 StopRule = Literal["fixed", "group_sequential", "anytime"]
 Unit = Literal["customer", "household", "session"]
-_SHARE_TOLERANCE = 1e-9
+_CHANGEABLE = ("title", "ramp", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,19 @@ class Experiment:
     control: the arm that the others are compared with, static or nothing.
     personalized: the arm of the headline; the one-to-one arm, else the last, when empty.
     goals: the first is the one that decides.
+    parts: measures that are neither goal nor guardrail, but that a ratio is made of.
+    audience: who may come in, as conditions in the words of scenarios, all of which must hold at the first decision.
+    layer, slice: experiments of one layer share no unit: each takes those between two places of the layer's hash line.
+    placements: the asks that are decided here, by where they show; empty for all that no other running one names.
+    start_rules: what must hold before the first unit is assigned.
     stop_rule: ``fixed``: judged once, at ``end``, when its usual delays have passed; ``group_sequential``: any look may
         end it, within bounds that spend alpha until the end; ``anytime``: may be looked at and ended whenever, without
         a planned end. Not given, ``group_sequential`` where there is an end, else ``anytime`` (``interval_kind``).
     planned_units: how many units are planned, all arms together; what a look has of them is its information.
-    parts: measures that are neither goal nor guardrail, but that a ratio is made of.
-    holdout_share: customers withheld from all marketing, outside the arms.
+    largest_loss: what an arm may have cost so far, as estimated, in the unit of the first goal (cents for money);
+        beyond it the experiment is to be stopped.
+    ramp: new shares from a moment on, for units without an arm.
+    stopped: when it was ended before its end.
 
     Raises
     ------
@@ -76,26 +87,36 @@ class Experiment:
     control: str
     goals: tuple[Goal, ...]
     start: datetime
-    stop_rule: StopRule | None = None
     end: datetime | None = None
+    stopped: datetime | None = None
     unit: Unit = "customer"
-    planned_units: int | None = None
+    audience: tuple[dict[str, Any], ...] = ()
+    layer: str = "main"
+    slice: tuple[float, float] = (0.0, 1.0)
+    placements: tuple[str, ...] = ()
     personalized: str = ""
     guardrails: tuple[Guardrail, ...] = ()
     parts: tuple[Measure, ...] = ()
-    holdout_share: float = 0.0
+    start_rules: StartRules = field(default_factory=StartRules)
+    stop_rule: StopRule | None = None
+    planned_units: int | None = None
+    largest_loss: float | None = None
+    ramp: tuple[Ramp, ...] = ()
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
         self._check_arms()
         self._check_measures()
-        check(bool(self.goals), "the experiment has no goal", got="an empty list of goals", do="add a [[goals]] table")
+        self._check_rules()
+        self._check_dates()
+
+    def _check_rules(self) -> None:
         check(0 < self.alpha < 0.5, "alpha is not a small share", got=f"{self.alpha:g}", do="use 0.05")
         check(
-            0 <= self.holdout_share < 1,
-            "holdout_share is not a share",
-            got=f"{self.holdout_share:g}",
-            do="use a number from 0 up to below 1",
+            0 <= self.slice[0] < self.slice[1] <= 1,
+            "the slice is no part of the layer's line",
+            got=f"slice {list(self.slice)}",
+            do="give two numbers from 0 to 1, such as [0, 0.5]",
         )
         check(
             self.end is not None or self.interval_kind == "anytime",
@@ -110,13 +131,33 @@ class Experiment:
             do="give what `rapport plan` says, all arms together",
         )
         check(
-            self.end is None or self.start < self.end,
-            "the experiment ends before it starts",
-            got=f"start {self.start}, end {self.end}",
-            do="swap the dates",
+            self.largest_loss is None or 0 < self.largest_loss < math.inf,
+            "largest_loss is no loss",
+            got=str(self.largest_loss),
+            do="give an amount above 0, in the unit of the first goal (cents for money)",
         )
 
+    def _check_dates(self) -> None:
+        for name in ("end", "stopped"):
+            moment = getattr(self, name)
+            check(
+                moment is None or aware(self.start) < aware(moment),
+                "the experiment ends before it starts",
+                got=f"start {self.start}, {name} {moment}",
+                do="swap the dates",
+            )
+        moments = [moment for moment, _ in self.steps]
+        check(
+            all(before < after for before, after in pairwise(moments)),
+            "the ramp is not in the order of time",
+            got=", ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in moments),
+            do="date each [[ramp]] after the start and after the one before it",
+        )
+        for ramp in self.ramp:
+            check_shares(ramp.shares, arms=self.arm_names, where=f"from {ramp.at:%Y-%m-%d %H:%M} on")
+
     def _check_measures(self) -> None:
+        check(bool(self.goals), "the experiment has no goal", got="an empty list of goals", do="add a [[goals]] table")
         named = {measure.name: measure for measure in (*self.measures, *self.parts)}
         _no_repeats("goal", (measure.name for measure in (*self.measures, *self.parts)))
         _no_repeats("goal", (measure.metric for measure in self.measures))
@@ -149,13 +190,7 @@ class Experiment:
             got=repr(self.control),
             do="name another arm as personalized",
         )
-        total = sum(arm.share for arm in self.arms)
-        check(
-            all(arm.share > 0 for arm in self.arms) and abs(total - 1) <= _SHARE_TOLERANCE,
-            "the planned shares of the arms don't sum to 1",
-            got=" + ".join(f"{arm.share:g}" for arm in self.arms) + f" = {total:g}",
-            do="mend them so that each is above 0 and the sum is 1 (the holdout stands apart, in holdout_share)",
-        )
+        check_shares(self.shares, arms=self.arm_names, where="of the arms")
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -164,8 +199,33 @@ class Experiment:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The planned share of each arm."""
+        """The planned share of each arm at the start."""
         return {arm.name: arm.share for arm in self.arms}
+
+    @property
+    def steps(self) -> tuple[tuple[datetime, dict[str, float]], ...]:
+        """From which moment (UTC) which shares are planned, the start first: one step, and one for each ramp."""
+        return ((aware(self.start), self.shares), *((aware(ramp.at), ramp.shares) for ramp in self.ramp))
+
+    def step_at(self, moment: datetime) -> int:
+        """The place in ``steps`` of what is planned at a moment."""
+        return max(bisect_right([since for since, _ in self.steps], aware(moment)) - 1, 0)
+
+    def runs_at(self, moment: datetime) -> bool:
+        """Whether units are assigned at a moment."""
+        ends = [aware(each) for each in (self.end, self.stopped) if each is not None]
+        return aware(self.start) <= aware(moment) and all(aware(moment) < end for end in ends)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What may not change once a unit has an arm: all but the title, the ramp and the moment of an early stop."""
+        told: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in told.items() if name not in _CHANGEABLE}
+
+    @property
+    def digest(self) -> str:
+        """A hash of what may not change, 16 hex digits."""
+        return hashlib.sha256(json.dumps(self.fixed, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def headline_arm(self) -> str:
@@ -210,36 +270,9 @@ class Experiment:
         return tuple(each for each in (*self.measures, *self.parts) if each.kind != "ratio")
 
 
-def load_experiment(path: str | Path) -> Experiment:
-    """The design in a TOML file.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, is no TOML, or a field is missing, unknown or of the wrong kind.
-    """
-    source = Path(path)
-    try:
-        raw = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{source.name} can't be read as TOML", got=str(error), do="mend that place") from error
-    _known_fields(raw, Experiment)
-    for part, kind in (("arms", Arm), ("goals", Goal), ("guardrails", Guardrail), ("parts", Measure)):
-        for entry in raw.get(part, ()):
-            _known_fields(entry, kind)
-    try:
-        return msgspec.convert(raw, Experiment)
-    except msgspec.ValidationError as error:
-        raise InputError(
-            f"{source.name} is no experiment", got=str(error), do="compare it with the example of `rapport init`"
-        ) from error
-
-
-def _known_fields(entry: Any, kind: type[Experiment] | type[Arm] | type[Measure]) -> None:
-    names = [field.name for field in fields(kind)]
-    for name in entry if isinstance(entry, Mapping) else ():
-        if name not in names:
-            raise unknown(f"field of {kind.__name__.lower()}", name, names)
+def aware(moment: datetime) -> datetime:
+    """A moment with its time zone: UTC for one without."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _no_repeats(noun: str, names: Iterable[str]) -> None:

@@ -10,7 +10,9 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design import Experiment, load_experiment
+from experiments.design import Experiment
+from experiments.design_file import load_experiment
+from experiments.holdout import Holdout
 from features.configuration import read_config
 from features.declaration import FeatureSet
 from features.errors import InputError, unknown
@@ -126,6 +128,7 @@ class Settings:
     source: tuple[Source, ...] = ()
     feature: tuple[dict[str, Any], ...] = ()
     purposes: dict[str, Any] = field(default_factory=dict)
+    holdout: Holdout | None = None
     identity: IdentityRules = field(default_factory=IdentityRules)
 
 
@@ -260,8 +263,22 @@ class Project:
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         """The designs in ``experiments/``, by key."""
-        designs = (load_experiment(path) for path in sorted((self.root / "experiments").glob("*.toml")))
-        return {design.key: design for design in designs}
+        found: dict[str, Experiment] = {}
+        for path in sorted((self.root / "experiments").glob("*.toml")):
+            design = load_experiment(path)
+            if design.key in found:
+                raise InputError(
+                    "two experiments have the same key",
+                    got=f"{design.key!r} again in {path.name}",
+                    do="give each design a key of its own",
+                )
+            found[design.key] = design
+        return found
+
+    @property
+    def holdout(self) -> Holdout | None:
+        """From whom all marketing is withheld, over all experiments."""
+        return self.settings.holdout
 
     def experiment(self, key: str) -> Experiment:
         """The design of one experiment; the error names the near keys."""
@@ -285,7 +302,13 @@ def _since(found: TrainingSet, moment: datetime) -> TrainingSet:
     return replace(found, **rows)
 
 
-_PARTS = (("project", Identity), ("features", Vocabulary), ("response", Response), ("catalogue", OfferFacts))
+_PARTS = (
+    ("project", Identity),
+    ("features", Vocabulary),
+    ("response", Response),
+    ("catalogue", OfferFacts),
+    ("holdout", Holdout),
+)
 
 
 def load_project(folder: str | Path = ".") -> Project:

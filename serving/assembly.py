@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from experiments.design import Experiment
+from experiments.holdout import Holdout
+from experiments.layers import check_together
 from features import FeatureSet, History
 from features.errors import InputError, unknown
 from features.privacy.purposes import Purposes
 from serving.catalogue import Catalogue
-from serving.contact_policy import Clock, ContactPolicy, now, utc
+from serving.contact_policy import Clock, ContactPolicy, now
 from serving.customers import RecentCustomers
+from serving.designs import last_assigned
 from serving.desk import Desk
 from serving.ledger import Ledger
 from serving.masking import Masking
@@ -23,6 +26,7 @@ from serving.scenarios import Scenarios
 from serving.scoring import ResponseScorer, Scorer, items_of
 from serving.service import Engine, Service
 from serving.trial import STANDING, Trial, policies_of
+from serving.trials import Trials
 from serving.web import Site
 from training.models import ResponseModel
 from training.models.bundle import MANIFEST, Bundle, read_bundle
@@ -79,6 +83,11 @@ class Project(Protocol):
         """Designs by key."""
         ...
 
+    @property
+    def holdout(self) -> Holdout | None:
+        """From whom all marketing is withheld."""
+        ...
+
 
 def rules_of(project: Project) -> Rules:
     """The project's rules, compiled; a condition on a feature that it does not have is refused."""
@@ -98,28 +107,50 @@ def masking_of(project: Project) -> Masking:
     return Masking(project.features, project.purposes)
 
 
-def trial_of(project: Project, ledger: Ledger, *, at: datetime, key: str | None = None) -> Trial:
-    """The trial of the experiment ``key``, or of the only one that runs at ``at``; without any, the standing one.
+def trials_of(
+    project: Project,
+    ledger: Ledger,
+    *,
+    at: datetime,
+    key: str | None = None,
+    ready: Callable[[Experiment], str] | None = None,
+) -> Trials:
+    """What decides at ``at``: the experiments that run then, or ``key`` alone; the standing trial; the holdout.
+
+    ``ready`` says in a sentence which start rule keeps an experiment without any assigned unit from starting, "" when
+    none does; until then it waits, and its units are decided by the standing trial.
 
     Raises
     ------
     InputError
-        When several run and none was named, or ``key`` is unknown.
+        When ``key`` is unknown or doesn't run, or experiments that run would share units or asks.
     """
     designs = project.experiments
-    if key is not None and key not in designs:
-        raise unknown("experiment", key, designs, do="add it as experiments/<key>.toml")
-    running = [design for design in designs.values() if _runs(design, at)] if key is None else [designs[key]]
-    if len(running) > 1:
+    running = [each for each in designs.values() if each.runs_at(at) and key in (None, each.key)]
+    if key is not None and not running:
+        if key not in designs:
+            raise unknown("experiment", key, designs, do="add it as experiments/<key>.toml")
         raise InputError(
-            "several experiments run at once",
-            got=", ".join(design.key for design in running),
-            do="name the one that decides with --experiment",
+            f"experiment {key!r} doesn't run at {at:%Y-%m-%d %H:%M}",
+            got=f"start {designs[key].start}, end {designs[key].end}, stopped {designs[key].stopped}",
+            do="decide within its time, or leave --experiment out",
         )
-    names = [arm.policy for arm in running[0].arms] if running else list(STANDING)
+    check_together(running)
     with ledger.reading() as book:
-        policies = policies_of(names, catalogue=project.catalogue, book=book)
-    return Trial.of_experiment(running[0], policies=policies) if running else Trial.standing(policies)
+        waiting = {
+            design.key: ready(design) if ready is not None and last_assigned(book, design.key) is None else ""
+            for design in running
+        }
+        starting = [design for design in running if not waiting[design.key]]
+        named = {arm.policy for design in starting for arm in design.arms}
+        policies = policies_of([*named, *STANDING], catalogue=project.catalogue, book=book)
+    names = project.features.names
+    return Trials(
+        standing=Trial.standing(policies),
+        designed=tuple(Trial.of_experiment(each, policies=policies, feature_names=names) for each in starting),
+        holdout=project.holdout,
+        waiting=tuple(sentence for sentence in waiting.values() if sentence),
+    )
 
 
 def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -> Scorer:
@@ -174,9 +205,9 @@ def bundle_of(project: Project) -> Bundle | None:
 def open_site(
     project: Project,
     *,
-    at: datetime,
     incumbent: Callable[[], Incumbent],
     experiment: str | None = None,
+    ready: Callable[[Experiment], str] | None = None,
     clock: Clock = now,
 ) -> Site:
     """The site of a project; when its model can't be read, it starts with what stands in for it and says so.
@@ -187,9 +218,9 @@ def open_site(
     ledger = Ledger(project.ledger)
 
     def engine(rules: Rules, scorer: Scorer | None, note: str) -> Engine:
-        trial = trial_of(project, ledger, at=at, key=experiment)
+        trials = trials_of(project, ledger, at=clock(), key=experiment, ready=ready)
         version = scorer.version if scorer else ""
-        desk = Desk(ledger, rules=rules, trial=trial, model=version, masking=masking_of(project))
+        desk = Desk(ledger, rules=rules, trials=trials, model=version, masking=masking_of(project))
         return Engine(desk=desk, scorer=scorer, note=note)
 
     def reload() -> Engine:
@@ -213,12 +244,3 @@ def open_site(
         reload=reload,
         links=tuple(f"rapport report {key}" for key in project.experiments),
     )
-
-
-def _runs(design: Experiment, at: datetime) -> bool:
-    start, end = _aware(design.start), None if design.end is None else _aware(design.end)
-    return start <= at and (end is None or at < end)
-
-
-def _aware(moment: datetime) -> datetime:
-    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -29,6 +29,7 @@ DECISIONS = pa.schema(
         ("decision_id", pa.string()),
         ("customer_id", pa.string()),
         ("household_id", pa.string()),
+        ("session_id", pa.string()),
         ("decided_at", TIMESTAMP),
         ("experiment", pa.string()),
         ("arm", pa.string()),
@@ -157,6 +158,7 @@ def decision_table(decisions: Sequence[Decision]) -> pa.Table:
         "decision_id": [each.decision_id for each in decisions],
         "customer_id": [each.ask.customer_id for each in decisions],
         "household_id": [each.ask.household_id for each in decisions],
+        "session_id": [each.ask.session_id for each in decisions],
         "decided_at": [each.ask.moment for each in decisions],
         "reason": [codes[each.reason] for each in decisions],
     }
@@ -195,10 +197,9 @@ def _cases(
     rows = rows_of(part, desk.rules.book.feature_names)
     valued = repeat(None, len(asks)) if values is None else values
     masked = repeat(_NOTHING, len(asks)) if masks is None else masks
-    assigned = desk.trial.assignments_of(asks)
     return [
-        Case(ask=ask, assignment=arm, row=row, values=own, person=persons.get(ask.customer_id), masked=hidden)
-        for ask, arm, row, own, hidden in zip(asks, assigned, rows, valued, masked, strict=True)
+        Case(ask=ask, row=row, values=own, person=persons.get(ask.customer_id), masked=hidden)
+        for ask, row, own, hidden in zip(asks, rows, valued, masked, strict=True)
     ]
 
 

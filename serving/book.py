@@ -100,8 +100,8 @@ class Book:
 
     def record(self, decided: Sequence[Decision]) -> None:
         """Write decisions and take their slots."""
-        self._insert(schema.decisions, [_decision_row(each) for each in decided])
-        self._insert(schema.slots, [_slot_row(each, each.contact) for each in decided if each.contact])
+        self.insert(schema.decisions, [_decision_row(each) for each in decided])
+        self.insert(schema.slots, [_slot_row(each, each.contact) for each in decided if each.contact])
 
     def arms(self, experiment: str, units: Iterable[str]) -> dict[str, str]:
         """The arms that units of an experiment have; those without one are left out."""
@@ -115,7 +115,7 @@ class Book:
             {"experiment": experiment, "unit": unit, "arm": arm, "assigned_at": micros(at)}
             for unit, arm, at in sorted(arms)
         ]
-        self._insert(schema.assignments, rows)
+        self.insert(schema.assignments, rows)
 
     def decisions(self, decision_ids: Iterable[str]) -> dict[str, Decision]:
         """The recorded decisions among ``decision_ids``."""
@@ -138,7 +138,7 @@ class Book:
     def answer(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """Remember (key, digest, decision id)."""
         names = ("key", "digest", "decision_id")
-        self._insert(schema.idempotency, [dict(zip(names, each, strict=True)) for each in keys])
+        self.insert(schema.idempotency, [dict(zip(names, each, strict=True)) for each in keys])
 
     def consent(self, facts: Sequence[Consent]) -> int:
         """Add consent facts; returns how many were new."""
@@ -165,7 +165,7 @@ class Book:
         """Insert the rows whose key is not in ``table`` yet; returns how many those were."""
         held = set(self.connection.scalars(_keys(table, key), listed(rows)))
         fresh = [row for name, row in rows.items() if name not in held]
-        self._insert(table, fresh)
+        self.insert(table, fresh)
         return len(fresh)
 
     def keep_rules(self, fingerprint: str, book: RuleBook) -> None:
@@ -187,7 +187,7 @@ class Book:
         current = self.policy(name)
         if current is None or current[0] != version:
             row = {"name": name, "version": version, "body": body, "published_at": micros(at)}
-            self._insert(schema.policies, [row])
+            self.insert(schema.policies, [row])
         return version
 
     def policy(self, name: str) -> tuple[str, AnyPolicy] | None:
@@ -211,6 +211,9 @@ class Book:
         removed = {
             "idempotency": self.connection.execute(delete(keys).where(keys.c.decision_id.in_(own)), names).rowcount
         }
+        if arms:
+            visits = select(schema.decisions.c.session_id).where(among(schema.decisions.c.customer_id))
+            self.connection.execute(delete(schema.assignments).where(schema.assignments.c.unit.in_(visits)), names)
         own_rows = {table: table.c.customer_id for table in (schema.slots, schema.consents, schema.events)}
         own_rows |= {schema.assignments: schema.assignments.c.unit} if arms else {}
         own_rows |= {schema.decisions: schema.decisions.c.customer_id}
@@ -263,7 +266,8 @@ class Book:
         held = {row.digest: row.reason for row in found}
         return {customer_id: held[digest] for customer_id, digest in digests.items() if digest in held}
 
-    def _insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
+    def insert(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        """Insert ``rows``, all with the same columns."""
         if rows:
             # Straight to the driver: for a chunk of a batch SQLAlchemy's own rows cost as much as SQLite does.
             names = tuple(column.name for column in table.columns if column.name in rows[0])
@@ -341,6 +345,7 @@ def _decision_row(decision: Decision) -> dict[str, Any]:
         "decision_id": decision.decision_id,
         "customer_id": decision.ask.customer_id,
         "household_id": decision.ask.household_id,
+        "session_id": decision.ask.session_id,
         "decided_at": micros(decision.ask.moment),
         "experiment": decision.experiment,
         "arm": decision.arm,

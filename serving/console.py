@@ -46,7 +46,7 @@ async def get_console(site: Site, request: Request) -> Response:
     return page(
         "console.html",
         title="Decisions",
-        trial=engine.desk.trial,
+        trials=engine.desk.trials.sentences_at(site.service.clock()),
         model=engine.desk.model,
         note=site.service.engine.note,
         links=site.links,

@@ -18,18 +18,7 @@ import msgspec
 import numpy as np
 
 from experiments.assignment import uniform
-from experiments.policies import (
-    AnyPolicy,
-    Choice,
-    Few,
-    LinearThompson,
-    Nothing,
-    RandomEligible,
-    Segment,
-    Static,
-    Thompson,
-    choose,
-)
+from experiments.policies import AnyPolicy, Choice, choose
 from features.errors import InputError
 from serving.conditions import Row, Value
 from serving.consent import Permission
@@ -42,7 +31,6 @@ from serving.sieve import sift
 Source = Literal["policy", "static", "no_contact"]
 _DRAW = "action"
 _TOLERANCE = 1e-6  # of the sum of a policy's probabilities
-_WITHOUT_VALUES = (Nothing, RandomEligible, Static, Segment, Few, Thompson, LinearThompson)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True):
@@ -50,6 +38,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True)
 
     ``channel`` and ``placement`` restrict the candidates, ``time_zone`` is the customer's, ``segment`` the marketers'.
     ``person_id`` is the person whom the account ``customer_id`` belonged to then, None for one that was linked to none.
+    ``session_id`` is the visit that it is asked in, where experiments assign visits.
 
     >>> from datetime import UTC
     >>> ask = Ask(customer_id="c-1", moment=datetime(2026, 3, 1, 12, tzinfo=UTC), seed="week-9")
@@ -66,6 +55,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True)
     time_zone: str | None = None
     segment: str | None = None
     person_id: str | None = None
+    session_id: str | None = None
 
     @cached_property
     def decision_id(self) -> str:
@@ -90,7 +80,7 @@ class Assignment:
     @cached_property
     def needs_values(self) -> bool:
         """Whether the policy ranks by the model's values."""
-        return not isinstance(self.policy, _WITHOUT_VALUES)
+        return self.policy.reads_values
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -22,6 +22,7 @@ from serving.reasons import Reason
 from serving.rules import Rules
 from serving.sieve import objection
 from serving.trial import Trial
+from serving.trials import Trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,13 +30,12 @@ class Case:
     """An ask with what was looked up and computed for it beforehand.
 
     ``key`` and ``digest`` are the idempotency key and a hash of the request; a batch has none, as a decision's id
-    already stands for customer, moment and seed. ``assignment`` is for a unit without an arm: one that the ledger
-    holds an arm of keeps that. ``person`` is who is behind the account; without one, it is linked to no other.
+    already stands for customer, moment and seed. ``person`` is who is behind the account; without one, it is linked to
+    no other.
     ``masked``: places in the row that were masked before it was valued.
     """
 
     ask: Ask
-    assignment: Assignment
     row: Row | None
     values: np.ndarray | None
     key: str | None = None
@@ -67,16 +67,16 @@ class Desk:
     """
 
     def __init__(
-        self, ledger: Ledger, *, rules: Rules, trial: Trial, model: str = "", masking: Masking | None = None
+        self, ledger: Ledger, *, rules: Rules, trials: Trials, model: str = "", masking: Masking | None = None
     ) -> None:
         self.ledger = ledger
         self.masking = masking
         self.rules = rules
-        self.trial = trial
+        self.trials = trials
         self.model = model
         with ledger.writing() as book:
             book.keep_rules(rules.fingerprint, rules.book)
-            trial.publish(book, at=now())
+            trials.publish(book, at=now())
 
     def decide(
         self, cases: Sequence[Case], *, patience: float = PATIENCE, synced: bool = True
@@ -99,11 +99,6 @@ class Desk:
         except LedgerError:
             return [self.closed(case) for case in cases]
 
-    def units_of(self, ask: Ask, person: Person) -> tuple[str, ...]:
-        """The unit that is assigned for an ask, and then those that it may have been before."""
-        former = self.trial.former_units(ask, person.own) if len(person.own) > 1 else ()
-        return (self.trial.unit_of(ask), *former)
-
     def closed(self, case: Case, *, reason: Reason = Reason.LEDGER_UNAVAILABLE) -> Decision:
         """The decision of nothing for want of a ledger, or of what else permission can't be known without."""
         decision = decide(
@@ -112,7 +107,7 @@ class Desk:
             contacts=(),
             row=case.row,
             values=case.values,
-            assignment=case.assignment,
+            assignment=self.trials.proposed(case.ask, case.row).assignment(case.ask),
             rules=self.rules,
             model=self.model,
         )
@@ -135,14 +130,20 @@ class _Sitting:
         self._permissions = book.permissions(accounts, said=about_contact(self._said, desk.masking))
         counted = list({account for person in persons for account in person.counted})
         self._contacts = book.contacts(counted, since=min(case.ask.moment for case in cases) - desk.rules.horizon)
-        self._arms = self._arms_of(cases) if desk.trial.splits else {}
-        self._assigned: list[tuple[str, str, datetime]] = []
+        self._arms = self._arms_of(cases)
+        self._assigned: dict[str, list[tuple[str, str, datetime]]] = {}
         self._fresh: list[Decision] = []
         self._keys: list[tuple[str, str, str]] = []
 
-    def _arms_of(self, cases: Sequence[Case]) -> dict[str, str]:
-        units = {unit for case in cases for unit in self._desk.units_of(case.ask, case.whose)}
-        return self._book.arms(self._desk.trial.key, units)
+    def _arms_of(self, cases: Sequence[Case]) -> dict[str, dict[str, str]]:
+        """The arms that units of the cases have, by experiment."""
+        trials = self._desk.trials
+        units: dict[str, set[str]] = {}
+        for case in cases:
+            for trial in (*trials.at(case.ask), trials.standing):
+                if trial.splits:
+                    units.setdefault(trial.key, set()).update(_units(trial, case))
+        return {key: self._book.arms(key, names) for key, names in units.items()}
 
     def answer(self, case: Case) -> Decision | Conflict:
         if case.key is None:
@@ -168,7 +169,8 @@ class _Sitting:
 
     def write(self) -> None:
         self._book.record(self._fresh)
-        self._book.keep_arms(self._desk.trial.key, self._assigned)
+        for key, assigned in self._assigned.items():
+            self._book.keep_arms(key, assigned)
         self._book.answer(self._keys)
 
     def _decide(self, case: Case) -> Decision:
@@ -210,21 +212,41 @@ class _Sitting:
         return sorted(every, key=lambda contact: contact.taken_at)
 
     def _assignment(self, case: Case) -> Assignment:
-        """The arm that the case's unit has in the ledger; else the proposed one, which is its own from now on.
+        """Where the case belongs: to those withheld, to the experiment where its unit has an arm, or to a new one."""
+        trials = self._desk.trials
+        if trials.withholds(case.ask, own=case.whose.own):
+            return trials.withheld
+        for trial in trials.at(case.ask):
+            arm = self._arm(trial, case)
+            if arm is not None:
+                return self._kept(trial, case, trial.kept(arm))
+        trial = trials.proposed(case.ask, case.row)
+        arm = self._arm(trial, case)
+        return self._kept(trial, case, trial.assignment(case.ask) if arm is None else trial.kept(arm))
+
+    def _arm(self, trial: Trial, case: Case) -> str | None:
+        held = self._arms.get(trial.key, {})
+        return next((held[unit] for unit in _units(trial, case) if unit in held), None)
+
+    def _kept(self, trial: Trial, case: Case, assignment: Assignment) -> Assignment:
+        """The assignment, which is the unit's own from now on.
 
         A person who was a unit under another account before the accounts were linked stays in that arm, and the
         account asked for keeps it too, should they be parted again.
         """
-        trial, proposed = self._desk.trial, case.assignment
-        if not trial.splits:
-            return proposed
-        unit, *former = self._desk.units_of(case.ask, case.whose)
-        arm = next((self._arms[each] for each in (unit, *former) if each in self._arms), proposed.arm)
-        for each in (unit, *former[:1]):
-            if each not in self._arms:
-                self._arms[each] = arm
-                self._assigned.append((each, arm, case.ask.moment))
-        return proposed if arm == proposed.arm else trial.kept(arm)
+        if trial.splits:
+            held = self._arms[trial.key]
+            for unit in _units(trial, case)[:2]:
+                if unit not in held:
+                    held[unit] = assignment.arm
+                    self._assigned.setdefault(trial.key, []).append((unit, assignment.arm, case.ask.moment))
+        return assignment
+
+
+def _units(trial: Trial, case: Case) -> tuple[str, ...]:
+    """The unit that is assigned for a case, and then those that it may have been before."""
+    own = case.whose.own
+    return (trial.unit_of(case.ask), *(trial.former_units(case.ask, own) if len(own) > 1 else ()))
 
 
 def about_contact(said: Facts, masking: Masking | None) -> Facts:

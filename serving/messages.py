@@ -32,6 +32,7 @@ class DecisionRequest(Request, frozen=True, kw_only=True):
 
     customer_id: Identifier
     household_id: Identifier | None = None
+    session_id: Identifier | None = None
     channel: Channel | None = None
     placement: Word | None = None
     time_zone: Word | None = None

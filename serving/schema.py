@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -15,6 +15,7 @@ decisions = Table(
     Column("decision_id", String(128), primary_key=True),
     Column("customer_id", String(128), nullable=False),
     Column("household_id", String(128)),
+    Column("session_id", String(128)),
     Column("decided_at", BigInteger, nullable=False),
     Column("experiment", String(128), nullable=False),
     Column("arm", String(128), nullable=False),
@@ -54,7 +55,19 @@ assignments = Table(
     Column("assigned_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The arm of every unit (customer or household), kept from its first decision in an experiment on."""
+"""The arm of every unit (customer, household or session), kept from its first decision in an experiment on."""
+
+designs = Table(
+    "designs",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("experiment", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("designs_by_experiment", "experiment", "sequence"),
+)
+"""What each experiment was designed to be before its first decision, and every change since."""
 
 consents = Table(
     "consents",

@@ -20,7 +20,7 @@ from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
 from serving.customers import facts_of
-from serving.decision import Ask, Assignment, Decision
+from serving.decision import Ask, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
 from serving.messages import DecisionRequest
@@ -118,8 +118,7 @@ class Service:
         asks = [_ask(each, moment, person) for each, person in zip(asked, persons, strict=True)]
         rows = self.rows(asks, persons)
         values = _values(engine.scorer, [each.row for each in rows])
-        assignments = engine.desk.trial.assignments_of(asks)
-        found = zip(asked, asks, assignments, rows, values, persons, strict=True)
+        found = zip(asked, asks, rows, values, persons, strict=True)
         return engine.desk.decide([_case(*each) for each in found], patience=_PATIENCE)
 
     async def in_turn(self, work: Callable[[Book], T]) -> T:
@@ -194,12 +193,9 @@ class Service:
                         future.set_result(answer)
 
 
-def _case(
-    asked: Asked, ask: Ask, assignment: Assignment, shown: Shown, values: np.ndarray | None, person: Person
-) -> Case:
+def _case(asked: Asked, ask: Ask, shown: Shown, values: np.ndarray | None, person: Person) -> Case:
     return Case(
         ask=ask,
-        assignment=assignment,
         row=shown.row,
         values=values,
         key=asked.key,
@@ -212,7 +208,7 @@ def _case(
 def _unknown(asked: Asked, desk: Desk, moment: datetime) -> Decision:
     """The answer of nothing where it can't be known whose no concerns the account; it is not recorded."""
     ask = _ask(asked, moment, Person.alone(asked.request.customer_id))
-    case = Case(ask=ask, assignment=desk.trial.assignment(ask), row=None, values=None)
+    case = Case(ask=ask, row=None, values=None)
     return desk.closed(case, reason=Reason.PEOPLE_UNREADABLE)
 
 
@@ -223,6 +219,7 @@ def _ask(asked: Asked, moment: datetime, person: Person) -> Ask:
         moment=moment,
         seed=request.seed or asked.key,
         household_id=request.household_id or person.household_id,
+        session_id=request.session_id,
         channel=request.channel,
         placement=request.placement,
         time_zone=request.time_zone,

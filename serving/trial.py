@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 
-from experiments.assignment import assign_all, uniform_all
+import msgspec
+
+from experiments.assignment import assign
 from experiments.design import Experiment, Unit
+from experiments.layers import in_slice
 from experiments.policies import AnyPolicy, Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError, unknown
 from serving.book import Book, policy_version
 from serving.catalogue import NOTHING, Catalogue
+from serving.conditions import Condition, Row, compile_conditions
 from serving.decision import Ask, Assignment
-
-HOLDOUT = "holdout"
-"""The arm of customers from whom all marketing is withheld; service contacts reach them as before."""
+from serving.designs import keep_design
 
 STANDING: Mapping[str, float] = MappingProxyType({"static": 0.1, "one_to_one": 0.9})
-"""The arms, named like their policies, and shares of the trial that stands while no experiment runs."""
+"""The arms, named like their policies, and shares of the trial that stands where no experiment decides."""
 
 _FLOOR = 0.01
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
     """Arms with their shares and policies; what a whole experiment needs to be decided.
 
-    ``stands`` marks the one that runs because no designed experiment does.
+    Parameters
+    ----------
+    shares: the planned share of each arm at the start; ``ramp``: from which moments others are planned.
+    design: what it was made of; None for one that nobody designed.
+    admits: whether a customer with that feature row may come in; None for everybody.
+    stands: marks the one that runs beside the designed experiments.
 
-    >>> from datetime import UTC, datetime
+    >>> from datetime import UTC
     >>> trial = Trial.of_policy(Nothing(), arm="quiet")
     >>> trial.assignment(Ask(customer_id="c-1", moment=datetime(2026, 3, 1, tzinfo=UTC), seed="s")).arm
     'quiet'
@@ -41,8 +48,13 @@ class Trial:
     shares: Mapping[str, float]
     assignments: Mapping[str, Assignment]
     unit: Unit = "customer"
-    holdout_share: float = 0.0
     control: str = ""
+    ramp: tuple[tuple[datetime, Mapping[str, float]], ...] = ()
+    layer: str = "main"
+    slice: tuple[float, float] = (0.0, 1.0)
+    placements: tuple[str, ...] = ()
+    admits: Callable[[Row], bool] | None = None
+    design: Experiment | None = None
     stands: bool = False
 
     @classmethod
@@ -53,7 +65,7 @@ class Trial:
 
     @classmethod
     def standing(cls, policies: Mapping[str, AnyPolicy]) -> Trial:
-        """The trial while no experiment runs: a tenth gets the static contact, so that lift can always be measured."""
+        """The trial where no experiment decides: a tenth gets the static contact, so that lift can be measured."""
         key = "standing"
         assignments = {
             name: Assignment(experiment=key, arm=name, policy=policies[name], version=policy_version(policies[name]))
@@ -62,14 +74,21 @@ class Trial:
         return cls(key=key, shares=STANDING, assignments=assignments, control="static", stands=True)
 
     @classmethod
-    def of_experiment(cls, design: Experiment, *, policies: Mapping[str, AnyPolicy]) -> Trial:
-        """The trial of an experiment's design; ``policies`` are known by the names that its arms use."""
-        if HOLDOUT in design.shares:
-            raise InputError(
-                f"an arm of experiment {design.key!r} has the holdout's name",
-                got=repr(HOLDOUT),
-                do="name it otherwise; the holdout stands beside the arms, in holdout_share",
-            )
+    def of_experiment(
+        cls, design: Experiment, *, policies: Mapping[str, AnyPolicy], feature_names: Sequence[str] = ()
+    ) -> Trial:
+        """The trial of an experiment's design.
+
+        Parameters
+        ----------
+        policies: by the names that its arms use.
+        feature_names: the order of the values in the rows that its audience is told by.
+
+        Raises
+        ------
+        InputError
+            When a policy, or a feature of the audience, is unknown.
+        """
         assignments = {}
         for arm in design.arms:
             if arm.policy not in policies:
@@ -83,38 +102,66 @@ class Trial:
             shares=design.shares,
             assignments=assignments,
             unit=design.unit,
-            holdout_share=design.holdout_share,
             control=design.control,
+            ramp=design.steps[1:],
+            layer=design.layer,
+            slice=design.slice,
+            placements=design.placements,
+            admits=audience_of(design, feature_names=feature_names),
+            design=design,
         )
 
     @property
     def splits(self) -> bool:
         """Whether there is more than one arm to be in; only then is a unit's arm worth keeping."""
-        return len(self.shares) > 1 or self.holdout_share > 0
+        return len(self.assignments) > 1
 
-    @property
-    def sentence(self) -> str:
-        """Which experiment it is and how it splits, for people."""
-        arms = ", ".join(f"{arm} {share:.0%}" for arm, share in self.shares.items())
-        held = f"; {self.holdout_share:.0%} held out of all marketing" if self.holdout_share else ""
+    def shares_at(self, moment: datetime) -> Mapping[str, float]:
+        """The planned shares of a moment."""
+        return next((shares for since, shares in reversed(self.ramp) if since <= moment), self.shares)
+
+    def sentence_at(self, moment: datetime) -> str:
+        """Which experiment it is and how it splits at a moment, for people."""
+        arms = ", ".join(f"{arm} {share:.0%}" for arm, share in self.shares_at(moment).items())
         if self.stands:
             return f"No designed experiment runs, so the standing one does: {arms}."
-        return f"Experiment {self.key}: {arms}{held}."
+        whom = "" if self.admits is None and self.slice == (0.0, 1.0) else ", of those whom it takes"
+        return f"Experiment {self.key}: {arms}{whom}."
+
+    def runs_for(self, ask: Ask) -> bool:
+        """Whether it runs at the moment of an ask that has its unit: one without a session's id has no session."""
+        running = self.design is None or self.design.runs_at(ask.moment)
+        return running and (self.unit != "session" or ask.session_id is not None)
+
+    def takes(self, ask: Ask, row: Row | None) -> bool:
+        """Whether a unit without an arm comes in: by its place in the layer, and by what is known of the customer.
+
+        What can't be read admits nobody to an audience.
+        """
+        whose = self._household_of(ask) or ask.person_id or ask.customer_id
+        admitted = self.admits is None or (row is not None and self.admits(row))
+        return admitted and in_slice(whose, layer=self.layer, slice=self.slice)
 
     def unit_of(self, ask: Ask) -> str:
-        """What is assigned: the person, or their household where that is known."""
+        """What is assigned: the person, their household where that is known, or the session."""
+        if self.unit == "session" and ask.session_id is not None:
+            return ask.session_id
         return self._household_of(ask) or ask.person_id or ask.customer_id
 
     def former_units(self, ask: Ask, own: Sequence[str]) -> tuple[str, ...]:
         """The units that the accounts ``own`` of a person were before they were linked, the account asked for first."""
-        return () if self._household_of(ask) else (ask.customer_id, *(each for each in own if each != ask.customer_id))
+        if self.unit == "session" or self._household_of(ask):
+            return ()
+        return (ask.customer_id, *(each for each in own if each != ask.customer_id))
 
     def _household_of(self, ask: Ask) -> str | None:
         return ask.household_id if self.unit == "household" else None
 
     def assignment(self, ask: Ask) -> Assignment:
-        """The arm that the present shares give a customer (or their household) who has none yet."""
-        return self.assignments_of([ask])[0]
+        """The arm that the shares of the moment give a unit that has none yet."""
+        if not self.splits:
+            return next(iter(self.assignments.values()))
+        return self.assignments[assign(self.unit_of(ask), experiment=self.key, shares=self.shares_at(ask.moment))]
 
     def kept(self, arm: str) -> Assignment:
         """The assignment of a unit that has ``arm``, whatever the shares are now.
@@ -122,45 +169,48 @@ class Trial:
         An arm that the design no longer has is decided by the control's policy (by nothing without one), still under
         its own name: such a unit is in none of the arms that are compared, and never seen in two of them.
         """
-        return self._of_arm.get(arm) or replace(self._fallback, arm=arm)
-
-    @cached_property
-    def _of_arm(self) -> dict[str, Assignment]:
-        return {**self.assignments, HOLDOUT: self._held}
-
-    @cached_property
-    def _held(self) -> Assignment:
-        version = policy_version(_SERVICE)
-        return Assignment(experiment=self.key, arm=HOLDOUT, policy=_SERVICE, version=version, withheld=True)
+        return self.assignments.get(arm) or replace(self._fallback, arm=arm)
 
     @cached_property
     def _fallback(self) -> Assignment:
         nothing = Assignment(experiment=self.key, arm="", policy=_NOTHING, version=policy_version(_NOTHING))
         return self.assignments.get(self.control, nothing)
 
-    def assignments_of(self, asks: Sequence[Ask]) -> list[Assignment]:
-        """The same of many customers."""
-        if not self.splits:
-            return [self.assignments[arm] for arm in self.shares] * len(asks)
-        units = [self.unit_of(ask) for ask in asks]
-        arms = assign_all(units, experiment=self.key, shares=self.shares).to_pylist()
-        found = [self.assignments[arm] for arm in arms]
-        if self.holdout_share:
-            withheld = uniform_all(units, f"{self.key}:{HOLDOUT}") < self.holdout_share
-            found = [self._held if out else each for out, each in zip(withheld.tolist(), found, strict=True)]
-        return found
-
     def publish(self, book: Book, *, at: datetime) -> None:
-        """Keep the policies of all arms in the ledger, so that their decisions can be replayed."""
+        """Keep the policies of all arms in the ledger, so that their decisions can be replayed; and the design.
+
+        Raises
+        ------
+        InputError
+            When units have arms by another design of that key.
+        """
+        if self.design is not None:
+            keep_design(book, self.design, at=at)
         for name, assignment in self.assignments.items():
             book.publish(f"{self.key}/{name}", assignment.policy, at=at)
-        book.publish(f"{self.key}/{HOLDOUT}", _SERVICE, at=at)
-        book.publish(f"{self.key}/{HOLDOUT}/{NOTHING}", _NOTHING, at=at)
+        book.publish(f"{self.key}/{NOTHING}", _NOTHING, at=at)
+
+
+def audience_of(design: Experiment, *, feature_names: Sequence[str]) -> Callable[[Row], bool] | None:
+    """Whether a feature row is of the design's audience; None where everybody is.
+
+    Raises
+    ------
+    InputError
+        When it is no list of conditions, or names a feature that is not among ``feature_names``.
+    """
+    try:
+        conditions = msgspec.convert(design.audience, tuple[Condition, ...])
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"the audience of experiment {design.key!r} is no list of conditions",
+            got=str(error),
+            do='write audience = [{feature = "purchases_365d", at_least = 1}]',
+        ) from error
+    return compile_conditions(conditions, {name: place for place, name in enumerate(feature_names)})
 
 
 _NOTHING = Nothing()
-# What the holdout is left with are service contacts, which are owed and not ranked: one of those that hold goes out.
-_SERVICE = RandomEligible(nothing_share=0.0)
 
 
 def policies_of(names: Sequence[str], *, catalogue: Catalogue, book: Book) -> dict[str, AnyPolicy]:

@@ -272,12 +272,8 @@ def _criteria(report: Report) -> tuple[tuple[str, str], ...]:
         ("Decides", sentence(f"{goal.words} within {plural(goal.window_days, 'day')} of assignment{worth}")),
         ("Runs", sentence(f"{day(design.start)}{end}; {stop}")),
         ("Must not rise", sentence(limits)),
-        (
-            "Withheld",
-            sentence(f"{100 * design.holdout_share:g}% of customers get no marketing at all, outside the arms"),
-        ),
     ]
-    return tuple(row for row in rows if row[1] and (row[0] != "Withheld" or design.holdout_share))
+    return tuple(row for row in rows if row[1])
 
 
 def _limit(report: Report, measure: Measure, value: float) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rapport.base import Base
     from rapport.project import Project
     from serving.scoring import Scorer
-    from serving.trial import Trial
+    from serving.trials import Trials
 
 
 _YEARS = (1900, 2200)  # of decisions; features and limits look years back and ahead of them
@@ -131,9 +131,10 @@ def say_base(base: Base, *, project: Project) -> None:
         say(sentence, style="yellow")
 
 
-def say_trial(trial: Trial) -> None:
-    """Print which experiment decides and its arms; in yellow when nobody designed it."""
-    say(trial.sentence, style="yellow" if trial.stands else "")
+def say_trials(trials: Trials, *, at: datetime) -> None:
+    """Print which experiments decide, and their arms; in yellow when nobody designed what does."""
+    for sentence in trials.sentences_at(at):
+        say(sentence, style="" if trials.designed else "yellow")
 
 
 def _warn(note: str) -> None:
@@ -246,17 +247,20 @@ def _decide(
     out: Path,
     json: Path | None,
 ) -> None:
+    from functools import partial
+
     from features.tables import write_table
     from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
-    from serving.assembly import masking_of, rules_of, scoring, trial_of
+    from rapport.readiness import readiness
+    from serving.assembly import masking_of, rules_of, scoring, trials_of
     from serving.batch import decide_all
     from serving.desk import Desk
     from serving.ledger import Ledger
     from serving.people import LinkedAccounts
 
     ledger, people = Ledger(project.ledger), LinkedAccounts(project.history)
-    trial = trial_of(project, ledger, at=at, key=experiment)
+    trials = trials_of(project, ledger, at=at, key=experiment, ready=partial(readiness, project, at=at))
     rules = rules_of(project)
     with step("features of every customer"):
         base = customer_base(project, customers, at=at)
@@ -267,16 +271,16 @@ def _decide(
         values = scorer.values_of(table) if scorer else None
     say_base(base, project=project)
     say_model(scorer, note)
-    say_trial(trial)
+    say_trials(trials, at=at)
     version = scorer.version if scorer else ""
-    desk = Desk(ledger, rules=rules, trial=trial, model=version, masking=masking_of(project))
+    desk = Desk(ledger, rules=rules, trials=trials, model=version, masking=masking_of(project))
     with step(f"{table.num_rows:,} decisions into the ledger"):
         named = seed or f"score {at:%Y-%m-%dT%H:%M}"
         decided = decide_all(table, desk=desk, at=at, seed=named, values=values, people=people, masks=masks)
         write_table(decided, out)
     titles = {each.treatment_id: (each.offer.title, each.channel) for each in rules.treatments}
     currency = project.settings.project.currency
-    _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trial.key, at=at)
+    _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trials.key, at=at)
 
 
 def _tell(

@@ -106,19 +106,21 @@ def _run(
 
     import uvicorn
 
-    from rapport.commands.score import say_model, say_trial
+    from rapport.commands.score import say_model, say_trials
     from rapport.incumbent import incumbent
     from rapport.project import load_project
+    from rapport.readiness import readiness
     from serving.app import create_app
     from serving.assembly import open_site
     from serving.contact_policy import now
 
     found = load_project(project)
     in_force = partial(incumbent, found, unpromoted=unpromoted)
-    site = open_site(found, at=now(), incumbent=in_force, experiment=experiment)
+    ready = partial(readiness, found)
+    site = open_site(found, incumbent=in_force, experiment=experiment, ready=ready)
     engine = site.service.engine
     say_model(engine.scorer, engine.note)
-    say_trial(engine.desk.trial)
+    say_trials(engine.desk.trials, at=now())
     if keys == 0:
         say("There is no key yet, so only /health and /ready answer; make one with --new-key.", style="yellow")
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"

@@ -12,7 +12,17 @@ import pyarrow.compute as pc
 
 from experiments.market import Market
 from experiments.money import unit_money
-from experiments.policies import AnyPolicy, Beta, Gaussian, Nothing, OneToOne, RandomEligible, Static, Thompson
+from experiments.policies import (
+    AnyPolicy,
+    ArmBeliefs,
+    Bandit,
+    Beta,
+    Gaussian,
+    Nothing,
+    OneToOne,
+    RandomEligible,
+    Static,
+)
 from experiments.policies.fitting import fit_few, fit_segment
 from features.facts import TIMESTAMP
 from rapport.base import allowed
@@ -27,6 +37,7 @@ from serving.people import LinkedAccounts
 from serving.rules import Rules
 from serving.scoring import Scorer
 from serving.trial import Trial
+from serving.trials import Trials
 
 SEGMENT, COVARIATE = "age_band", "spend_90d"
 _REWARD = timedelta(days=7)
@@ -70,14 +81,15 @@ def opening_policies(values: np.ndarray, *, rules: Rules, table: pa.Table, seed:
     }
 
 
-def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Thompson:
+def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Bandit:
     """A bandit that believes a part of what the history says each action earned."""
     beliefs: dict[str, Beta | Gaussian] = {}
     for action, cost in zip(rules.actions, rules.costs, strict=True):
         if (found := tried.get(action)) is not None:
             width = found.sd * (_TRUST / found.n) ** 0.5
             beliefs[action] = Gaussian(mean=found.mean - cost, sd=width, noise_sd=found.sd)
-    return Thompson(prior=Gaussian(mean=0.0, sd=100.0, noise_sd=300.0), arms=beliefs, floor=_FLOOR)
+    prior = Gaussian(mean=0.0, sd=100.0, noise_sd=300.0)
+    return Bandit(beliefs=ArmBeliefs(prior=prior, arms=beliefs), floor=_FLOOR)
 
 
 class Learner:
@@ -92,13 +104,14 @@ class Learner:
         if decided.num_rows:
             self._waiting.append(decided)
 
-    def taught(self, policy: AnyPolicy, *, at: datetime) -> Thompson:
+    def taught(self, policy: AnyPolicy, *, at: datetime) -> Bandit:
         """The bandit after the weeks whose rewards, profit in the week after the decision, have arrived by ``at``."""
-        if not isinstance(policy, Thompson):
-            raise TypeError("the bandit's policy is not a Thompson policy")
+        if not isinstance(policy, Bandit):
+            raise TypeError("the bandit's policy is not a bandit")
         while self._waiting and _begun(self._waiting[0]) + _REWARD + timedelta(days=DELAY_DAYS) <= at:
             decided = self._waiting.pop(0)
-            policy = policy.update(*self._rewards(decided, at))
+            actions, rewards = self._rewards(decided, at)
+            policy = policy.update(actions, rewards)
         return policy
 
     def _rewards(self, decided: pa.Table, at: datetime) -> tuple[list[str], np.ndarray]:
@@ -148,7 +161,7 @@ def run_campaign(
             policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
         policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules, tried), at=moment)
         trial = Trial.of_experiment(project.experiment("personalization"), policies=policies)
-        desk = Desk(ledger, rules=rules, trial=trial, model=values_of.version, masking=masking)
+        desk = Desk(ledger, rules=rules, trials=Trials.only(trial), model=values_of.version, masking=masking)
         values = values_of.values_of(table)
         decided = decide_all(
             table, desk=desk, at=moment, seed=f"week-{week}", values=values, people=people, masks=masks

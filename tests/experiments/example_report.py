@@ -100,7 +100,6 @@ def example_experiment() -> Experiment:
         start=START,
         end=START + timedelta(weeks=8),
         stop_rule="anytime",
-        holdout_share=0.02,
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.design import Experiment, load_experiment
+from experiments.design import Experiment
+from experiments.design_file import load_experiment
 from experiments.measures import Goal, Guardrail
 from features.errors import InputError
 
@@ -18,7 +19,8 @@ control = "static"
 start = 2026-01-05T00:00:00Z
 end = 2026-03-02T00:00:00Z
 stop_rule = "anytime"
-holdout_share = 0.05
+layer = "offers"
+slice = [0.0, 0.5]
 
 [[arms]]
 name = "static"
@@ -81,7 +83,8 @@ def test_a_design_file_becomes_an_experiment(tmp_path: Path) -> None:
         ("window_days = 14", "window_days = 0", "positive number of days"),
         ('events = ["purchase"]', "events = []", "don't fit its kind"),
         ("end = 2026-03-02T00:00:00Z", "end = 2025-03-02T00:00:00Z", "ends before it starts"),
-        ("holdout_share = 0.05", "holdout_share = 1.5", "holdout_share"),
+        ("slice = [0.0, 0.5]", "slice = [0.5, 0.2]", "slice"),
+        ("slice = [0.0, 0.5]", "holdout_share = 0.05", "rapport.toml"),
         ('hypothesis = "An offer', 'hypotheses = "An offer', "did you mean 'hypothesis'"),
         ('title = "Autumn offers"', "", "title"),
         ('title = "Autumn offers"', "title", "can't be read as TOML"),

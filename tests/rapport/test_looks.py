@@ -25,6 +25,7 @@ from serving.desk import Desk
 from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules
 from serving.trial import Trial
+from serving.trials import Trials
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DESIGN = """
@@ -75,7 +76,7 @@ def shop(tmp_path: Path) -> tuple[Project, np.ndarray]:
     policies = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
     trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
     rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
-    desk = Desk(ledger, rules=rules, trial=trial)
+    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
     decide_all(pa.table({"customer_id": people}), desk=desk, at=START, seed="s", values=None)
     ledger.close()
     bought = np.random.default_rng(1).random(600) < 0.3

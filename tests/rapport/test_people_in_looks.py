@@ -25,6 +25,7 @@ from serving.ledger import Ledger
 from serving.people import LinkedAccounts
 from serving.rules import RuleBook, Rules
 from serving.trial import Trial
+from serving.trials import Trials
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DESIGN = """
@@ -111,7 +112,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, purchases: list[tuple[str, fl
     trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
     rules = Rules(RuleBook(catalogue=Catalogue(offers=project.catalogue.offers[1:])))
     table = pa.table({"customer_id": ACCOUNTS[:60]})
-    decide_all(table, desk=Desk(ledger, rules=rules, trial=trial), at=day(0), seed="s", values=None)
+    decide_all(table, desk=Desk(ledger, rules=rules, trials=Trials.only(trial)), at=day(0), seed="s", values=None)
     ledger.close()
     rows = [
         {
@@ -194,7 +195,9 @@ def test_those_linked_in_time_have_one_arm_by_decision(shop: Project, tmp_path: 
         shop.experiment("letter"), policies={"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
     )
     ledger = Ledger(tmp_path / "ledger.db")
-    desk = Desk(ledger, rules=Rules(RuleBook(catalogue=Catalogue(offers=shop.catalogue.offers[1:]))), trial=trial)
+    desk = Desk(
+        ledger, rules=Rules(RuleBook(catalogue=Catalogue(offers=shop.catalogue.offers[1:]))), trials=Trials.only(trial)
+    )
     table = pa.table({"customer_id": ACCOUNTS[10:30]})
     people = LinkedAccounts(shop.history)
     decided = decide_all(table, desk=desk, at=day(3), seed="s", values=None, people=people)

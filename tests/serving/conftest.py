@@ -34,6 +34,7 @@ from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenario, Scenarios
 from serving.service import Engine, Service
 from serving.trial import Trial
+from serving.trials import Trials
 from serving.web import Site
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -316,7 +317,7 @@ def web(tmp_path: Path, ledger: Ledger, agree: Callable[..., None]) -> Iterator[
         rules = Rules(book)
         scorer = Favourites(rules, liked[0])
         trial = Trial.of_policy(OneToOne(), arm="personal")
-        return Engine(desk=Desk(ledger, rules=rules, trial=trial, model=scorer.version), scorer=scorer)
+        return Engine(desk=Desk(ledger, rules=rules, trials=Trials.only(trial), model=scorer.version), scorer=scorer)
 
     clock = [MONDAY]
     service = Service(engine=engine(), customers=RecentCustomers(history), features=VISITS, clock=lambda: clock[0])

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from experiments.assignment import assign
+from experiments.holdout import Holdout
 from experiments.policies import Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError
 from serving import schema
@@ -24,7 +25,8 @@ from serving.messages import DecisionRequest
 from serving.rules import RuleBook, Rules
 from serving.scoring import ResponseScorer, items_of
 from serving.service import Asked
-from serving.trial import HOLDOUT, Trial
+from serving.trial import Trial
+from serving.trials import HOLDOUT, Trials
 from training.models import ResponseModel
 
 ARMS = {"nothing": Nothing(), "random": RandomEligible(), "static": Static(treatment="shoes@web"), "one": OneToOne()}
@@ -54,7 +56,7 @@ def customers(count):
 @pytest.fixture
 def desk(ledger, shop, agree):
     agree(*(f"c{number}" for number in range(200)))
-    return Desk(ledger, rules=shop.rules, trial=trial(), model="m")
+    return Desk(ledger, rules=shop.rules, trials=Trials.only(trial()), model="m")
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_the_batch_gives_the_answer_of_the_service(web, tmp_path, monday):
     table = service.features.offline(web.history, spine)
     engine = service.engine
     other = Ledger(copy / "ledger.db")
-    desk = Desk(other, rules=engine.desk.rules, trial=engine.desk.trial, model=engine.desk.model)
+    desk = Desk(other, rules=engine.desk.rules, trials=engine.desk.trials, model=engine.desk.model)
     decided = decide_all(table, desk=desk, at=monday, seed="week-9", values=engine.scorer.values_of(table))
     assert decided["action"].to_pylist() == ["hello@email", "hello@email", "nothing", "nothing"]
     with other.reading() as book:
@@ -145,7 +147,8 @@ def test_what_does_not_fit_is_told(desk, values, monday):
 def test_households_share_an_arm_and_the_holdout_gets_no_marketing(ledger, shop, agree, values, monday):
     table = customers(300)
     agree(*table["customer_id"].to_pylist())
-    held = Desk(ledger, rules=shop.rules, trial=trial(unit="household", holdout_share=0.2), model="m")
+    trials = Trials(standing=trial(unit="household"), holdout=Holdout(share=0.2, unit="household"))
+    held = Desk(ledger, rules=shop.rules, trials=trials, model="m")
     decided = decide_all(table, desk=held, at=monday, seed="s", values=values)
     arms = decided["arm"].to_pylist()
     assert arms[::2] == arms[1::2]
@@ -270,7 +273,7 @@ def test_seconds_matter(desk, values, monday):
 def test_a_batch_beside_a_service_takes_few_at_a_time(ledger, shop, monkeypatch):
     """As soon as another connection wrote to the ledger, and not for its own writing."""
     monkeypatch.setattr("serving.batch._FIRST_LOOK", 0.0)
-    desk = Desk(ledger, rules=shop.rules, trial=Trial.of_policy(Nothing(), arm="quiet"))
+    desk = Desk(ledger, rules=shop.rules, trials=Trials.only(Trial.of_policy(Nothing(), arm="quiet")))
     other, sizes, decide = Ledger(ledger.path), [], desk.decide
 
     def watched(cases, **options):

@@ -14,12 +14,15 @@ from serving.desk import Case, Desk
 from serving.erasures import begin, finish, queue_erasure, remove, requested, under_way, without
 from serving.people import Linked
 from serving.trial import Trial
+from serving.trials import Trials
 
 
 @pytest.fixture
 def desk(ledger, shop, agree):
     agree("anna", "ben")
-    return Desk(ledger, rules=shop.rules, trial=Trial.of_policy(Static(treatment="shoes@email"), arm="static"))
+    return Desk(
+        ledger, rules=shop.rules, trials=Trials.only(Trial.of_policy(Static(treatment="shoes@email"), arm="static"))
+    )
 
 
 def test_an_erasure_is_known_until_it_is_finished(ledger, monday):
@@ -40,7 +43,7 @@ def test_an_erasure_is_known_until_it_is_finished(ledger, monday):
 
 def test_what_the_service_was_asked_waits_for_the_rest(desk, monday):
     ask = Ask(customer_id="anna", moment=monday, seed="s")
-    desk.decide([Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)])
+    desk.decide([Case(ask=ask, row=(2, 0, 0, "CA"), values=None)])
     with desk.ledger.writing() as book:
         assert queue_erasure(book, "anna", at=monday)["decisions"] == 1
         assert under_way(book) == {"anna": Traces(accounts=("anna",))}
@@ -49,7 +52,7 @@ def test_what_the_service_was_asked_waits_for_the_rest(desk, monday):
 
 def test_a_household_called_by_who_is_gone_keeps_its_arm_and_its_decisions(desk, monday):
     ask = Ask(customer_id="ben", moment=monday, seed="s", household_id="anna", person_id="anna")
-    case = Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)
+    case = Case(ask=ask, row=(2, 0, 0, "CA"), values=None)
     (decision,) = desk.decide([case])
     with desk.ledger.writing() as book:
         book.keep_arms("trial", [("anna", "static", monday)])
@@ -72,7 +75,7 @@ def remove_again(desk, gone, home):
 
 def test_what_others_took_from_an_account_loses_its_name_alone(desk, monday):
     ask = Ask(customer_id="ben", moment=monday, seed="s")
-    case = Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)
+    case = Case(ask=ask, row=(2, 0, 0, "CA"), values=None)
     (decision,) = desk.decide([case])
     linked = Linked(counted=("anna", "carl"), refused=(("email:marketing", ("anna",)),))
     told = msgspec.structs.replace(decision, linked=linked)
@@ -83,7 +86,7 @@ def test_what_others_took_from_an_account_loses_its_name_alone(desk, monday):
 
 def test_after_a_checkpoint_no_page_names_who_was_erased(desk, monday):
     ask = Ask(customer_id="anna", moment=monday, seed="s")
-    desk.decide([Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None)])
+    desk.decide([Case(ask=ask, row=(2, 0, 0, "CA"), values=None)])
     with desk.ledger.writing() as book:
         book.remove(["anna"])
     log = desk.ledger.path.with_name("ledger.db-wal")

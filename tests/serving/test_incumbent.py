@@ -150,7 +150,7 @@ def test_what_can_not_be_read_is_told_and_the_last_champion_serves_on(project, b
 
 def test_a_reload_of_a_broken_champion_is_refused(project, bundle, register):
     register(bundle(1), "champion")
-    site = open_site(project, at=NOON, incumbent=lambda: incumbent(project))
+    site = open_site(project, incumbent=lambda: incumbent(project))
     first = site.service.engine
     assert first.scorer.version == read_bundle(bundle(1)).model_hash
     artefact = register(bundle(2), "champion")
@@ -160,7 +160,7 @@ def test_a_reload_of_a_broken_champion_is_refused(project, bundle, register):
     register(bundle(2), "champion")
     assert site.reload().scorer.version == read_bundle(bundle(2)).model_hash
     site.ledger.close()
-    again = open_site(project, at=NOON, incumbent=lambda: incumbent(project, unpromoted=True))
+    again = open_site(project, incumbent=lambda: incumbent(project, unpromoted=True))
     assert again.service.engine.note == ""
     again.ledger.close()
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from experiments.assignment import assign
 from experiments.design import Arm, Experiment
+from experiments.holdout import Holdout
 from experiments.measures import Goal
 from experiments.policies import Nothing, RandomEligible, Static
+from experiments.rules import Ramp
 from features.errors import InputError
 from serving import schema
 from serving.decision import Ask
+from serving.designs import recorded_design
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay
-from serving.trial import HOLDOUT, Trial
+from serving.trial import Trial
+from serving.trials import HOLDOUT, Trials
 
 POLICIES = {"nothing": Nothing(), "random": RandomEligible(), "static": Static(treatment="shoes@web")}
 NAMES = [f"c{number}" for number in range(400)]
 
 
-def trial(monday, shares, *, unit="customer", holdout=0.0):
+def trial(monday, shares, *, unit="customer", ramp=(), key="spring", **changes):
     design = Experiment(
-        key="spring",
+        key=key,
         title="Spring",
         hypothesis="what fits sells more",
         arms=tuple(Arm(name=name, shows=name, policy=name, share=share) for name, share in shares.items()),
@@ -35,9 +41,15 @@ def trial(monday, shares, *, unit="customer", holdout=0.0):
         start=monday,
         stop_rule="anytime",
         unit=unit,
-        holdout_share=holdout,
+        ramp=ramp,
+        **changes,
     )
     return Trial.of_experiment(design, policies=POLICIES)
+
+
+def at_day(monday, day, shares):
+    """Shares from a day on."""
+    return (Ramp(at=monday + timedelta(days=day), shares=shares),)
 
 
 @pytest.fixture
@@ -45,13 +57,11 @@ def decide(ledger, shop, agree, monday):
     """``decide(trial, names, day)``: the decisions for customers, two of whom share a household."""
     agree(*NAMES)
 
-    def at_the_desk(running, names, day=0):
-        desk = Desk(ledger, rules=shop.rules, trial=running)
+    def at_the_desk(running, names, day=0, holdout=None):
+        desk = Desk(ledger, rules=shop.rules, trials=Trials(standing=running, holdout=holdout))
         moment = monday + timedelta(days=day)
         asks = [Ask(customer_id=name, household_id=f"h{int(name[1:]) // 2}", moment=moment, seed="s") for name in names]
-        arms = running.assignments_of(asks)
-        cases = zip(asks, arms, strict=True)
-        return desk.decide([Case(ask=ask, assignment=arm, row=(2, 0, 0, "CA"), values=None) for ask, arm in cases])
+        return desk.decide([Case(ask=ask, row=(2, 0, 0, "CA"), values=None) for ask in asks])
 
     return at_the_desk
 
@@ -64,16 +74,18 @@ def test_changed_shares_move_nobody_who_has_an_arm(decide, monday, ledger):
     before, after = {"random": 0.5, "static": 0.5}, {"random": 0.9, "static": 0.1}
     first = arms(decide(trial(monday, before), NAMES[:200]))
     assert first == {name: assign(name, experiment="spring", shares=before) for name in NAMES[:200]}
-    second = arms(decide(trial(monday, after, holdout=0.3), NAMES, day=20))
+    ramp = at_day(monday, 10, after)
+    second = arms(decide(trial(monday, before, ramp=ramp), NAMES, day=20))
     assert {name: second[name] for name in first} == first
-    # The hash alone would have moved many: 40% to the other arm, 30% to the holdout.
+    # The hash alone would have moved many: 40% to the other arm.
     moved = [name for name in first if assign(name, experiment="spring", shares=after) != first[name]]
     assert len(moved) > 40
-    # Who is new comes under the new shares: of 200, 60 into the holdout and 14 to static, by more than five sd each.
-    new = Counter(second[name] for name in NAMES[200:])
-    assert 28 < new[HOLDOUT] < 92
-    assert new["static"] < 33
-    third = arms(decide(trial(monday, before), NAMES, day=40))
+    # Who is new comes under the new shares.
+    assert {name: second[name] for name in NAMES[200:]} == {
+        name: assign(name, experiment="spring", shares=after) for name in NAMES[200:]
+    }
+    back = (*ramp, *at_day(monday, 30, before))
+    third = arms(decide(trial(monday, before, ramp=back), NAMES, day=40))
     assert third == second
     with ledger.reading() as book:
         assert book.count(schema.assignments) == 400
@@ -81,9 +93,21 @@ def test_changed_shares_move_nobody_who_has_an_arm(decide, monday, ledger):
         assert book.arms("autumn", NAMES) == {}
 
 
+def test_a_ramp_that_was_planned_takes_effect_at_its_moment(decide, monday):
+    shares, more = {"random": 0.05, "static": 0.95}, {"random": 0.5, "static": 0.5}
+    running = trial(monday, shares, ramp=at_day(monday, 7, more))
+    found = arms(decide(running, NAMES[:200], day=6)) | arms(decide(running, NAMES[200:], day=7))
+    assert found == {
+        name: assign(name, experiment="spring", shares=shares if number < 200 else more)
+        for number, name in enumerate(NAMES)
+    }
+
+
 def test_a_household_keeps_the_arm_of_its_first_member(decide, monday, ledger):
     first = arms(decide(trial(monday, {"random": 0.5, "static": 0.5}, unit="household"), NAMES[:200:2]))
-    both = arms(decide(trial(monday, {"random": 0.1, "static": 0.9}, unit="household"), NAMES[:200], day=20))
+    ramp = at_day(monday, 10, {"random": 0.1, "static": 0.9})
+    running = trial(monday, {"random": 0.5, "static": 0.5}, unit="household", ramp=ramp)
+    both = arms(decide(running, NAMES[:200], day=20))
     for older, younger in zip(NAMES[:200:2], NAMES[1:200:2], strict=True):
         assert first[older] == both[older] == both[younger]
     with ledger.reading() as book:
@@ -93,7 +117,7 @@ def test_a_household_keeps_the_arm_of_its_first_member(decide, monday, ledger):
 def test_an_arm_that_is_gone_keeps_its_units_out_of_the_others(decide, monday, ledger):
     shares = {"nothing": 0.3, "random": 0.4, "static": 0.3}
     before = arms(decide(trial(monday, shares), NAMES))
-    after = decide(trial(monday, {"random": 0.5, "static": 0.5}), NAMES, day=20)
+    after = decide(replace(trial(monday, {"random": 0.5, "static": 0.5}), design=None), NAMES, day=20)
     assert arms(after) == before
     stranded = [each for each in after if each.arm == "nothing"]
     assert {each.action for each in stranded} == {"shoes@web"}
@@ -129,25 +153,82 @@ def test_an_erased_customer_leaves_no_arm_behind(decide, monday, ledger):
 
 
 def test_the_holdout_gets_service_contacts_and_no_marketing(decide, shop, monday, ledger):
-    decided = decide(trial(monday, {"random": 0.5, "static": 0.5}, holdout=0.4), NAMES)
+    running, holdout = trial(monday, {"random": 0.5, "static": 0.5}), Holdout(share=0.4)
+    decided = decide(running, NAMES, holdout=holdout)
     held = [each for each in decided if each.arm == HOLDOUT]
+    assert [each.ask.customer_id for each in held] == [name for name in NAMES if holdout.withholds(name, at=monday)]
     assert len(held) > 100
     for each in held:
         assert (each.action, each.source, each.degraded, each.withheld) == ("receipt@email", "policy", False, True)
+        assert each.experiment == HOLDOUT
         why = {told.action: told.code for told in explain(each, shop.rules).removed}
         assert why.pop("cart@web") == "no_scenario"
         assert set(why.values()) == {"held_out"}
         assert len(why) == 5
     with ledger.reading() as book:
         decision, rules, policy = recorded(book, held[0].decision_id)
+        assert book.count(schema.assignments) == len(NAMES) - len(held)
     assert differences(decision, replay(decision, rules=rules, policy=policy)) == {}
     # The service contact has its limits too: here the cooldown of three days.
-    again = [each for each in decide(trial(monday, {"random": 0.5, "static": 0.5}), NAMES, day=1) if each.withheld]
+    again = [each for each in decide(running, NAMES, day=1, holdout=holdout) if each.withheld]
     assert len(again) == len(held)
     assert {each.action for each in again} == {"nothing"}
 
 
-def test_no_arm_may_be_called_holdout(monday):
-    design = {"random": 0.5, HOLDOUT: 0.25, "static": 0.25}
-    with pytest.raises(InputError, match="has the holdout's name"):
-        trial(monday, design)
+def test_the_holdout_passes_on_and_nobody_is_held_twice_running(decide, monday, ledger):
+    running, holdout = trial(monday, {"random": 0.5, "static": 0.5}), Holdout(share=0.25, months=1)
+    seen = []
+    for month in range(4):
+        decided = decide(running, NAMES, day=31 * month, holdout=holdout)
+        seen.append({each.ask.customer_id for each in decided if each.withheld})
+    for one, other in itertools.combinations(seen, 2):
+        assert not one & other
+    # Four periods of a quarter each: everybody's turn came once, and their arm waits for them meanwhile.
+    assert set().union(*seen) == set(NAMES)
+    with ledger.reading() as book:
+        assert set(book.arms("spring", NAMES)) == set(NAMES)
+
+
+def test_a_person_is_withheld_where_one_of_their_accounts_is(monday):
+    trials = Trials(standing=Trial.of_policy(Nothing(), arm="quiet"), holdout=Holdout(share=0.2))
+    held = next(name for name in NAMES if trials.holdout.withholds(name, at=monday))
+    free = next(name for name in NAMES if not trials.holdout.withholds(name, at=monday))
+    assert not trials.withholds(Ask(customer_id=free, moment=monday, seed="s"))
+    assert trials.withholds(Ask(customer_id=free, moment=monday, seed="s"), own=(free, held))
+    of_homes = Trials(standing=trials.standing, holdout=Holdout(share=0.2, unit="household"))
+    assert of_homes.withholds(Ask(customer_id=free, household_id=held, moment=monday, seed="s"))
+    assert not of_homes.withholds(Ask(customer_id=held, household_id=free, moment=monday, seed="s"))
+
+
+def test_a_design_that_was_changed_after_its_first_decision_is_refused(decide, monday, ledger):
+    shares = {"random": 0.5, "static": 0.5}
+    decide(trial(monday, shares, alpha=0.1), NAMES[:1])
+    with pytest.raises(InputError, match=r"changed after its first decision; got other arms, alpha than"):
+        decide(trial(monday, {"random": 0.6, "static": 0.4}), NAMES)
+    decide(trial(monday, shares, alpha=0.1, ramp=at_day(monday, 3, {"random": 0.6, "static": 0.4})), NAMES, day=4)
+    with pytest.raises(InputError, match=r"ramp of experiment 'spring' was changed for a time in which"):
+        decide(trial(monday, shares, alpha=0.1), NAMES)
+    with pytest.raises(InputError, match=r"ramp of experiment 'spring' was changed for a time in which"):
+        decide(trial(monday, shares, alpha=0.1, ramp=at_day(monday, 2, {"random": 0.6, "static": 0.4})), NAMES)
+    with ledger.reading() as book:
+        bodies = book.connection.scalars(select(schema.designs.c.body)).all()
+        assert len(bodies) == 2
+        assert recorded_design(book, "spring").steps[1][1] == {"random": 0.6, "static": 0.4}
+        assert recorded_design(book, "autumn") is None
+
+
+def test_a_design_is_free_until_its_first_decision(monday, ledger, shop):
+    for alpha in (0.1, 0.05):
+        Desk(ledger, rules=shop.rules, trials=Trials.only(trial(monday, {"random": 0.5, "static": 0.5}, alpha=alpha)))
+    with ledger.reading() as book:
+        assert recorded_design(book, "spring").alpha == 0.05
+
+
+def test_an_experiment_that_was_stopped_stays_so(decide, monday):
+    shares, day = {"random": 0.5, "static": 0.5}, timedelta(days=1)
+    decide(trial(monday - day, shares), NAMES)
+    with pytest.raises(InputError, match=r"stop of experiment 'spring' doesn't fit"):
+        decide(trial(monday - day, shares, stopped=monday), NAMES)
+    decide(trial(monday - day, shares, stopped=monday + 5 * day), NAMES, day=4)
+    with pytest.raises(InputError, match=r"stop of experiment 'spring' doesn't fit"):
+        decide(trial(monday - day, shares), NAMES, day=6)

@@ -32,21 +32,20 @@ from serving.ledger import Ledger
 from serving.reasons import Reason
 from serving.rules import RuleBook, Rules
 from serving.trial import Trial
+from serving.trials import Trials
 
 CALLS = Static(treatment="shoes@email")
 
 
 def case(desk, customer, moment, *, seed="s", key=None, digest=""):
     ask = Ask(customer_id=customer, moment=moment, seed=seed)
-    return Case(
-        ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None, key=key, digest=digest
-    )
+    return Case(ask=ask, row=(2, 0, 0, "CA"), values=None, key=key, digest=digest)
 
 
 @pytest.fixture
 def desk(ledger, shop, agree):
     agree("anna", "ben")
-    return Desk(ledger, rules=shop.rules, trial=Trial.of_policy(CALLS, arm="static"))
+    return Desk(ledger, rules=shop.rules, trials=Trials.only(Trial.of_policy(CALLS, arm="static")))
 
 
 def test_the_migrations_make_the_tables_that_are_declared(ledger):
@@ -70,7 +69,8 @@ def test_a_ledger_of_the_first_form_is_brought_up_to_date_and_loses_nothing(desk
     with sqlite3.connect(first) as raw:
         raw.execute("ATTACH ? AS other", [str(desk.ledger.path)])
         for table in ("decisions", "slots", "consents"):
-            raw.execute(f"INSERT INTO {table} SELECT * FROM other.{table}")
+            names = ", ".join(row[1] for row in raw.execute(f"PRAGMA main.table_info({table})"))
+            raw.execute(f"INSERT INTO {table} SELECT {names} FROM other.{table}")
     raw.close()
     opened = Ledger(first)
     with opened.reading() as book:
@@ -190,7 +190,9 @@ def test_limits_hold_under_concurrency_where_check_then_insert_does_not(desk, ag
     """Promise B3, quick form: 8 threads want to reach 10 customers who may get two marketing contacts a week."""
     limits = ContactPolicy(limits=(Limit(count=2, window_days=7, contact_class="marketing"),))
     rules = Rules(msgspec.structs.replace(desk.rules.book, contact_policy=limits))
-    sends = Desk(desk.ledger, rules=rules, trial=Trial.of_policy(RandomEligible(nothing_share=0.0), arm="send"))
+    sends = Desk(
+        desk.ledger, rules=rules, trials=Trials.only(Trial.of_policy(RandomEligible(nothing_share=0.0), arm="send"))
+    )
     safe, unsafe = [f"safe-{number}" for number in range(10)], [f"unsafe-{number}" for number in range(10)]
     agree(*safe, *unsafe)
 
@@ -209,7 +211,14 @@ def test_limits_hold_under_concurrency_where_check_then_insert_does_not(desk, ag
                 known = {"permission": book.permissions([customer])[customer]}
                 known["contacts"] = book.contacts([customer], since=monday - rules.horizon)[customer]
             everybody_looked.wait()
-            decision = decide(asked.ask, row=asked.row, values=None, assignment=asked.assignment, rules=rules, **known)
+            decision = decide(
+                asked.ask,
+                row=asked.row,
+                values=None,
+                assignment=sends.trials.standing.assignment(asked.ask),
+                rules=rules,
+                **known,
+            )
             with sends.ledger.writing() as book:
                 book.record([decision])
 
@@ -280,14 +289,16 @@ from serving.desk import Case, Desk
 from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules
 from serving.trial import Trial
+from serving.trials import Trials
 
 def write(path, seed):
     offer = Offer(offer_id="receipt", title="R", contact_class="service", treatments=(Content(channel="email"),))
     rules = Rules(RuleBook(catalogue=Catalogue(offers=(offer,))))
-    desk = Desk(Ledger(path), rules=rules, trial=Trial.of_policy(Static(treatment="receipt@email"), arm="static"))
+    trials = Trials.only(Trial.of_policy(Static(treatment="receipt@email"), arm="static"))
+    desk = Desk(Ledger(path), rules=rules, trials=trials)
     for number in range(10**9):
         ask = Ask(customer_id=f"c{number}", moment=datetime(2026, 1, 1, tzinfo=UTC), seed=seed)
-        (decision,) = desk.decide([Case(ask=ask, assignment=desk.trial.assignment(ask), row=(), values=None)])
+        (decision,) = desk.decide([Case(ask=ask, row=(), values=None)])
         print(decision.decision_id, flush=True)
 
 for line in sys.stdin:

@@ -35,6 +35,7 @@ from serving.reasons import Reason
 from serving.rules import Rules
 from serving.sieve import objection
 from serving.trial import Trial
+from serving.trials import Trials
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 WEAK = {"suppress": ("anna", "ben")}
@@ -257,7 +258,7 @@ def test_a_no_stops_every_arm_and_what_stands_in_for_a_model(web, opted_out, pol
     link(web.history, WEAK)
     engine = web.site.service.engine
     rules, ledger = engine.desk.rules, web.site.ledger
-    desk = Desk(ledger, rules=rules, trial=Trial.of_policy(policy, arm="a"))
+    desk = Desk(ledger, rules=rules, trials=Trials.only(Trial.of_policy(policy, arm="a")))
     people = LinkedAccounts(web.history)
 
     def batch(seed):
@@ -330,7 +331,7 @@ def test_two_requests_at_once_for_two_accounts_take_one_slot(web):
 
 def case(desk, who, at, seed, whose=None) -> Case:
     ask = Ask(customer_id=who, moment=at, seed=seed)
-    return Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 0, 0, "CA"), values=None, person=whose)
+    return Case(ask=ask, row=(2, 0, 0, "CA"), values=None, person=whose)
 
 
 @pytest.mark.parametrize("aware", [True, False])
@@ -340,7 +341,7 @@ def test_four_threads_at_two_accounts_of_a_person_never_pass_the_limit(ledger, s
     rules = Rules(msgspec.structs.replace(shop.rules.book, contact_policy=limits))
     pairs = [(f"a{number}", f"b{number}") for number in range(12)]
     agree(*(each for pair in pairs for each in pair))
-    desk = Desk(ledger, rules=rules, trial=Trial.of_policy(RandomEligible(nothing_share=0), arm="r"))
+    desk = Desk(ledger, rules=rules, trials=Trials.only(Trial.of_policy(RandomEligible(nothing_share=0), arm="r")))
     start = threading.Barrier(4, timeout=60)
 
     def work(number: int) -> None:
@@ -368,7 +369,9 @@ def test_rows_of_one_chunk_see_each_other_s_slots(ledger, shop, agree, monday, t
     agree("anna", "ben")
     history = History(tmp_path / "history")
     link(history, MEDIUM)
-    desk = Desk(ledger, rules=shop.rules, trial=Trial.of_policy(Static(treatment="shoes@web"), arm="static"))
+    desk = Desk(
+        ledger, rules=shop.rules, trials=Trials.only(Trial.of_policy(Static(treatment="shoes@web"), arm="static"))
+    )
     columns = {"purchases_365d": [2, 2], "returns_365d": [0, 0], "cart_1d": [0, 0], "state": ["CA", "CA"]}
     table = pa.table({"customer_id": ["anna", "ben"], **columns})
     decided = decide_all(table, desk=desk, at=monday, seed="s", values=None, people=LinkedAccounts(history))
@@ -405,11 +408,11 @@ def halves(ledger, shop, agree):
             for name, policy in arms.items()
         },
     )
-    desk = Desk(ledger, rules=shop.rules, trial=trial)
+    desk = Desk(ledger, rules=shop.rules, trials=Trials.only(trial))
 
     def arm(who: str, whose: Person | None, at: datetime) -> str:
         ask = Ask(customer_id=who, moment=at, seed="s", person_id=whose.customer_id if whose else None)
-        asked = Case(ask=ask, assignment=trial.assignment(ask), row=(2, 0, 0, "CA"), values=None, person=whose)
+        asked = Case(ask=ask, row=(2, 0, 0, "CA"), values=None, person=whose)
         return desk.decide([asked])[0].arm
 
     return arm

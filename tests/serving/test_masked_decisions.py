@@ -33,6 +33,7 @@ from serving.rules import RuleBook, Rules
 from serving.scenarios import Scenario, Scenarios
 from serving.service import Asked, Engine, Service
 from serving.trial import Trial
+from serving.trials import Trials
 
 FEATURES = FeatureSet.of(
     Feature(name="visits", where={"kind": "visit"}, windows=("7d",)),
@@ -99,7 +100,7 @@ def masking():
 def desk(ledger, masking, agree):
     agree("anna", "ben")
     trial = Trial.of_policy(OneToOne(floor=0.05), arm="personal")
-    return Desk(ledger, rules=Rules(BOOK), trial=trial, model="trees", masking=masking)
+    return Desk(ledger, rules=Rules(BOOK), trials=Trials.only(trial), model="trees", masking=masking)
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_the_batch_masks_as_the_service_does(serve, desk, masking, monday, tmp_p
     other = Ledger(tmp_path / "other.db")
     with desk.ledger.reading() as book, other.writing() as copy:
         copy.consent([each for name in names for each in book.consents(name)])
-    elsewhere = Desk(other, rules=desk.rules, trial=desk.trial, model="trees", masking=masking)
+    elsewhere = Desk(other, rules=desk.rules, trials=desk.trials, model="trees", masking=masking)
     values = Trees().values_of(table)
     decided = decide_all(table, desk=elsewhere, at=monday, seed="s", values=values, people=people, masks=masks)
     with other.reading() as book:
@@ -232,7 +233,7 @@ def test_consent_withdrawn_after_scoring_takes_the_values_away(desk, masking, mo
     row = masking.apply((2, carts, 5), masked)
     assert row == (2, carts, None)
     ask = Ask(customer_id="anna", moment=monday, seed="s")
-    case = Case(ask=ask, assignment=desk.trial.assignment(ask), row=row, values=Trees().values([row])[0], masked=masked)
+    case = Case(ask=ask, row=row, values=Trees().values([row])[0], masked=masked)
     tell(desk.ledger, fact("anna", "advertising", False, monday - timedelta(days=1)))
     (decision,) = desk.decide([case])
     assert (decision.row, decision.values) == ((2, None, None), None)
@@ -244,7 +245,7 @@ def test_consent_withdrawn_after_scoring_takes_the_values_away(desk, masking, mo
 
 def test_a_row_that_nobody_masked_is_masked_by_the_desk(desk, monday):
     ask = Ask(customer_id="anna", moment=monday, seed="s")
-    unmasked = Case(ask=ask, assignment=desk.trial.assignment(ask), row=(2, 3, 5), values=np.zeros(5))
+    unmasked = Case(ask=ask, row=(2, 3, 5), values=np.zeros(5))
     (decision,) = desk.decide([unmasked])
     assert (decision.row, decision.values) == ((2, None, None), None)
 
@@ -266,7 +267,7 @@ def test_without_what_the_model_may_use_a_static_arm_decides_as_before(serve, de
     static = Desk(
         desk.ledger,
         rules=desk.rules,
-        trial=Trial.of_policy(Static(treatment="hello@web"), arm="s"),
+        trials=Trials.only(Trial.of_policy(Static(treatment="hello@web"), arm="s")),
         masking=desk.masking,
     )
     tell(desk.ledger, fact("anna", "personalization", False, monday - timedelta(days=1)))
