@@ -15,7 +15,7 @@ from experiments.adaptive.logs import BanditLog, codes_from_zero
 from experiments.adaptive.models import expected_rewards
 from experiments.adaptive.scores import Codes, Floats, arm_scores
 from experiments.adaptive.sums import Sums
-from experiments.adaptive.weights import constant_allocation, of_contrast
+from experiments.adaptive.weights import of_arm, of_contrast
 from experiments.analysis.readings import Goal
 
 
@@ -86,7 +86,7 @@ class Scores:
 
     def alone(self, arm: int, within: Codes | None = None) -> Sums:
         """The sums of one arm, for its own value."""
-        return self._sums([arm], constant_allocation(self.known[[arm]]), within)
+        return self._sums([arm], of_arm(self.known[[arm]]), within)
 
     def _sums(self, arms: list[int], weight: Floats, within: Codes | None) -> Sums:
         possible = np.all(weight > 0, axis=0)

@@ -51,16 +51,29 @@ def two_point(chance: Floats, *, decay: float) -> Floats:
     return weight
 
 
+def of_arm(chance: Floats) -> Floats:
+    """Halfway, as a geometric mean, between ``uniform`` and ``constant_allocation``: the fourth root of the chance.
+
+    Weights that follow the chance all the way leave a bias: an arm that begins badly is starved, its later rows count
+    less, and the bad beginning is not made up for (.11 standard errors at a floor of 1%, 10,000 rows, a lift of 10%).
+    Halfway it is a third of that, and the estimate is no noisier (benchmarks/calibration).
+
+    >>> of_arm(np.array([0.0625, 0.0001]))
+    array([0.5, 0.1])
+    """
+    root: Floats = np.sqrt(np.sqrt(chance))
+    return root
+
+
 def of_contrast(first: Floats, second: Floats) -> Floats:
-    """The weight of a row in the difference of two arms: each row carries the same variance of the difference.
+    """``of_arm`` for the difference of two arms, whose variance goes by the sum of one over each of their chances.
 
     One weight for both arms makes their difference one martingale, which is what a look at any time stands on.
 
-    >>> of_contrast(np.array([0.5]), np.array([0.5]))
+    >>> of_contrast(np.array([0.125]), np.array([0.125]))
     array([0.5])
     """
-    root: Floats = np.sqrt(first * second / np.maximum(first + second, _SMALLEST))
-    return root
+    return of_arm(first * second / np.maximum(first + second, _SMALLEST))
 
 
 def known_before(chance: Floats, *, block: int, start: float) -> Floats:
