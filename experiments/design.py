@@ -240,14 +240,20 @@ class Experiment:
 
     @property
     def judged_at(self) -> datetime | None:
-        """When a fixed design's one look may be taken: at the end and its usual delays; None where any may decide."""
-        if self.interval_kind != "fixed" or self.end is None:
+        """When the last look is due, of a fixed design the only one: at the end and its usual delays; None without."""
+        if self.interval_kind == "anytime" or self.end is None:
             return None
         return self.end + timedelta(days=max(measure.delay_days for measure in self.measures))
 
     def is_planned_look(self, as_of: datetime) -> bool:
-        """Whether a look at that moment is the one that a fixed design was planned for."""
+        """Whether a look at that moment is the one that a fixed design was planned for, or a campaign's last."""
         return self.judged_at is not None and as_of >= self.judged_at
+
+    def elapsed(self, as_of: datetime) -> float:
+        """The share of the time from the start to the last look that has passed at a moment, above 0 and at most 1."""
+        if self.judged_at is None or as_of >= self.judged_at:
+            return 1.0
+        return max((as_of - self.start) / (self.judged_at - self.start), 1e-9)
 
     @property
     def limits(self) -> dict[str, float]:
