@@ -1,4 +1,4 @@
-"""Policies that learn: Thompson sampling with known probabilities, over arms or over linear rewards.
+"""The policy that learns: beliefs from matured outcomes, and a rule that turns them into exact chances.
 
 An update returns a new policy and takes matured outcomes only: a decision whose window is still open has no reward yet,
 it is not a zero. Updates don't depend on the order of outcomes, so late ones need no care beyond being passed once.
@@ -7,120 +7,137 @@ it is not a zero. Updates don't depend on the order of outcomes, so late ones ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
+from experiments.policies.beliefs import ArmBeliefs, Feedback
 from experiments.policies.choice import Choice, require_share, with_floor
-from experiments.policies.posteriors import Beta, Gaussian, LinearGaussian, best_probabilities
+from experiments.policies.linear import LinearBeliefs, LogisticBeliefs
+from experiments.policies.rules import Rule, Thompson
 from features.errors import InputError
 
+Beliefs = ArmBeliefs | LinearBeliefs | LogisticBeliefs
 
-class Thompson(msgspec.Struct, frozen=True, kw_only=True, tag="thompson"):
-    """Each action with the chance that it is the best one, by what is believed of each so far (Thompson 1933).
+
+class Bandit(msgspec.Struct, frozen=True, kw_only=True, tag="bandit"):
+    """Actions by what is believed of their rewards so far.
 
     Parameters
     ----------
-    prior: the belief in an action without outcomes.
-    arms: action -> belief; ``nothing`` is an arm like the others.
+    beliefs: ``ArmBeliefs``, the same for all customers, or of their features ``LinearBeliefs`` and ``LogisticBeliefs``.
+    rule: ``Thompson``, ``TopTwo``, ``Greedy`` (with ``epsilon``: epsilon-greedy) or ``UpperBound`` (LinUCB).
     floor: the chance that every surviving action keeps, ``nothing`` too.
+    half_life_days: after so long an outcome counts half, for rewards that drift; None: all count the same for ever.
 
-    >>> policy = Thompson(prior=Beta()).update(["a@email", "a@email", "nothing"], np.array([1.0, 1.0, 0.0]))
+    >>> from experiments.policies.posteriors import Beta
+    >>> policy = Bandit(beliefs=ArmBeliefs(prior=Beta()))
+    >>> policy = policy.update(["a@email", "a@email", "nothing"], np.array([1.0, 1.0, 0.0]))
     >>> policy.probabilities(Choice(actions=("nothing", "a@email"), values=np.zeros(2))).round(3)
     array([0.108, 0.892])
     """
 
-    prior: Beta | Gaussian
-    arms: dict[str, Beta | Gaussian] = {}
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+
+    beliefs: Beliefs
+    rule: Rule = Thompson()
     floor: float = 0.01
+    half_life_days: float | None = None
 
     def __post_init__(self) -> None:
         require_share("floor", self.floor)
-
-    def probabilities(self, choice: Choice) -> np.ndarray:
-        """The exact chance that each action's draw is the largest, mixed with the floor."""
-        beliefs = tuple(self.arms.get(action, self.prior) for action in choice.actions)
-        return with_floor(np.array(best_probabilities(beliefs)), self.floor)
-
-    def update(self, actions: Sequence[str], rewards: np.ndarray, *, mature: np.ndarray | None = None) -> Thompson:
-        """The policy after the rewards of ``actions``; rows that are not ``mature`` are left out."""
-        names, rewards, kept = _outcomes(actions, rewards, mature)
-        fresh = {
-            name: self.arms.get(name, self.prior).update(rewards[kept & (names == name)])
-            for name in np.unique(names[kept]).tolist()
-        }
-        return msgspec.structs.replace(self, arms=self.arms | fresh)
-
-
-class LinearThompson(msgspec.Struct, frozen=True, kw_only=True, tag="linear_thompson"):
-    """Thompson sampling where an action's reward is linear in the customer's features (Agrawal & Goyal 2013).
-
-    The scores of the arms are believed to be normal, so their chances are integrals in one dimension.
-
-    Parameters
-    ----------
-    names: the features, to which a constant is added; pass them scaled to about 1.
-    noise_sd: standard deviation of one reward around its mean, in the reward's unit.
-    ridge: prior precision of a coefficient in units of 1 / noise_sd^2.
-    arms: action -> belief; an action without outcomes has the prior.
-    floor: the chance that every surviving action keeps.
-
-    >>> policy = LinearThompson(names=("visits",), noise_sd=1.0, floor=0.0)
-    >>> policy.probabilities(Choice(actions=("nothing", "a@email"), values=np.zeros(2), features={"visits": 1.0}))
-    array([0.5, 0.5])
-    """
-
-    names: tuple[str, ...]
-    noise_sd: float
-    ridge: float = 1.0
-    arms: dict[str, LinearGaussian] = {}
-    floor: float = 0.01
-
-    def __post_init__(self) -> None:
-        require_share("floor", self.floor)
-        if not (self.noise_sd > 0 and self.ridge > 0):
+        if self.half_life_days is not None and not self.half_life_days > 0:
             raise InputError(
-                "a belief has no width", got=f"noise_sd {self.noise_sd}, ridge {self.ridge}", do="give numbers above 0"
+                "the half-life is no time", got=str(self.half_life_days), do="give days above 0, or leave it out"
             )
 
     def probabilities(self, choice: Choice) -> np.ndarray:
-        """The exact chance that each action's score is the largest, mixed with the floor."""
-        x = np.array([1.0, *(choice.features.get(name, 0.0) for name in self.names)])
-        beliefs = tuple(self._belief(action).score(x, noise_sd=self.noise_sd) for action in choice.actions)
-        return with_floor(np.array(best_probabilities(beliefs)), self.floor)
+        """The rule's exact chances, mixed with the floor."""
+        return with_floor(self.rule.chances(self.beliefs.of(choice.actions, choice.features)), self.floor)
+
+    def probabilities_of(self, actions: Sequence[str], features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The same for many customers with the same actions, (n, actions), from a column (n,) per feature."""
+        rows = [self.rule.chances(beliefs) for beliefs in self.beliefs.of_rows(actions, features)]
+        return np.array([with_floor(row, self.floor) for row in rows]).reshape(len(rows), len(actions))
 
     def update(
         self,
         actions: Sequence[str],
         rewards: np.ndarray,
         *,
-        features: Mapping[str, np.ndarray],
+        features: Mapping[str, np.ndarray] | None = None,
         mature: np.ndarray | None = None,
-    ) -> LinearThompson:
-        """The policy after the rewards of ``actions``; ``features`` holds a column of shape (n,) per name."""
-        names, rewards, kept = _outcomes(actions, rewards, mature)
-        inputs = np.column_stack([np.ones(len(rewards)), *(features[name] for name in self.names)])
-        fresh = {
-            name: self._belief(name).update(inputs[rows], rewards[rows])
-            for name in np.unique(names[kept]).tolist()
-            for rows in [kept & (names == name)]
-        }
-        return msgspec.structs.replace(self, arms=self.arms | fresh)
+        days_ago: np.ndarray | None = None,
+    ) -> Bandit:
+        """The policy after the rewards of ``actions``.
 
-    def _belief(self, action: str) -> LinearGaussian:
-        return self.arms.get(action) or LinearGaussian.prior(len(self.names) + 1, ridge=self.ridge)
-
-
-def _outcomes(
-    actions: Sequence[str], rewards: np.ndarray, mature: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    names = np.asarray(actions, dtype=str)
-    kept = np.ones(len(names), dtype=bool) if mature is None else np.asarray(mature, dtype=bool)
-    values = np.asarray(rewards, dtype=float)
-    if not names.shape == values.shape == kept.shape or not np.isfinite(values[kept]).all():
-        raise InputError(
-            "the outcomes don't fit the actions",
-            got=f"{len(names)} actions, {values.size} rewards, {kept.size} mature marks",
-            do="pass one finite reward per mature action",
+        Parameters
+        ----------
+        features: a column of shape (n,) per name, where beliefs are over features.
+        mature: whether each row's window has closed; the others are left out, and their rewards never read.
+        days_ago: how old each outcome is, for a policy with a half-life.
+        """
+        names, values = np.asarray(actions, dtype=str), np.asarray(rewards, dtype=float)
+        kept = np.ones(len(names), dtype=bool) if mature is None else np.asarray(mature, dtype=bool)
+        if not names.shape == values.shape == kept.shape:
+            raise InputError(
+                "the outcomes don't fit the actions",
+                got=f"{len(names)} actions, {values.size} rewards, {kept.size} mature marks",
+                do="pass one reward per action",
+            )
+        ages = np.zeros(len(names)) if days_ago is None else np.asarray(days_ago, dtype=float)
+        seen = Feedback(
+            actions=names[kept],
+            rewards=values[kept],
+            weights=self._left_of(ages[kept]),
+            features={name: np.asarray(column)[kept] for name, column in (features or {}).items()},
         )
-    return names, values, kept
+        return msgspec.structs.replace(self, beliefs=self.beliefs.updated(seen))
+
+    def aged(self, days: float) -> Bandit:
+        """The policy so many days later: half of what it knows beyond the prior has faded at each half-life.
+
+        Outcomes that arrive late fit in with their age: what was learned then and aged is what is learned now.
+        """
+        share = float(self._left_of(np.array(days)))
+        return self if share == 1 else msgspec.structs.replace(self, beliefs=self.beliefs.faded(share))
+
+    def believing(
+        self,
+        values: np.ndarray,
+        *,
+        actions: Sequence[str],
+        trust: float,
+        features: Mapping[str, np.ndarray] | None = None,
+    ) -> Bandit:
+        """The policy warm-started from a model: as if each action had had ``trust`` outcomes that were as predicted.
+
+        Parameters
+        ----------
+        values: what the model expects as each action's reward, (customers, actions), in the reward's unit.
+        trust: how many outcomes the model's word is worth; so many real ones weigh as much.
+        features: of the same customers, a column per name.
+        """
+        customers = len(values)
+        if values.shape != (customers, len(actions)) or not customers or not trust > 0:
+            raise InputError(
+                "there is nothing to believe",
+                got=f"values of shape {values.shape} for {len(actions)} actions, trust {trust}",
+                do="pass a row per customer, a column per action, and a trust above 0",
+            )
+        told = Feedback(
+            actions=np.tile(np.asarray(actions, dtype=str), customers),
+            rewards=np.asarray(values, dtype=float).ravel(),
+            weights=np.full(values.size, trust / customers),
+            features={name: np.repeat(column, len(actions)) for name, column in (features or {}).items()},
+        )
+        return msgspec.structs.replace(self, beliefs=self.beliefs.updated(told))
+
+    def _left_of(self, days: np.ndarray) -> np.ndarray:
+        """The share of an outcome that still counts so many days later."""
+        if self.half_life_days is None:
+            return np.ones_like(days, dtype=float)
+        left: np.ndarray = np.exp2(-np.asarray(days, dtype=float) / self.half_life_days)
+        return left

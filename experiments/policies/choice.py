@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -53,7 +53,13 @@ class Choice:
 
 
 class Policy(Protocol):
-    """A rule that says with which chance each action is chosen."""
+    """A rule that says with which chance each action is chosen.
+
+    ``reads_values`` says whether it ranks by the model's values, ``learns`` whether outcomes change it.
+    """
+
+    reads_values: ClassVar[bool]
+    learns: ClassVar[bool]
 
     def probabilities(self, choice: Choice) -> np.ndarray:
         """The chance of each of ``choice.actions``: float64 of shape (len(actions),), sums to 1."""

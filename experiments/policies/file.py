@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from experiments.policies.bandits import LinearThompson, Thompson
+from experiments.policies.bandits import Bandit
 from experiments.policies.fixed import Few, Nothing, RandomEligible, Segment, Static
 from experiments.policies.values import OneToOne, Softmax
 from features.errors import InputError
 
-AnyPolicy = Nothing | RandomEligible | Static | Segment | Few | OneToOne | Softmax | Thompson | LinearThompson
+AnyPolicy = Nothing | RandomEligible | Static | Segment | Few | OneToOne | Softmax | Bandit
 
 
 def to_json(policy: AnyPolicy) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ class Nothing(msgspec.Struct, frozen=True, kw_only=True, tag="nothing"):
     >>> Nothing().probabilities(Choice(actions=("nothing", "shoes-10@email"), values=np.zeros(2)))
     array([1., 0.])
     """
+
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def probabilities(self, choice: Choice) -> np.ndarray:
         """All on ``nothing``."""
@@ -34,6 +38,9 @@ class RandomEligible(msgspec.Struct, frozen=True, kw_only=True, tag="random"):
     >>> RandomEligible(nothing_share=0.5).probabilities(choice)
     array([0.5 , 0.25, 0.25])
     """
+
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     nothing_share: float | None = None
 
@@ -58,6 +65,9 @@ class Static(msgspec.Struct, frozen=True, kw_only=True, tag="static"):
     array([0., 1.])
     """
 
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+
     treatment: str
 
     def probabilities(self, choice: Choice) -> np.ndarray:
@@ -77,6 +87,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True, tag="segment"):
     >>> policy.probabilities(Choice(actions=("nothing", "a@email"), values=np.zeros(2), segment="young"))
     array([0., 1.])
     """
+
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     table: dict[str, str]
     default: str = NOTHING
@@ -102,6 +115,9 @@ class Few(msgspec.Struct, frozen=True, kw_only=True, tag="few"):
     >>> policy.probabilities(Choice(actions=("nothing", "a@email"), values=np.zeros(2), features={"visits": 9.0}))
     array([0., 1.])
     """
+
+    reads_values: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     names: tuple[str, ...]
     means: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""What a bandit believes of an arm: frozen posteriors, and the exact chance that an arm is the best of several."""
+"""What a bandit believes of an arm's mean reward, and the exact chance that an arm is the best of several."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 class Belief(Protocol):
     """A continuous distribution of an arm's mean reward."""
+
+    @property
+    def mean(self) -> float:
+        """Its mean."""
+        ...
+
+    @property
+    def sd(self) -> float:
+        """Its standard deviation."""
+        ...
 
     def breaks(self) -> np.ndarray:
         """Where the distribution has the normal scores of the grid, ascending."""
@@ -53,16 +63,21 @@ class Beta(msgspec.Struct, frozen=True, kw_only=True, tag="beta"):
         """The expected rate."""
         return self.a / (self.a + self.b)
 
-    def update(self, rewards: np.ndarray) -> Beta:
-        """The posterior after ``rewards``, each within [0, 1]."""
-        if rewards.size and not (rewards.min() >= 0 and rewards.max() <= 1):
-            raise InputError(
-                "a reward of a rate is outside 0 to 1",
-                got=f"{rewards.min()} to {rewards.max()}",
-                do="pass 0 and 1, or believe in Gaussian arms",
-            )
-        wins = float(rewards.sum())
-        return Beta(a=self.a + wins, b=self.b + rewards.size - wins)
+    @property
+    def sd(self) -> float:
+        """The standard deviation of the rate."""
+        return float((self.mean * (1 - self.mean) / (self.a + self.b + 1)) ** 0.5)
+
+    def update(self, rewards: np.ndarray, *, weights: np.ndarray | None = None) -> Beta:
+        """The posterior after ``rewards``, each within [0, 1] and counted ``weights`` times (once)."""
+        require_rates(rewards)
+        counted = np.ones_like(rewards) if weights is None else weights
+        wins = float(counted @ rewards)
+        return Beta(a=self.a + wins, b=self.b + float(counted.sum()) - wins)
+
+    def faded(self, prior: Beta, share: float) -> Beta:
+        """The belief that keeps ``share`` of what it knows beyond ``prior``."""
+        return Beta(a=prior.a + share * (self.a - prior.a), b=prior.b + share * (self.b - prior.b))
 
     def breaks(self) -> np.ndarray:
         """Quantiles; the upper ones from the mirrored distribution, which keeps their digits."""
@@ -96,16 +111,29 @@ class Gaussian(msgspec.Struct, frozen=True, kw_only=True, tag="gaussian"):
 
     mean: float
     sd: float
-    noise_sd: float
+    noise_sd: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.sd > 0 and self.noise_sd > 0 and np.isfinite(self.mean)):
             raise InputError("a belief has no width", got=f"sd {self.sd}, noise {self.noise_sd}", do="give sds above 0")
 
-    def update(self, rewards: np.ndarray) -> Gaussian:
-        """The posterior after ``rewards`` (conjugate normal with known noise)."""
-        precision = 1 / self.sd**2 + rewards.size / self.noise_sd**2
-        moment = self.mean / self.sd**2 + float(rewards.sum()) / self.noise_sd**2
+    def update(self, rewards: np.ndarray, *, weights: np.ndarray | None = None) -> Gaussian:
+        """The posterior after ``rewards``, each counted ``weights`` times (conjugate normal with known noise)."""
+        counted = np.ones_like(rewards) if weights is None else weights
+        return self._of(
+            self.sd**-2 + float(counted.sum()) / self.noise_sd**2,
+            self.mean / self.sd**2 + float(counted @ rewards) / self.noise_sd**2,
+        )
+
+    def faded(self, prior: Gaussian, share: float) -> Gaussian:
+        """The belief that keeps ``share`` of what it knows beyond ``prior``."""
+        rest = 1 - share
+        return self._of(
+            share * self.sd**-2 + rest * prior.sd**-2,
+            share * self.mean / self.sd**2 + rest * prior.mean / prior.sd**2,
+        )
+
+    def _of(self, precision: float, moment: float) -> Gaussian:
         return Gaussian(mean=moment / precision, sd=precision**-0.5, noise_sd=self.noise_sd)
 
     def breaks(self) -> np.ndarray:
@@ -123,45 +151,18 @@ class Gaussian(msgspec.Struct, frozen=True, kw_only=True, tag="gaussian"):
         return below
 
 
-class LinearGaussian(msgspec.Struct, frozen=True, kw_only=True, tag="linear_gaussian"):
-    """The posterior of a linear reward: ``precision`` is X'X + ridge I, ``moment`` is X'y (Agrawal & Goyal 2013).
-
-    >>> LinearGaussian.prior(2).update(np.eye(2), np.array([2.0, 4.0])).score(np.array([1.0, 0.0]), noise_sd=1.0).mean
-    1.0
-    """
-
-    precision: tuple[tuple[float, ...], ...]
-    moment: tuple[float, ...]
-
-    @classmethod
-    def prior(cls, width: int, *, ridge: float = 1.0) -> LinearGaussian:
-        """The belief before any reward, for ``width`` inputs."""
-        return cls(precision=_rows(ridge * np.eye(width)), moment=(0.0,) * width)
-
-    def update(self, inputs: np.ndarray, rewards: np.ndarray) -> LinearGaussian:
-        """The posterior after rows of ``inputs`` (n, width) and their ``rewards`` (n,)."""
-        precision = np.array(self.precision) + inputs.T @ inputs
-        return LinearGaussian(precision=_rows(precision), moment=tuple((self.moment + inputs.T @ rewards).tolist()))
-
-    def score(self, x: np.ndarray, *, noise_sd: float) -> Gaussian:
-        """The belief in the mean reward at ``x``: drawing this score has the law of drawing the coefficients."""
-        solved = np.linalg.solve(np.array(self.precision), np.column_stack([x, self.moment]))
-        return Gaussian(mean=float(x @ solved[:, 1]), sd=noise_sd * float(x @ solved[:, 0]) ** 0.5, noise_sd=noise_sd)
-
-
 @lru_cache(maxsize=1 << 14)
 def best_probabilities(beliefs: tuple[Beta | Gaussian, ...]) -> tuple[float, ...]:
     """The chance that each arm's draw is the largest of all: what Thompson sampling plays, without drawing.
 
-    One integral per arm, of its density times the others' distribution functions, by Gauss-Legendre within the cells of
-    the union of all arms' grids; exact to 1e-9 also where one arm is 1,000 times as wide as another.
+    One integral per arm, of its density times the others' distribution functions, by Gauss-Legendre within cells that
+    are as fine as the narrowest arm there needs; exact to 1e-9 also where one arm is 1,000 times as wide as another.
     """
-    breaks = [belief.breaks() for belief in beliefs]
-    # Below the highest of the lower ends some arm's distribution function is 0: the largest draw can't be there.
-    points = np.unique(np.concatenate(breaks))
-    points = points[points >= max(each[0] for each in breaks)]
-    half = np.diff(points)[:, None] / 2
-    x = (points[:-1, None] + half + half * _NODES).ravel()
+    if len(beliefs) == 1:
+        return (1.0,)
+    edges = _cells(np.array([belief.breaks() for belief in beliefs]))
+    half = np.diff(edges)[:, None] / 2
+    x = (edges[:-1, None] + half + half * _NODES).ravel()
     weights = (half * _WEIGHTS).ravel()
     below = np.array([belief.cdf(x) for belief in beliefs])
     ones = np.ones((1, x.size))
@@ -172,5 +173,32 @@ def best_probabilities(beliefs: tuple[Beta | Gaussian, ...]) -> tuple[float, ...
     return tuple((chances / chances.sum()).tolist())
 
 
-def _rows(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, matrix.tolist()))
+def _cells(breaks: np.ndarray) -> np.ndarray:
+    """The edges of the cells to integrate over, from each arm's own ``breaks`` (arms, scores).
+
+    Three cells for two of whichever arm is cut finest there; where all are as wide, not as many again for each of them.
+    """
+    points = np.unique(breaks)
+    # Below the highest of the lower ends some arm's distribution function is 0: the largest draw can't be there.
+    points = points[points >= breaks[:, 0].max()]
+    if points.size < 2:
+        points = np.unique(breaks)
+    middles = (points[:-1] + points[1:]) / 2
+    own = np.array([np.searchsorted(each, middles) for each in breaks])
+    inside = (own > 0) & (own < breaks.shape[1])
+    place = own.clip(1, breaks.shape[1] - 1)
+    rows = np.arange(len(breaks))[:, None]
+    widths = np.where(inside, breaks[rows, place] - breaks[rows, place - 1], np.inf)
+    steps = np.concatenate([[0.0], np.cumsum(1.5 * np.diff(points) / widths.min(axis=0))])
+    edges: np.ndarray = np.interp(np.linspace(0.0, steps[-1], int(np.ceil(steps[-1])) + 1), steps, points)
+    return edges
+
+
+def require_rates(rewards: np.ndarray) -> None:
+    """Raise unless all rewards are within [0, 1]."""
+    if rewards.size and not (rewards.min() >= 0 and rewards.max() <= 1):
+        raise InputError(
+            "a reward of a rate is outside 0 to 1",
+            got=f"{rewards.min()} to {rewards.max()}",
+            do="pass 0 and 1, or believe in Gaussian arms",
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 import numpy as np
 
@@ -20,6 +22,9 @@ class OneToOne(msgspec.Struct, frozen=True, kw_only=True, tag="one_to_one"):
     >>> OneToOne(floor=0.01).probabilities(choice)
     array([0.01, 0.99])
     """
+
+    reads_values: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     floor: float = 0.0
 
@@ -43,6 +48,9 @@ class Softmax(msgspec.Struct, frozen=True, kw_only=True, tag="softmax"):
     >>> Softmax(temperature=10.0).probabilities(choice).round(3)
     array([0.269, 0.731])
     """
+
+    reads_values: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     temperature: float
     floor: float = 0.0

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.policies import Beta, Few, Nothing, OneToOne, RandomEligible, Segment, Softmax, Static, Thompson
+from experiments.policies import (
+    ArmBeliefs,
+    Bandit,
+    Beta,
+    Few,
+    Nothing,
+    OneToOne,
+    RandomEligible,
+    Segment,
+    Softmax,
+    Static,
+)
 from features.errors import InputError
 from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Content, Offer, from_toml
 from serving.consent import Permission
@@ -103,7 +114,12 @@ def test_the_static_contact_passes_the_same_checks(shop):
 
 
 def test_arms_that_do_not_rank_are_not_degraded_by_a_missing_model(shop):
-    for policy in (Nothing(), RandomEligible(), Static(treatment="coats@email"), Thompson(prior=Beta())):
+    for policy in (
+        Nothing(),
+        RandomEligible(),
+        Static(treatment="coats@email"),
+        Bandit(beliefs=ArmBeliefs(prior=Beta())),
+    ):
         decision = shop.decide(policy, values=None)
         assert (decision.source, decision.degraded) == ("policy", False)
     assert shop.decide(Nothing(), values=None).action == "nothing"
