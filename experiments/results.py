@@ -99,8 +99,8 @@ def _known(value: float | None) -> float:
 class SegmentRow(MetricRow):
     """A metric row within the units whose column ``segment`` holds ``value``.
 
-    ``shrunk_*`` is the difference drawn towards that of the whole, as far as the segments' own are noise; None where
-    it can't be told.
+    ``shrunk_*`` is the difference drawn towards that of the whole, as far as the segments' own are noise, with an
+    interval of the kind that decides; None where it can't be told.
     """
 
     segment: str
@@ -108,8 +108,6 @@ class SegmentRow(MetricRow):
     shrunk_difference: float | None = None
     shrunk_ci_low: float | None = None
     shrunk_ci_high: float | None = None
-    shrunk_anytime_ci_low: float | None = None
-    shrunk_anytime_ci_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +147,10 @@ class Cap:
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """A difference in money for all ``units``, had each of them been in the arm rather than in the control."""
+    """A difference in money for all ``units``, had each been in the arm rather than in the control.
+
+    The interval is of the kind that decides.
+    """
 
     metric: str
     arm: str
@@ -157,8 +158,6 @@ class Total:
     difference: float
     ci_low: float
     ci_high: float
-    anytime_ci_low: float
-    anytime_ci_high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,14 +173,12 @@ class ExposedCount:
 class ExposedRow(MetricRow):
     """A metric row among the exposed, and its ``diluted`` difference: what it comes to per unit of all.
 
-    A ratio of sums has no diluted difference: None.
+    The diluted interval is of the kind that decides. A ratio of sums has no diluted difference: None.
     """
 
     diluted: float | None
     diluted_ci_low: float | None
     diluted_ci_high: float | None
-    diluted_anytime_ci_low: float | None
-    diluted_anytime_ci_high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
