@@ -13,6 +13,7 @@ from rapport.commands.explain import explain
 from rapport.commands.export import export
 from rapport.commands.features import features
 from rapport.commands.gains import gains
+from rapport.commands.holdout import holdout
 from rapport.commands.identity import identity
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
@@ -22,6 +23,7 @@ from rapport.commands.market import market
 from rapport.commands.plan import plan
 from rapport.commands.replay import replay
 from rapport.commands.report import report
+from rapport.commands.retention import retention
 from rapport.commands.score import score
 from rapport.commands.serve import serve
 from rapport.commands.train import train
@@ -51,6 +53,7 @@ app.command()(explain)
 app.command()(export)
 app.command()(features)
 app.command()(gains)
+app.command()(holdout)
 app.command()(ingest)
 app.command()(init)
 app.command()(ladder)
@@ -59,6 +62,7 @@ app.command()(market)
 app.command()(plan)
 app.command()(replay)
 app.command()(report)
+app.command()(retention)
 app.command()(score)
 app.command()(serve)
 app.add_typer(identity, name="identity")
