@@ -17,6 +17,7 @@ from experiments.report.panels import (
 )
 from experiments.report.parts import Report
 from experiments.report.words import (
+    Scale,
     arm_words,
     count,
     day,
@@ -27,6 +28,7 @@ from experiments.report.words import (
     sentence,
     tidy,
 )
+from experiments.results import IntervalKind, MetricRow
 
 _SEES, _WAY = "What its customers see", "Which way"
 _MOST_SEGMENTS = 14
@@ -34,6 +36,17 @@ _STANDINGS = {
     "within": Cell(text="within the limit", tone="good"),
     "over": Cell(text="above the limit", tone="bad"),
     "open": Cell(text="not clear yet", tone="open"),
+}
+_BAND: dict[IntervalKind, str] = {
+    "anytime": "The band holds at every look, so it was safe to look each time.",
+    "group_sequential": "The band holds over all looks of the campaign, so it was safe to look each time: it is wide "
+    "early, and at the end about that of a single look.",
+    "fixed": "The range is valid at the planned end only, so earlier looks show none.",
+}
+_NO_BAND: dict[IntervalKind, str] = {
+    "anytime": "of another kind",
+    "group_sequential": "of another kind",
+    "fixed": "only at the planned end",
 }
 _TRUTH = ("Arm", "Estimated range", "Truth", "Truth lies")
 
@@ -75,7 +88,7 @@ def guardrails(report: Report) -> Panel | None:
                 Cell(text=guard.words, note=f"at most {scale.exact(guard.limit, signed=True)}"),
                 level_cell(report, measure=guard, mean=row.control_mean, n=row.n_control),
                 level_cell(report, measure=guard, mean=row.arm_mean, n=row.n_arm),
-                Cell(text=scale.span(low, high, signed=True)),
+                Cell(text=_rise(scale, row, low=low, high=high)),
                 _STANDINGS[standing(row, interval=(low, high), limit=guard.limit)],
             )
         )
@@ -83,6 +96,15 @@ def guardrails(report: Report) -> Panel | None:
     table = table_of("Guardrails", ("Measure", *arms, "Difference", "Verdict"), rows)
     intro = "What must not get worse while the goal gets better."
     return Panel(key="guardrails", title="Guardrails", intro=intro, table=table) if rows else None
+
+
+def _rise(scale: Scale, row: MetricRow, *, low: float, high: float) -> str:
+    """How much a guardrail rose: the most that is possible, where that is known on its one side."""
+    if row.highest is None or not math.isfinite(row.highest):
+        return scale.span(low, high, signed=True)
+    spread = row.highest - row.difference
+    rise, most = (scale.number(each, spread=spread, signed=True) for each in (row.difference, row.highest))
+    return f"{rise}, at most {most}"
 
 
 def everywhere(report: Report) -> Panel | None:
@@ -139,9 +161,9 @@ def over_time(report: Report) -> Panel | None:
     if len(points) < 2:
         return None
     scale = difference_scale(goal, currency=report.currency)
-    anytime = not report.planned_look
     factor = scale.factor
-    bands = [anytime or point is points[-1] for point in points]
+    kind = report.analysis.kind
+    bands = [point.kind == kind and (kind != "fixed" or point is points[-1]) for point in points]
     title = f"{goal.words}: {arm_words(arm)} against {arm_words(report.experiment.control)}, {len(points)} looks"
     chart = charts.over_time(
         [point.as_of for point in points],
@@ -155,20 +177,15 @@ def over_time(report: Report) -> Panel | None:
     rows = [
         (
             Cell(text=day(point.as_of)),
-            Cell(text=scale.span(point.ci_low, point.ci_high, signed=True) if band else "only at the planned end"),
+            Cell(text=scale.span(point.ci_low, point.ci_high, signed=True) if band else _NO_BAND[kind]),
             Cell(text=count(point.n_control)),
             Cell(text=count(point.n_arm)),
         )
         for point, band in zip(points, bands, strict=True)
     ]
     columns = ("Data as of", "Difference", arm_words(report.experiment.control), arm_words(arm))
-    told = (
-        "The band holds at every look, so it was safe to look each time."
-        if anytime
-        else "The range is valid at the planned end only, so earlier looks show none."
-    )
     return Panel(
-        key="time", title="Over time", intro=told, chart=chart, table=table_of("Every look so far", columns, rows)
+        key="time", title="Over time", intro=_BAND[kind], chart=chart, table=table_of("Every look so far", columns, rows)
     )
 
 

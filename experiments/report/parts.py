@@ -11,7 +11,7 @@ from experiments.design import Experiment
 from experiments.measures import Goal
 from experiments.money import ArmMoney
 from experiments.outcomes import OutcomeCounts
-from experiments.results import Analysis, Ladder, MetricRow
+from experiments.results import Analysis, IntervalKind, Ladder, MetricRow
 from features.errors import InputError, unknown
 
 HealthStatus = Literal["green", "yellow", "red"]
@@ -29,11 +29,7 @@ class HealthCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class LookPoint:
-    """The result of one metric and arm against the control, at one look.
-
-    ``ci_low`` and ``ci_high`` hold at every look, but those of the one planned look of a ``fixed`` design: they hold
-    there only.
-    """
+    """The result of one metric and arm against the control, at one look, with the ``kind`` of interval shown there."""
 
     as_of: datetime
     metric: str
@@ -43,6 +39,7 @@ class LookPoint:
     ci_high: float
     n_arm: int
     n_control: int
+    kind: IntervalKind = "anytime"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,19 +221,17 @@ class Report:
 
     @property
     def planned_look(self) -> bool:
-        """Whether this is the one look that a design with an end was planned for."""
+        """Whether this is the one look that a fixed design was planned for, or a campaign's last."""
         return self.experiment.is_planned_look(self.as_of)
 
     @property
     def early(self) -> bool:
-        """Whether the one planned look is still to come, so that this one decides nothing."""
-        return self.experiment.judged_at is not None and not self.planned_look
+        """Whether the one look of a fixed design is still to come, so that this one decides nothing."""
+        return self.experiment.interval_kind == "fixed" and not self.planned_look
 
     def interval(self, row: MetricRow) -> tuple[float, float]:
-        """The one interval that the page shows for a row: valid at every look, but at the one planned look."""
-        if self.planned_look:
-            return row.ci_low, row.ci_high
-        return row.anytime_ci_low, row.anytime_ci_high
+        """The one interval that the page shows for a row: of the kind that decided the look."""
+        return row.interval(self.analysis.kind)
 
     def sure(self, row: MetricRow) -> bool:
         """Whether a difference is beyond chance: after correction for many comparisons, and by the interval shown."""
@@ -245,18 +240,18 @@ class Report:
 
 
 def look_points(analysis: Analysis, *, experiment: Experiment, as_of: datetime) -> tuple[LookPoint, ...]:
-    """The points of one look for the chart over time, with the interval that fits the look."""
-    planned = experiment.is_planned_look(as_of)
+    """The points of one look for the chart over time, with the kind of interval that decided it."""
     return tuple(
         LookPoint(
             as_of=as_of,
             metric=row.metric,
             arm=row.arm,
             difference=row.difference,
-            ci_low=row.ci_low if planned else row.anytime_ci_low,
-            ci_high=row.ci_high if planned else row.anytime_ci_high,
+            ci_low=row.interval(analysis.kind)[0],
+            ci_high=row.interval(analysis.kind)[1],
             n_arm=row.n_arm,
             n_control=row.n_control,
+            kind=analysis.kind,
         )
         for row in analysis.metrics
         if row.control == experiment.control

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from experiments.analysis.limits import standing
 from experiments.measures import Goal, Guardrail, Measure
@@ -78,14 +79,20 @@ def decision(report: Report) -> Decision:
     """The decision box: the verdict of the analysis, told in this page's units; before the planned look, to wait."""
     code = "do_not_trust" if not report.trusted else "keep_running" if report.early else report.analysis.verdict.code
     tell = {"roll_out": _roll_out, "stop": _stop, "keep_running": _keep_running, "do_not_trust": _distrust}
-    return Decision(code=code, word=_DECISIONS[code], sentence=tell[code](report), criteria=_criteria(report))
+    open_end = code == "keep_running" and report.planned_look
+    word = "No clear answer" if open_end else _DECISIONS[code]
+    return Decision(code=code, word=word, sentence=tell[code](report), criteria=_criteria(report))
 
 
 def interval_words(report: Report) -> str:
     """The one kind of interval on the page, and what it is valid for."""
     sure = f"{100 * (1 - report.experiment.alpha):g}%"
-    if report.planned_look:
+    kind = report.analysis.kind
+    if kind == "fixed":
         return f"Ranges are {sure} sure for this one look, planned before the start."
+    if kind == "group_sequential":
+        until = "of which this is the last" if report.planned_look else f"until the last on {_planned_day(report)}"
+        return f"Ranges are {sure} sure over all looks at this campaign together, {until}."
     always = f"Ranges are {sure} sure, and stay so however often this page is looked at."
     if report.early:
         return f"{always} They are a preview: the one look that decides is planned for {_planned_day(report)}."
@@ -221,7 +228,15 @@ def _keep_running(report: Report) -> str:
             return f"{ahead} it may still bring less than the {worth} that would be worth acting on."
         others = len({each.arm for each in report.analysis.metrics})
         return f"{ahead} with {others} arms to choose from that is not yet sure enough."
-    return f"The range of {_short(report.goal)} still holds both loss and gain ({between}).{_more_days(report, row)}"
+    open_range = f"The range of {_short(report.goal)} still holds both loss and gain ({between})."
+    return f"{open_range}{_over(report) if report.planned_look else _more_days(report, row)}"
+
+
+def _over(report: Report) -> str:
+    return (
+        f" The experiment ends here, so {arm_words(report.experiment.control)} stays: a smaller gain takes a larger "
+        "experiment to show."
+    )
 
 
 def _harms(report: Report, arm: str) -> list[str]:
@@ -241,12 +256,19 @@ def _harms(report: Report, arm: str) -> list[str]:
 
 
 def _more_days(report: Report, row: MetricRow) -> str:
-    """How long until the range clears zero if the difference stays: its width falls with the root of the time."""
+    """How long until the range clears zero if the difference stays.
+
+    Its width falls with the root of the time, and that of a campaign with an end with the time itself: its bound falls
+    as well, about with the root (O'Brien and Fleming 1979).
+    """
     low, high = report.interval(row)
     so_far = (report.as_of - report.experiment.start).total_seconds() / 86_400
     if not (row.difference > 0 and so_far > 0 and low <= high):
         return ""
-    more = so_far * (((high - low) / 2 / row.difference) ** 2 - 1)
+    campaign, end = report.analysis.kind == "group_sequential", report.experiment.judged_at
+    more = so_far * (((high - low) / 2 / row.difference) ** (1 if campaign else 2) - 1)
+    if campaign and end is not None and report.as_of + timedelta(days=min(more, _LONG_DAYS)) > end:
+        return f" If the difference stays, it will not be clear by the end on {day(end)} either."
     if more > _LONG_DAYS:
         return " At this pace and this difference it would stay so for more than a year."
     return f" If the difference stays, about {plural(max(1, round(more)), 'more day')} would clear it."
