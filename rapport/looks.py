@@ -111,6 +111,7 @@ def take_look(
     so_far: timedelta | None = None,
     covariates: Sequence[str] = (),
     segments: Sequence[str] = (),
+    earlier: Sequence[LookPoint] = (),
 ) -> Look:
     """What is known at ``as_of`` of the customers whose windows have closed.
 
@@ -122,6 +123,7 @@ def take_look(
     ----------
     so_far: windows shortened to this, for a look in the middle of a campaign in which all began together.
     covariates, segments: columns of ``units``.
+    earlier: the points of the looks before, as the record has them: a campaign with an end allows for each.
     """
     measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.columns]
     people = query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
@@ -150,6 +152,7 @@ def take_look(
             got=f"{units.num_rows:,} customers, the first of them counts from {first:%d %B %Y}",
             do="look again then",
         )
+    looked_at, elapsed = _campaign(design, earlier, as_of=as_of, units=mature.num_rows)
     findings = analyze(
         mature,
         arm="arm",
@@ -162,6 +165,8 @@ def take_look(
         limits=design.limits,
         worth=design.goals[0].worth,
         final=design.is_planned_look(as_of),
+        looked_at=looked_at,
+        elapsed=elapsed,
         alpha=design.alpha,
     )
     counts = count_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
@@ -175,6 +180,38 @@ def take_look(
         money=money_by_arm(money),
         counts=counts,
     )
+
+
+def _campaign(
+    design: Experiment, earlier: Sequence[LookPoint], *, as_of: datetime, units: int
+) -> tuple[list[float], list[float]]:
+    """The units at each look before this one, and the share of the campaign that had passed at each and at this one.
+
+    A look at the same moment, or after the end as this one is, is not before it but in its place. Nothing for a design
+    without looks to allow for.
+    """
+    if design.interval_kind != "group_sequential":
+        return [], []
+    counted: dict[datetime, int] = {}
+    for point in earlier:
+        if point.metric == design.goals[0].metric and point.as_of < as_of:
+            counted[point.as_of] = counted.get(point.as_of, point.n_control) + point.n_arm
+    now = _passed(design, as_of, units=units)
+    looked_at, elapsed = [0.0], [0.0]
+    for moment, count in sorted(counted.items()):
+        passed = _passed(design, moment, units=count)
+        if elapsed[-1] < passed < now:
+            # People who were erased since may leave fewer than a look before had.
+            looked_at.append(min(max(float(count), looked_at[-1]), float(units)))
+            elapsed.append(passed)
+    return looked_at[1:], [*elapsed[1:], now]
+
+
+def _passed(design: Experiment, moment: datetime, *, units: int) -> float:
+    """The share of a campaign that has passed: of its planned units where it has them, else of its planned time."""
+    if design.planned_units is None or design.is_planned_look(moment):
+        return design.elapsed(moment)
+    return min(units / design.planned_units, 1.0)
 
 
 def report_of(look: Look, *, project: Project, number: int, points: Sequence[LookPoint] = ()) -> Report:

@@ -217,16 +217,16 @@ def campaign(
     Raises
     ------
     InputError
-        When the looks don't ascend, or an earlier one had already reached the end of the plan.
+        When units or shares don't ascend, as when an earlier look had already reached the end of the plan.
     """
     if planned_units is None and not elapsed:
         return None
     looks = (*map(float, looked_at), float(units))
-    if not all(low < high for low, high in pairwise((0.0, *looks))):
+    if not (looks[0] > 0 and all(low <= high for low, high in pairwise(looks))):
         raise InputError(
             "the units at the looks don't ascend",
             got=", ".join(f"{each:,.0f}" for each in looks) + " (the last at this look)",
-            do="give the units of each earlier look, oldest first; leave out a look at the same data",
+            do="give the units of each earlier look, oldest first",
         )
     shares = list(elapsed) or [each / _positive(planned_units) for each in looks]
     if len(shares) != len(looks):
@@ -238,9 +238,9 @@ def campaign(
     shares[-1] = 1.0 if final else min(shares[-1], 1.0)
     if not all(low < high for low, high in pairwise((0.0, *shares))):
         raise InputError(
-            "an earlier look had already reached the end of the plan",
-            got=", ".join(f"{each:.4g}" for each in shares) + " of it",
-            do="keep to the verdict of that look: nothing is left to spend on another",
+            "the looks at the campaign don't ascend",
+            got=", ".join(f"{each:.4g}" for each in shares) + " of it had passed",
+            do="leave out a look at the same data; after one that had reached the end, keep to its verdict",
         )
     return Plan(units=looks, elapsed=tuple(shares))
 

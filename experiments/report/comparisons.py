@@ -184,9 +184,8 @@ def over_time(report: Report) -> Panel | None:
         for point, band in zip(points, bands, strict=True)
     ]
     columns = ("Data as of", "Difference", arm_words(report.experiment.control), arm_words(arm))
-    return Panel(
-        key="time", title="Over time", intro=_BAND[kind], chart=chart, table=table_of("Every look so far", columns, rows)
-    )
+    table = table_of("Every look so far", columns, rows)
+    return Panel(key="time", title="Over time", intro=_BAND[kind], chart=chart, table=table)
 
 
 def standards(report: Report) -> Panel | None:

@@ -68,9 +68,17 @@ def _take(project: Project, key: str) -> str:
 
     design = project.experiment(key)
     decisions = decided_so_far(project, key)
-    look = take_look(project, design, units=units_of(decisions, design), decisions=decisions, as_of=datetime.now(UTC))
     record = ExperimentRecord(project.tracking, design)
-    report = report_of(look, project=project, number=len(record.looks()) + 1, points=record.past_looks())
+    past = record.past_looks()
+    look = take_look(
+        project,
+        design,
+        units=units_of(decisions, design),
+        decisions=decisions,
+        as_of=datetime.now(UTC),
+        earlier=past,
+    )
+    report = report_of(look, project=project, number=len(record.looks()) + 1, points=past)
     return record_look(project, report, outcomes=look.outcomes)
 
 
