@@ -67,6 +67,7 @@ def analyze(
     planned_units: float | None = None,
     looked_at: Sequence[float] = (),
     elapsed: Sequence[float] = (),
+    spending: str = "obrien_fleming",
     worth: float = 0.0,
     lower_is_better: Collection[str] = (),
     limits: Mapping[str, float] | None = None,
@@ -90,6 +91,7 @@ def analyze(
         then intervals hold over all its looks (group-sequential).
     looked_at: the units at each earlier look at that campaign, oldest first.
     elapsed: instead of planned units, the share of the planned time at each earlier look, and at this one.
+    spending: how a campaign's error is spread: ``obrien_fleming``, hardly any early, or ``pocock``, about evenly.
     worth, lower_is_better, limits: see ``experiments.analysis.verdict.Rule``; of a metric with a limit, less is better.
 
     Raises
@@ -110,7 +112,14 @@ def analyze(
     reader = Reader.of(units, goals=goals, covariates=adjusters, clusters=clusters)
     names = [goal.name for goal in goals]
     kept = _limits(limits or {}, names)
-    plan = campaign(sum(split.counts()), planned_units=planned_units, looked_at=looked_at, elapsed=elapsed, final=final)
+    plan = campaign(
+        sum(split.counts()),
+        planned_units=planned_units,
+        looked_at=looked_at,
+        elapsed=elapsed,
+        spending=spending,
+        final=final,
+    )
     levels = Levels(
         alpha=alpha,
         expected=expected,

@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from features.errors import InputError
+from features.errors import InputError, unknown
 
 Values = NDArray[np.float64]
-Spending = Literal["obrien_fleming", "pocock"]
 
 _FARTHEST = 12.0  # standard deviations; a bound beyond is never crossed
 _LEAST_GROWTH = 1e-3  # a look that adds a smaller share of units counts as adding it: its bound comes out a trace wider
@@ -44,7 +42,7 @@ def pocock(elapsed: float, *, alpha: float) -> float:
     return alpha * math.log1p((math.e - 1) * elapsed)
 
 
-_SPENDING: dict[Spending, Callable[..., float]] = {"obrien_fleming": obrien_fleming, "pocock": pocock}
+_SPENDING: dict[str, Callable[..., float]] = {"obrien_fleming": obrien_fleming, "pocock": pocock}
 
 
 def boundaries(
@@ -52,7 +50,7 @@ def boundaries(
     *,
     elapsed: Sequence[float] | None = None,
     alpha: float = 0.05,
-    spending: Spending = "obrien_fleming",
+    spending: str = "obrien_fleming",
 ) -> Values:
     """The two-sided bound of the z statistic at each look (looks,).
 
@@ -153,7 +151,7 @@ class Plan:
 
     units: tuple[float, ...]
     elapsed: tuple[float, ...]
-    spending: Spending = "obrien_fleming"
+    spending: str = "obrien_fleming"
 
     @property
     def last(self) -> bool:
@@ -203,6 +201,7 @@ def campaign(
     planned_units: float | None = None,
     looked_at: Sequence[float] = (),
     elapsed: Sequence[float] = (),
+    spending: str = "obrien_fleming",
     final: bool = False,
 ) -> Plan | None:
     """The plan behind a look at ``units`` units; None where neither planned units nor shares of time are given.
@@ -212,6 +211,7 @@ def campaign(
     planned_units: the units that the campaign was planned to have at its end, fixed before the start.
     looked_at: the units at each earlier look, oldest first.
     elapsed: instead of planned units, the share of the planned time at each earlier look, and at this one.
+    spending: how the error is spread.
     final: this is the last look: all the error that is left is spent on it, however many units there are.
 
     Raises
@@ -221,6 +221,8 @@ def campaign(
     """
     if planned_units is None and not elapsed:
         return None
+    if spending not in _SPENDING:
+        raise unknown("way to spend the error", spending, _SPENDING)
     looks = (*map(float, looked_at), float(units))
     if not (looks[0] > 0 and all(low <= high for low, high in pairwise(looks))):
         raise InputError(
@@ -242,7 +244,7 @@ def campaign(
             got=", ".join(f"{each:.4g}" for each in shares) + " of it had passed",
             do="leave out a look at the same data; after one that had reached the end, keep to its verdict",
         )
-    return Plan(units=looks, elapsed=tuple(shares))
+    return Plan(units=looks, elapsed=tuple(shares), spending=spending)
 
 
 def _positive(planned_units: float | None) -> float:

@@ -60,6 +60,9 @@ def analyze(
         list[float] | None,
         typer.Option(metavar="SHARE", help="Instead of planned units: share of the planned time, each look and this."),
     ] = None,
+    spending: Annotated[
+        str, typer.Option(help="How a campaign's error is spread: obrien_fleming (late) or pocock (evenly).")
+    ] = "obrien_fleming",
     worth: Annotated[float, typer.Option(help="Smallest difference of the first metric that is worth having.")] = 0.0,
     lower_is_better: Annotated[
         list[str] | None, typer.Option(metavar="METRIC", help="Metric of which less is good.")
@@ -96,7 +99,13 @@ def analyze(
         examine = (
             partial(analyze_bandit, probabilities=probabilities)
             if probabilities
-            else partial(analyze_split, planned_units=planned_units, looked_at=looked_at or (), elapsed=elapsed or ())
+            else partial(
+                analyze_split,
+                planned_units=planned_units,
+                looked_at=looked_at or (),
+                elapsed=elapsed or (),
+                spending=spending,
+            )
         )
         found = examine(
             read_table(table),
