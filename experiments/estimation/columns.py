@@ -18,8 +18,8 @@ from features.errors import InputError
 _LEVELS = 20
 _BANDS = 5
 _DUMMIES = 12
-# A column is doubted when what it shows comes about by chance this rarely. To lose a good feature costs little, to keep
-# one that the contact moved makes every value wrong.
+# A column is doubted when what it shows comes about by chance this rarely, in any column of the table. To lose a good
+# feature costs little, to keep one that the contact moved makes every value wrong.
 _MOVED = 1e-4
 _TELLS = 1e-6
 _TWIN = 0.95
@@ -95,7 +95,7 @@ def screen(
             if name in named:
                 notes.append(f"{name!r} left out: constant, an id, or not comparable.")
             continue
-        reason = _suspicion(column, arm=arm, outcome=outcome, cluster=cluster)
+        reason = _suspicion(column, arm=arm, outcome=outcome, cluster=cluster, moved=_MOVED / len(names))
         if reason is None:
             kept.append(column)
             if (share := _explained(column.levels, outcome)) > _MUCH:
@@ -113,11 +113,13 @@ def screen(
     return kept, notes
 
 
-def _suspicion(column: Column, *, arm: Integers | None, outcome: Floats, cluster: Integers | None) -> str | None:
+def _suspicion(
+    column: Column, *, arm: Integers | None, outcome: Floats, cluster: Integers | None, moved: float
+) -> str | None:
     """Why ``column`` looks as if it were measured after the contact, or None."""
     # Households share their arm and much else: one row of each keeps the test's chances true.
     first = slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
-    if arm is not None and _dependence(column.levels[first], arm[first]) < _MOVED:
+    if arm is not None and _dependence(column.levels[first], arm[first]) < moved:
         return "it differs between arms that chance made equal, so it was measured after the contact"
     if column.numbers is not None and _twin(column.numbers, outcome):
         return "it is almost the outcome itself"
