@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from experiments.outcomes import UNITS, query, quoted
+from experiments.outcomes import SESSION, query, quoted, row_of, units_sql
 from features.errors import InputError, unknown
 from features.tables import require_column
 
@@ -39,17 +39,23 @@ _ENTRIES = """
         UNION ALL
         SELECT customer_id, decided_at, true, 0, 0, 0, 0, contact_cost FROM decided)
 """
-# Money belongs to the arm within the window after assignment; the rest of the history stays, with no arm.
+# Money belongs to the arm within the window after assignment, and to a session until the next one began; the rest of
+# the history stays, with no arm.
 _BY_UNIT = f"""
+    owned AS (
+        SELECT entries.*, units.{{row}} AS unit_row, units.arm AS unit_arm, moment <= assigned_at + $window AS within
+        FROM entries LEFT JOIN units ON units.customer_id = entries.customer_id
+            AND (moment > assigned_at OR (contact AND moment = assigned_at))
+            AND (next_assigned_at IS NULL OR moment < next_assigned_at OR (moment = next_assigned_at AND NOT contact))),
     placed AS (
-        SELECT customer_id, {", ".join(_SUMS)}, CASE WHEN (moment > assigned_at OR (contact AND moment = assigned_at))
-            AND moment <= assigned_at + $window THEN arm END AS arm
-        FROM entries LEFT JOIN units USING (customer_id)
+        SELECT customer_id, CASE WHEN within THEN unit_row END AS unit_row, {", ".join(_SUMS)},
+            CASE WHEN within THEN unit_arm END AS arm
+        FROM owned
         UNION ALL BY NAME
-        SELECT customer_id, arm, {", ".join(f"0 AS {name}" for name in _SUMS)} FROM units)
-    SELECT customer_id, arm, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMS)},
+        SELECT customer_id, {{row}} AS unit_row, arm, {", ".join(f"0 AS {name}" for name in _SUMS)} FROM units)
+    SELECT customer_id, {{shown}}arm, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMS)},
         sum(margin - discount - contact_cost)::BIGINT AS profit
-    FROM placed GROUP BY customer_id, arm ORDER BY customer_id, arm NULLS LAST
+    FROM placed GROUP BY customer_id, unit_row, arm ORDER BY customer_id, unit_row, arm NULLS LAST
 """
 
 
@@ -107,12 +113,13 @@ def unit_money(
     window: timedelta | None = None,
     unit: str = "customer_id",
 ) -> pa.Table:
-    """The money of each customer in cents.
+    """The money of each customer (or session) in cents.
 
     Columns: ``customer_id, arm, revenue, returned, margin, discount, contact_cost, profit``.
     A customer's money within ``(assigned_at, assigned_at + window]`` is its arm's; all other money (before, after, of
     customers without an arm or seen in two) stands in rows whose arm is null, so that nothing of the history is lost.
-    Contacts decided at the very moment of assignment are the arm's.
+    Contacts decided at the very moment of assignment are the arm's. With ``unit="session_id"`` there is a row per
+    session, with a column ``session_id`` after the first, and money belongs to one session until the next one began.
 
     Parameters
     ----------
@@ -127,7 +134,9 @@ def unit_money(
         require_column(decisions, column)
     if not 0 <= margin_bp <= 10_000:
         raise InputError("the margin is no share", got=f"{margin_bp} basis points", do="use 0 to 10000; 3500 is 35%")
-    sql = f"WITH {UNITS.format(unit=quoted(unit))}, {_ENTRIES}, {_BY_UNIT}"
+    row = row_of(unit)
+    by_unit = _BY_UNIT.format(row=quoted(row), shown=f"unit_row AS {quoted(row)}, " if row == SESSION else "")
+    sql = f"WITH {units_sql(unit)}, {_ENTRIES}, {by_unit}"
     values = {
         "as_of": as_of,
         "since": since,
@@ -172,9 +181,10 @@ def increment(arms: Sequence[ArmMoney], *, arm: str, control: str) -> Increment:
 
 def with_profit(outcomes: pa.Table, money: pa.Table, *, name: str = "profit") -> pa.Table:
     """``outcomes`` with each unit's profit in cents as a column ``name``: a goal of kind ``given``."""
+    row = SESSION if SESSION in money.column_names else "customer_id"
     return query(
         f"SELECT outcomes.*, profit AS {quoted(name)} FROM outcomes LEFT JOIN money "
-        "ON money.customer_id = outcomes.customer_id AND money.arm = outcomes.arm ORDER BY outcomes.customer_id",
+        f"ON money.{row} = outcomes.{row} AND money.arm = outcomes.arm ORDER BY outcomes.customer_id, outcomes.{row}",
         values={},
         outcomes=outcomes,
         money=money,

@@ -17,19 +17,27 @@ from features.sql import in_memory
 from features.tables import require_column
 
 _ASSIGNMENT = ("customer_id", "arm", "assigned_at")
+SESSION = "session_id"
+"""The column of the session that was assigned."""
+
 _EVENT = ("event_id", "customer_id", "kind", "occurred_at", "recorded_at", "amount")
 
-# The customers that count: assigned before $as_of, each at its first time; units seen in two arms left out, and so are
-# customers of two units, such as a person of two households, in different arms.
-UNITS = """
+# The rows that count: assigned before $as_of, each at its first time; units seen in two arms left out, and so are
+# customers of two units, such as a person of two households, in different arms. A session owns what its customer did
+# until the next one of the experiment began, so that nothing counts twice.
+_UNITS = """
     assigned AS (SELECT * FROM assignments WHERE assigned_at < $as_of),
     twice AS (SELECT {unit} AS unit FROM assigned WHERE {unit} NOT NULL GROUP BY unit HAVING count(DISTINCT arm) > 1),
     torn AS (
-        SELECT customer_id FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true)
-        GROUP BY customer_id HAVING count(DISTINCT arm) > 1),
+        SELECT {row} AS unit FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true)
+        GROUP BY {row} HAVING count(DISTINCT arm) > 1),
+    firsts AS (
+        SELECT * FROM assigned QUALIFY row_number() OVER (PARTITION BY {row} ORDER BY assigned_at) = 1),
+    spans AS (
+        SELECT *, lead(assigned_at) OVER (PARTITION BY customer_id ORDER BY assigned_at, {row}) AS next_assigned_at
+        FROM firsts),
     units AS (
-        SELECT * FROM assigned WHERE coalesce({unit} NOT IN (FROM twice), true) AND customer_id NOT IN (FROM torn)
-        QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY assigned_at) = 1)
+        SELECT * FROM spans WHERE coalesce({unit} NOT IN (FROM twice), true) AND {row} NOT IN (FROM torn))
 """
 # An event is what its first recording says: whatever is sent again later changes nothing.
 _KNOWN = """
@@ -39,6 +47,10 @@ _KNOWN = """
         QUALIFY row_number() OVER (
             PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, kind, amount) = 1)
 """
+_OWNED = (
+    "known.customer_id = units.customer_id AND occurred_at > assigned_at "
+    "AND occurred_at <= coalesce(next_assigned_at, 'infinity'::TIMESTAMPTZ)"
+)
 _VALUES = {
     "any": "(count(*) FILTER ({when}) > 0)::BIGINT",
     "count": "count(*) FILTER ({when})",
@@ -79,7 +91,7 @@ def join_outcomes(
     as_of: datetime,
     unit: str = "customer_id",
 ) -> pa.Table:
-    """One row per assigned customer: its columns in ``assignments``, one column per goal, and ``mature``.
+    """One row per assigned customer (or session): its columns in ``assignments``, one column per goal, and ``mature``.
 
     An event counts when it occurred in ``(assigned_at, assigned_at + window]`` and both its times are before ``as_of``;
     re-sent events (same ``event_id``) count once. A goal whose window and usual delay have not passed is null:
@@ -93,7 +105,8 @@ def join_outcomes(
     events: of the schema ``EVENTS``: ``event_id, customer_id, kind, occurred_at, recorded_at, amount``.
     goals: goals and guardrails; those that are not made of events, ``given`` and ``ratio``, are left to later steps.
     as_of: the moment of the look, with its time zone.
-    unit: the column that was assigned; with ``household_id``, customers of households seen in two arms are left out.
+    unit: the column that was assigned; with ``household_id``, customers of households seen in two arms are left out;
+        with ``session_id`` there is a row per session, which counts what its customer did until the next one began.
     """
     joined = [goal for goal in goals if goal.kind in EVENT_KINDS]
     _check(assignments, events, joined, as_of=as_of, unit=unit)
@@ -102,14 +115,12 @@ def join_outcomes(
         f", CASE WHEN assigned_at + $maturity{place} < $as_of THEN coalesce(goal{place}, 0) END AS {quoted(goal.name)}"
         for place, goal in enumerate(joined)
     )
+    row = quoted(row_of(unit))
     sql = f"""
-        WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN},
-        sums AS (
-            SELECT units.customer_id{sums} FROM units JOIN known
-            ON known.customer_id = units.customer_id AND occurred_at > assigned_at
-            GROUP BY units.customer_id)
-        SELECT units.*{columns}, assigned_at + $maturity < $as_of AS mature
-        FROM units LEFT JOIN sums USING (customer_id) ORDER BY customer_id
+        WITH {units_sql(unit)}, {_KNOWN},
+        sums AS (SELECT units.{row}{sums} FROM units JOIN known ON {_OWNED} GROUP BY units.{row})
+        SELECT units.* EXCLUDE (next_assigned_at){columns}, assigned_at + $maturity < $as_of AS mature
+        FROM units LEFT JOIN sums USING ({row}) ORDER BY customer_id, {row}
     """
     return query(sql, values=_values(joined, as_of=as_of), assignments=assignments, events=events)
 
@@ -121,17 +132,26 @@ def count_outcomes(
     joined = [goal for goal in goals if goal.kind in EVENT_KINDS]
     _check(assignments, events, joined, as_of=as_of, unit=unit)
     sql = f"""
-        WITH {UNITS.format(unit=quoted(unit))}, {_KNOWN}
+        WITH {units_sql(unit)}, {_KNOWN}
         SELECT (SELECT count(*) FROM units) AS units,
             (SELECT count(*) FROM units WHERE assigned_at + $maturity < $as_of) AS mature,
             (SELECT count(*) FROM twice) + (SELECT count(*) FROM torn) AS two_arms,
             (SELECT count(*) FROM recorded) - (SELECT count(*) FROM known) AS duplicates,
-            (SELECT count(*) FROM known JOIN units ON known.customer_id = units.customer_id
-             WHERE occurred_at > assigned_at AND occurred_at <= assigned_at + $window
-             AND recorded_at >= assigned_at + $maturity) AS late
+            (SELECT count(*) FROM known JOIN units ON {_OWNED}
+             WHERE occurred_at <= assigned_at + $window AND recorded_at >= assigned_at + $maturity) AS late
     """
     values = _values(joined, as_of=as_of) | {"window": max(goal.window for goal in joined)}
     return OutcomeCounts(**query(sql, values=values, assignments=assignments, events=events).to_pylist()[0])
+
+
+def row_of(unit: str) -> str:
+    """The column that a row of the table of outcomes is one value of: a session, where those were assigned."""
+    return SESSION if unit == SESSION else "customer_id"
+
+
+def units_sql(unit: str) -> str:
+    """The rows that count of a table ``assignments``, as common table expressions; the last one is ``units``."""
+    return _UNITS.format(unit=quoted(unit), row=quoted(row_of(unit)))
 
 
 def by_person(table: pa.Table, people: pa.Table) -> pa.Table:
@@ -178,6 +198,9 @@ def _check(assignments: pa.Table, events: pa.Table, goals: Sequence[Measure], *,
         require_column(assignments, column)
     for column in _EVENT:
         require_column(events, column)
+    if unit == SESSION and assignments[unit].null_count:
+        empty = assignments[unit].null_count
+        raise InputError("sessions have no id", got=f"{empty:,} rows without one", do="leave them out")
     if as_of.tzinfo is None:
         raise InputError("as_of has no time zone", got=str(as_of), do="give it one, such as UTC")
     if not goals:

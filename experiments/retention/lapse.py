@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from experiments.outcomes import UNITS, query, quoted
+from experiments.outcomes import query, units_sql
 from features.errors import InputError
 
 _LAPSES = """
@@ -40,5 +40,5 @@ def lapses(
     """
     if gap <= timedelta():
         raise InputError("the gap is no time", got=str(gap), do="say after how many days a customer counts as lapsed")
-    sql = _LAPSES.format(units=UNITS.format(unit=quoted(unit)))
+    sql = _LAPSES.format(units=units_sql(unit))
     return query(sql, values={"gap": gap, "as_of": as_of}, assignments=assignments, events=events)
