@@ -37,7 +37,7 @@ def goal(name: str = "revenue", *, kind: str = "sum", **more: object) -> Goal:
 
 
 def row(metric: str = "revenue", *, span: tuple[float, float] = (100.0, 300.0), arm: str = "personal") -> MetricRow:
-    """A row whose anytime interval is ``span`` and whose fixed one lies in its middle half."""
+    """A row whose anytime interval is ``span``; the fixed one is half as wide, a campaign's three quarters."""
     low, high = span
     middle, half = (low + high) / 2, (high - low) / 2
     return MetricRow(
@@ -45,13 +45,15 @@ def row(metric: str = "revenue", *, span: tuple[float, float] = (100.0, 300.0), 
         ci_low=middle - half / 2, ci_high=middle + half / 2, relative=None, relative_ci_low=None, relative_ci_high=None,
         p_value=0.001, anytime_ci_low=low, anytime_ci_high=high, anytime_p_value=0.001,
         adjusted_p_value=0.001 if low > 0 or high < 0 else 0.5, n_arm=5_000, n_control=5_000,
+        sequential_ci_low=middle - 0.75 * half, sequential_ci_high=middle + 0.75 * half, sequential_p_value=0.001,
     )  # fmt: skip
 
 
 def small(
     *rows: MetricRow, goals: tuple[Goal, ...] = (), names: tuple[str, str] = ("static", "personal"), **more: object
 ) -> Report:
-    """A report with two arms and nothing else than what is asked for."""
+    """A report with two arms and nothing else than what is asked for; its look is the last but for other ``kind``s."""
+    kind = more.pop("kind", more.get("stop_rule", "anytime"))
     design = Experiment(
         key="autumn", title="Autumn", hypothesis="what fits sells more",
         arms=tuple(Arm(name=name, shows=f"what {name} shows", policy=name, share=0.5) for name in names),
@@ -65,6 +67,7 @@ def small(
         metrics=rows or (row(),),
         segments=more.pop("segments", ()),  # type: ignore[arg-type]
         verdict=Verdict(code=more.pop("code", "roll_out"), sentence="The rule's own words."),  # type: ignore[arg-type]
+        kind=kind,  # type: ignore[arg-type]
     )
     return Report(experiment=design, analysis=analysis, as_of=DAY, **more)  # type: ignore[arg-type]
 
@@ -259,16 +262,38 @@ def test_a_red_check_replaces_the_headline_and_the_decision() -> None:
 
 
 def test_one_kind_of_interval_stands_on_the_page() -> None:
-    anytime, fixed = small(), small(stop_rule="fixed")
-    assert "+€1.00 to +€3.00" in (first := render(anytime).replace("\N{WORD JOINER}", ""))
-    assert "+€1.50 to +€2.50" not in first and "however often" in first
-    assert "+€1.50 to +€2.50" in (second := render(fixed).replace("\N{WORD JOINER}", ""))
-    assert "+€1.00 to +€3.00" not in second and "planned end" in second
+    spans = {"anytime": "+€1.00 to +€3.00", "fixed": "+€1.50 to +€2.50", "group_sequential": "+€1.25 to +€2.75"}
+    said = {"anytime": "however often", "fixed": "planned end", "group_sequential": "over all looks at this campaign"}
+    for kind in spans:
+        page = render(small(stop_rule=kind)).replace("\N{WORD JOINER}", "")
+        assert [other for other, text in spans.items() if text in page] == [kind]
+        assert said[kind] in page
+
+
+def test_a_campaign_says_until_when_it_is_looked_at_and_at_its_end_gives_no_answer_where_there_is_none() -> None:
+    unclear = small(row(span=(-100.0, 300.0)), stop_rule="group_sequential", code="keep_running")
+    early = replace(unclear, as_of=DAY - timedelta(days=28))
+    assert "until the last on 2 March 2026" in headline(early).below
+    assert decision(early).word == "Keep running"
+    # Half the width is 150, the difference 100: in 28 days, half as long again, it would be clear.
+    assert decision(early).sentence.endswith("If the difference stays, about 14 more days would clear it.")
+    near = replace(unclear, as_of=DAY - timedelta(days=7))
+    assert decision(near).sentence.endswith("it will not be clear by the end on 2 March 2026 either.")
+    assert "of which this is the last" in headline(unclear).below
+    assert (decision(unclear).code, decision(unclear).word) == ("keep_running", "No clear answer")
+    assert "The experiment ends here, so static stays" in decision(unclear).sentence
+
+
+def test_a_guardrail_is_told_by_the_one_side_that_its_limit_is_about() -> None:
+    guard = Guardrail(name="opted_out", kind="any", events=("opt_out",), window_days=7, limit=0.01)
+    kept = replace(row("opted_out", span=(-0.009, 0.011)), highest=0.0092)
+    page = render(small(row(), kept, guardrails=(guard,))).replace("\N{WORD JOINER}", "")
+    assert "+0.10, at most +0.92 points" in page and "within the limit" in page
 
 
 @pytest.mark.parametrize("code", ["roll_out", "stop", "keep_running"])
 def test_a_look_before_the_planned_end_decides_nothing_and_its_ranges_hold_at_every_look(code: str) -> None:
-    early = replace(small(stop_rule="fixed", code=code), as_of=DAY - timedelta(days=9))
+    early = replace(small(stop_rule="fixed", kind="anytime", code=code), as_of=DAY - timedelta(days=9))
     assert "preview" in headline(early).below and "2 March 2026" in headline(early).below
     assert decision(early).code == "keep_running"
     assert decision(early).sentence.startswith("One look was planned, for 2 March 2026; this earlier one decides")
@@ -287,15 +312,15 @@ def test_the_planned_look_waits_for_the_usual_delay_of_records() -> None:
 
 
 def test_earlier_looks_of_a_fixed_design_show_no_range() -> None:
-    report = small(stop_rule="fixed")
+    report, before = small(stop_rule="fixed"), small(stop_rule="fixed", kind="anytime")
     looks = tuple(
         point
-        for week in (2, 1, 0)
-        for point in look_points(report.analysis, experiment=report.experiment, as_of=DAY - timedelta(weeks=week))
+        for week, look in ((2, before), (1, before), (0, report))
+        for point in look_points(look.analysis, experiment=look.experiment, as_of=DAY - timedelta(weeks=week))
     )
     assert [(point.ci_low, point.ci_high) for point in looks] == [(100, 300), (100, 300), (150, 250)]
     assert render(replace(report, looks=looks)).count("only at the planned end") == 2
-    early = replace(report, looks=looks[:2], as_of=DAY - timedelta(weeks=1))
+    early = replace(before, looks=looks[:2], as_of=DAY - timedelta(weeks=1))
     assert "only at the planned end" not in render(early)
 
 
