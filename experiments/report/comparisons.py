@@ -104,7 +104,7 @@ def _rise(scale: Scale, row: MetricRow, *, low: float, high: float) -> str:
         return scale.span(low, high, signed=True)
     spread = row.highest - row.difference
     rise, most = (scale.number(each, spread=spread, signed=True) for each in (row.difference, row.highest))
-    return f"{rise}, at most {most}"
+    return f"{rise.removesuffix(scale.suffix)}, at most {most}"
 
 
 def everywhere(report: Report) -> Panel | None:
