@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import InputError, listed, unknown
+from features.tables import read_table, stored_columns
 
 MOST_ARMS = 50
 MOST_VALUES = 100
+MOST_STRATA = 1_000
 MISSING = "(missing)"
 _LARGEST = 1e100
 
@@ -43,13 +46,49 @@ class Labels:
         return Labels(values=tuple(values), codes=place[self.codes])
 
 
+def crossed(parts: Sequence[Labels]) -> Labels:
+    """The labels of several columns together, those combinations that are there; a missing one has to have a label.
+
+    Raises InputError for more than 1,000 of them.
+
+    >>> both = crossed([labels(pa.table({"c": column}), "c", most=9) for column in (["a", "b", "b"], [1, 2, 2])])
+    >>> both.values, both.codes.tolist()
+    (('a, 1', 'b, 2'), [0, 1, 1])
+    """
+    together = parts[0]
+    for other in parts[1:]:
+        cells = together.codes.astype(np.int64) * len(other.values) + other.codes
+        there, places = np.unique(cells, return_inverse=True)
+        if len(there) > MOST_STRATA:
+            raise InputError(
+                "the columns together have too many values",
+                got=f"{len(there):,} combinations",
+                do=f"pass fewer columns, or coarser ones: at most {MOST_STRATA:,}",
+            )
+        names = [
+            f"{together.values[cell // len(other.values)]}, {other.values[cell % len(other.values)]}" for cell in there
+        ]
+        together = Labels(values=tuple(names), codes=places.astype(np.int32))
+    return together
+
+
+def opened(table: Any) -> Any:
+    """A table as it is; of a path, the table in the file, but for Parquet, of which ``select`` reads what it needs."""
+    is_path = isinstance(table, str | Path)
+    return read_table(table) if is_path and stored_columns(table) is None else table
+
+
 def column_names(table: Any) -> list[str]:
-    """The names of the columns of an Arrow, pandas or polars table."""
+    """The names of the columns of an Arrow, pandas or polars table, or of a Parquet file."""
+    if isinstance(table, str | Path):
+        return stored_columns(table) or []
     return [str(each) for each in (table.column_names if isinstance(table, pa.Table) else table.columns)]
 
 
 def select(table: Any, names: Iterable[str]) -> pa.Table:
-    """The named columns of an Arrow, pandas or polars table as an Arrow table; the other columns are not touched.
+    """The named columns of an Arrow, pandas or polars table, or of a Parquet file, as an Arrow table.
+
+    The other columns are not touched.
 
     Raises InputError for a column that isn't there, and for a table without rows.
     """
@@ -60,6 +99,9 @@ def select(table: Any, names: Iterable[str]) -> pa.Table:
             raise unknown("column", name, there)
         if there.count(name) > 1:
             raise InputError("a column's name stands twice", got=repr(name), do="rename one of the two")
+    if isinstance(table, str | Path):
+        # One by one, as a column in one piece is used as it is: together they would be held twice.
+        return pa.table({name: read_table(table, columns=[name]).combine_chunks()[name] for name in wanted})
     if not len(table):
         raise InputError("the table holds no rows", got=f"columns {listed(there)}", do="pass one with a row per unit")
     if isinstance(table, pa.Table):

@@ -39,8 +39,8 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
     name = source.name.lower().removesuffix(".gz")
     try:
         _check_whole(source)
-        if name.endswith((".parquet", ".pq")):
-            table = pq.read_table(source, columns=None)
+        if _is_parquet(name):
+            table = _read_parquet(source, columns=columns)
         elif name.endswith((".json", ".jsonl", ".ndjson")):
             table = _query("SELECT * FROM read_json($path, format = 'newline_delimited')", path=str(source))
         else:
@@ -63,6 +63,23 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
     for column in columns or ():
         require_column(table, column)
     return table.select(list(columns)) if columns else table
+
+
+def stored_columns(path: str | Path) -> list[str] | None:
+    """The names of a Parquet file's columns, of which nothing else is read; None of any other file.
+
+    Raises InputError when the file is missing or no Parquet.
+    """
+    source = Path(path)
+    if not _is_parquet(source.name):
+        return None
+    if not _is_file(source):
+        raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
+    try:
+        return list(pq.read_schema(source).names)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{source.name} can't be read as a table", got=reason, do="save the file anew") from error
 
 
 def require_column(table: pa.Table, column: str) -> None:
@@ -102,6 +119,20 @@ def _write(table: pa.Table, target: Path) -> None:
         Path(scratch).replace(target)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith((".parquet", ".pq"))
+
+
+def _read_parquet(source: Path, *, columns: Sequence[str] | None) -> pa.Table:
+    """The table, or only those of its columns that are wanted: the others are not decoded."""
+    if columns:
+        names = pq.read_schema(source).names
+        for column in columns:
+            if column not in names:
+                raise unknown("column", column, names)
+    return pq.read_table(source, columns=list(columns) if columns else None)
 
 
 def _is_file(path: Path) -> bool:

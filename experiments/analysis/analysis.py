@@ -8,28 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from experiments.analysis.balance import sample_ratio
-from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
+from experiments.analysis.balance import before_the_start, sample_ratio
+from experiments.analysis.caps import winsorized
+from experiments.analysis.comparison import Levels, adjust_p_values, compare
+from experiments.analysis.exposure import exposure
 from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
-from experiments.analysis.readings import Goal, Reader, Reading, Spread
+from experiments.analysis.notes import notes
+from experiments.analysis.readings import Goal, Reader, Spread
+from experiments.analysis.segments import filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
 from experiments.analysis.verdict import Rule, verdict
-from experiments.observations import (
-    MISSING,
-    MOST_VALUES,
-    Labels,
-    arms_of,
-    codes,
-    column_names,
-    labels,
-    named,
-    select,
-    shares,
-)
-from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow
+from experiments.observations import Labels, arms_of, codes, column_names, crossed, named, opened, select, shares
+from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, Total
 from features.errors import InputError
 
 
@@ -71,12 +63,17 @@ def analyze(
     worth: float = 0.0,
     lower_is_better: Collection[str] = (),
     limits: Mapping[str, float] | None = None,
+    caps: Mapping[str, float | str] | None = None,
+    strata: Sequence[str] = (),
+    exposed: str | None = None,
+    money: Collection[str] = (),
 ) -> Findings:
     """The analysis of a table with one row per unit, by the arm that each unit was assigned to.
 
     Parameters
     ----------
-    table: an Arrow, pandas or polars table.
+    table: an Arrow, pandas or polars table, or the path of a file as ``features.tables.read_table`` takes it, of which
+        only the columns that are named are kept.
     arm, control: the column of arms, and the arm that the others are held against; compared as text.
     metrics: columns (numbers, or 0 and 1), or ``NUM/DEN`` for a ratio of sums. The first one decides the verdict.
     covariates: columns known before the start, for CUPED.
@@ -93,6 +90,13 @@ def analyze(
     elapsed: instead of planned units, the share of the planned time at each earlier look, and at this one.
     spending: how a campaign's error is spread: ``obrien_fleming``, hardly any early, or ``pocock``, about evenly.
     worth, lower_is_better, limits: see ``experiments.analysis.verdict.Rule``; of a metric with a limit, less is better.
+    caps: metric (or part of a ratio) to the largest value that a row counts with, fixed before the start: an amount, or
+        a share of the rows such as ``"99%"`` (``experiments.analysis.caps``).
+    strata: columns known before the start; each arm then counts as if it held every stratum at the same share
+        (``experiments.analysis.statistics.poststratified``).
+    exposed: the column of 0 and 1 that says who reached what the arms do differently; the analysis of these stands
+        beside that of all, which decides.
+    money: metrics in money, whose difference is told for all units together, too.
 
     Raises
     ------
@@ -102,14 +106,21 @@ def analyze(
     A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
     """
     _check(metrics, alpha=alpha, expected=expected, worth=worth)
+    table = opened(table)
     there = column_names(table)
     goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
-    wanted = [arm, *segments, *(each for each in (cluster, time) if each)]
+    wanted = [arm, *segments, *strata, *(each for each in (cluster, time, exposed) if each)]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
     split = arms_of(units, arm, control=control)
-    clusters = codes(units, cluster)[1] if cluster else None
-    reader = Reader.of(units, goals=goals, covariates=adjusters, clusters=clusters)
+    reader = Reader.of(
+        units,
+        goals=goals,
+        covariates=adjusters,
+        clusters=codes(units, cluster)[1] if cluster else None,
+        strata=crossed([filled_labels(units, each) for each in dict.fromkeys(strata)]) if strata else None,
+    )
+    reader, capped = winsorized(reader, caps or {}, split)
     names = [goal.name for goal in goals]
     kept = _limits(limits or {}, names)
     plan = campaign(
@@ -146,14 +157,26 @@ def analyze(
     when = periods(units, time) if time else None
     spread = reader.spread(split)
     arms, srm = _balance(split, levels.shares, spread)
+    width = len(split.values)
+    balance = before_the_start(
+        reader.before(split.codes, groups=width, readings=readings),
+        reader.stratum_sizes(split.codes, groups=width),
+        arms=split.values,
+    )
+    in_segments = segment_rows(reader, split, units, segments, levels=levels)
+    told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
     return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
-        segments=tuple(_segment_rows(reader, split, units, segments, levels)),
-        verdict=verdict(rows, arms=arms, srm=srm, rule=rule),
+        segments=tuple(in_segments),
+        verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance),
         kind=levels.kind,
-        notes=tuple(_notes(reader, readings, rows, split=split, when=when, spread=spread)),
+        notes=tuple(told),
+        balance=balance,
+        exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
+        caps=capped,
+        totals=tuple(_totals(rows, {named("metric in money", each, names) for each in money}, arms=arms, rule=rule)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
@@ -195,74 +218,19 @@ def _balance(
     return arms, sample_ratio(spread.per_group if spread and not spread.shared else counts, planned)
 
 
-def _segment_rows(
-    reader: Reader, split: Labels, units: pa.Table, segments: Sequence[str], levels: Levels
-) -> list[SegmentRow]:
-    """Every metric of every arm within each value of each segment, adjusted over all these rows."""
-    rows = []
-    width = len(split.values)
-    for segment in dict.fromkeys(segments):
-        found = labels(units, segment, most=MOST_VALUES)
-        values = [*found.values, MISSING] if (found.codes < 0).any() else list(found.values)
-        place = np.where(found.codes < 0, len(found.values), found.codes)
-        crossed = np.where(split.codes < 0, -1, place * width + split.codes)
-        for reading in reader.read(crossed, groups=width * len(values)):
-            for number, value in enumerate(values):
-                moments = reading.moments[number * width : (number + 1) * width]
-                compared = compare(reading, moments, split.values, levels=levels)
-                rows += [SegmentRow(**vars(row), segment=segment, value=value) for row in compared]
-    return adjust_p_values(rows)
-
-
-def _notes(
-    reader: Reader,
-    readings: Sequence[Reading],
-    rows: Sequence[MetricRow],
-    *,
-    split: Labels,
-    when: Labels | None,
-    spread: Spread | None,
-) -> Iterator[str]:
-    """What was left out, filled in, or can't be told; and how p-values were adjusted."""
-    outside = int((split.codes < 0).sum())
-    if outside:
-        yield f"{outside:,} rows have no arm and are left out."
-    if when and (when.codes < 0).any():
-        yield f"{int((when.codes < 0).sum()):,} rows have no time and are in no look."
-    for reading in readings:
-        name = reading.goal.name
-        if reading.missing:
-            yield f"{name}: {reading.missing:,} rows have no value and are left out of this metric."
-        if reading.covariates:
-            yield _cuped_note(reading)
-        if len(reading.goal.columns) > 1 and not all(np.isfinite(reading.quantity.value(m)) for m in reading.moments):
-            yield f"{name}: the sum of {reading.goal.columns[1]} isn't above 0 in every arm, so there is no ratio."
-    for name, count in reader.fills.items():
-        yield f"{name}: {count:,} missing values of this covariate stand at its mean."
-    if spread:
-        yield _cluster_note(spread)
-    blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
-    if blank:
-        yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
-    if len(rows) > 1:
-        yield (
-            f"p is adjusted for all {len(rows)} comparisons of metrics and arms (Benjamini-Hochberg), "
-            "that of segments for all comparisons within segments; intervals are not."
-        )
-
-
-def _cluster_note(spread: Spread) -> str:
-    if not spread.shared:
-        return "Intervals and the check of the split are by cluster; n counts rows."
-    return (
-        f"{spread.shared:,} clusters have rows in several arms: the split is checked by rows, and the intervals, which "
-        "take arms as independent, are too wide rather than too narrow where members of a cluster are alike."
-    )
-
-
-def _cuped_note(reading: Reading) -> str:
-    control = reading.moments[0]
-    kept = [adjust(reading, own, control).variance_kept for own in reading.moments[1:]]
-    share = sum(kept) / len(kept)
-    told = f"{reading.goal.name}: the covariates take away {1 - share:.2%} of the variance"
-    return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED); means are adjusted."
+def _totals(
+    rows: Sequence[MetricRow], money: Collection[str], *, arms: Sequence[ArmCount], rule: Rule
+) -> Iterator[Total]:
+    """The differences in money for all units of all arms together."""
+    units = sum(each.n for each in arms)
+    for row in rows:
+        if row.metric in money:
+            low, high = rule.interval(row)
+            yield Total(
+                metric=row.metric,
+                arm=row.arm,
+                units=units,
+                difference=units * row.difference,
+                ci_low=units * low,
+                ci_high=units * high,
+            )

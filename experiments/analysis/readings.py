@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +56,19 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Before:
+    """The covariates ``names`` per group: ``quantities`` of ``moments``; ``reach`` is each one's furthest unit.
+
+    A unit's distance is that of its influence on the covariate's mean over all groups.
+    """
+
+    names: tuple[str, ...]
+    moments: Sequence[Moments]
+    quantities: tuple[Quantity, ...]
+    reach: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spread:
     """How many clusters each group holds (a cluster of several groups counts in each), and how many are ``shared``."""
 
@@ -66,7 +81,8 @@ class Reader:
     """The columns of an analysis, read as often as groups are asked for.
 
     ``valid`` holds a mask for each metric column with missing values; ``fills`` the number of values of each covariate
-    that were missing and stand at its mean; ``clusters`` (n,) the cluster of each row, if rows are clustered.
+    that were missing and stand at its mean; ``clusters`` (n,) the cluster of each row, if rows are clustered;
+    ``strata`` the stratum of each, if the groups' moments shall keep strata apart.
 
     >>> table = pa.table({"spend": [1.0, 3.0, None, 8.0]})
     >>> reader = Reader.of(table, goals=[Goal.named("spend", ["spend"])], covariates=[], clusters=None)
@@ -82,17 +98,31 @@ class Reader:
     adjusters: Mapping[str, Column]
     fills: Mapping[str, int]
     clusters: Codes | None
+    strata: Labels | None = None
 
     @classmethod
     def of(
-        cls, table: pa.Table, *, goals: Sequence[Goal], covariates: Sequence[Goal], clusters: Codes | None
+        cls,
+        table: pa.Table,
+        *,
+        goals: Sequence[Goal],
+        covariates: Sequence[Goal],
+        clusters: Codes | None,
+        strata: Labels | None = None,
     ) -> Reader:
-        """The reader of an Arrow table; ``clusters`` holds a code per row, -1 where missing."""
+        """The reader of an Arrow table.
+
+        ``clusters`` holds a code per row, -1 where missing; ``strata`` a label per row. Raises InputError when strata
+        cut through a cluster: its parts are no independent samples.
+        """
         columns = {name: numbers(table, name) for each in goals for name in each.columns}
         masks = {name: ~np.isnan(column) for name, column in columns.items() if column.dtype.kind == "f"}
         adjusters, fills = {}, {}
         for name in dict.fromkeys(name for each in covariates for name in each.columns):
             adjusters[name], fills[name] = _filled(name, numbers(table, name))
+        owned = None if clusters is None else _own(clusters)
+        if owned is not None and strata is not None:
+            _check_whole(owned, strata)
         return cls(
             goals=tuple(goals),
             covariates=tuple(covariates),
@@ -100,7 +130,8 @@ class Reader:
             valid={name: mask for name, mask in masks.items() if not mask.all()},
             adjusters=adjusters,
             fills={name: count for name, count in fills.items() if count},
-            clusters=None if clusters is None else _own(clusters),
+            clusters=owned,
+            strata=strata,
         )
 
     def read(self, codes: Codes, *, groups: int) -> list[Reading]:
@@ -129,6 +160,43 @@ class Reader:
         shared = np.count_nonzero(np.diff(np.flatnonzero(np.diff(clusters, prepend=-1)), append=len(clusters)) > 1)
         return Spread(per_group=[int(each) for each in per_group], shared=int(shared))
 
+    def before(self, codes: Codes, *, groups: int, readings: Sequence[Reading] = ()) -> Before | None:
+        """The covariates of all units in a group, whether they have the goals or not; None where there are none.
+
+        ``readings`` of the same groups spare another pass where one of them lacks no row.
+        """
+        if not self.covariates:
+            return None
+        arrays: list[Column] = list(self.adjusters.values())
+        place = {name: number for number, name in enumerate(self.adjusters)}
+        size = None
+        if self.clusters is not None:
+            size = len(arrays)
+            arrays, codes = _totals(arrays, self.clusters, codes, groups)
+        own = tuple(_quantity(each, place, size) for each in self.covariates)
+        whole = next((each for each in readings if not each.missing and size is None), None)
+        moments = whole.moments if whole else grouped_moments(arrays, codes, groups=groups)
+        quantities = whole.covariates if whole else own
+        together = reduce(add, moments)
+        values = [each.value(together) for each in quantities]
+        return Before(
+            names=tuple(each.name for each in self.covariates),
+            moments=moments,
+            quantities=quantities,
+            reach=tuple(_reach(each, value, arrays) for each, value in zip(own, values, strict=True)),
+        )
+
+    def stratum_sizes(self, codes: Codes, *, groups: int) -> dict[str, list[int]]:
+        """How many independent units (clusters, else rows) each stratum holds of each group; empty without strata."""
+        if self.strata is None:
+            return {}
+        names = self.strata.values
+        cells = np.where(codes < 0, -1, self.strata.codes * groups + codes)
+        if self.clusters is not None:
+            cells = _pairs(self.clusters, cells, len(names) * groups).pairs % (len(names) * groups)
+        counted = np.bincount(cells[cells >= 0], minlength=len(names) * groups).reshape(len(names), groups)
+        return dict(zip(names, counted.tolist(), strict=True))
+
     def _pass(self, goals: Sequence[Goal], codes: Codes, groups: int, *, missing: int = 0) -> list[Reading]:
         if not goals:
             return []
@@ -137,10 +205,15 @@ class Reader:
         place = {name: number for number, name in enumerate(names)}
         shifted = {name: len(names) + number for number, name in enumerate(self.adjusters)}
         size = None
+        within = len(self.strata.values) if self.strata else 1
+        if self.strata:
+            codes = np.where(codes < 0, -1, codes * within + self.strata.codes)
         if self.clusters is not None:
             size = len(arrays)
-            arrays, codes = _totals(arrays, self.clusters, codes, groups)
-        moments = grouped_moments(arrays, codes, groups=groups)
+            arrays, codes = _totals(arrays, self.clusters, codes, groups * within)
+        moments = grouped_moments(arrays, codes, groups=groups * within)
+        if self.strata:
+            moments = [Moments.stratified(moments[first : first + within]) for first in range(0, len(moments), within)]
         return [
             Reading(
                 goal=each,
@@ -160,6 +233,14 @@ def _quantity(goal: Goal, place: Mapping[str, int], size: int | None) -> Quantit
     return Quantity(numerator=place[goal.columns[0]], denominator=below)
 
 
+def _reach(quantity: Quantity, value: float, arrays: Sequence[Column]) -> float:
+    above = arrays[quantity.numerator].astype(float, copy=False)
+    if quantity.denominator is None:
+        return float(max(above.max() - value, value - above.min()))
+    below = arrays[quantity.denominator].astype(float, copy=False)
+    return float(np.abs(above - value * below).max() / below.mean())
+
+
 def _zero_one(column: Column) -> bool:
     # A glance at the first rows spares most other columns the full comparison.
     return all(bool(((part == 0) | (part == 1) | (part != part)).all()) for part in (column[:1000], column))
@@ -173,6 +254,17 @@ def _filled(name: str, column: Column) -> tuple[Column, int]:
     if count == len(column):
         raise InputError(f"covariate {name!r} is empty", got="no value in any row", do="leave it out")
     return (np.where(empty, column[~empty].mean(), column), count) if count else (column, 0)
+
+
+def _check_whole(clusters: Codes, strata: Labels) -> None:
+    pairs = _pairs(clusters, strata.codes, len(strata.values)).pairs // len(strata.values)
+    cut = len(pairs) - len(np.unique(pairs))
+    if cut:
+        raise InputError(
+            "the strata cut through clusters",
+            got=f"{cut:,} clusters with rows in several strata",
+            do="stratify by what is the same for a whole cluster, or leave out the strata",
+        )
 
 
 def _own(clusters: Codes) -> Codes:

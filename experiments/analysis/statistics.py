@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ Matrix = NDArray[np.float64]
 Codes = NDArray[np.integer]
 
 _BLOCK_ROWS = 1 << 16
+_ROWS_PER_GROUP = 200
+# A stratum of fewer units in an arm tells too little of its own spread, and stands together with others like it.
+LEAST_IN_STRATUM = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,7 @@ class Moments:
 
     ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
+    ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -33,6 +39,7 @@ class Moments:
     n: int
     mean: Vector
     scatter: Matrix
+    strata: tuple[Moments, ...] = ()
 
     @classmethod
     def of(cls, block: Matrix) -> Moments:
@@ -51,6 +58,12 @@ class Moments:
         """The moments of one column from its count, sum and sum of squares."""
         return cls(n=n, mean=np.array([total / n]), scatter=np.array([[squares - total * total / n]]))
 
+    @classmethod
+    def stratified(cls, strata: Sequence[Moments]) -> Moments:
+        """The moments of all strata together, which it keeps apart too."""
+        whole = reduce(add, strata)
+        return replace(whole, strata=tuple(strata))
+
     def __add__(self, other: Moments) -> Moments:
         if not self.n or not other.n:
             return self if self.n else other
@@ -60,6 +73,7 @@ class Moments:
             n=n,
             mean=self.mean + apart * (other.n / n),
             scatter=self.scatter + other.scatter + np.outer(apart, apart) * (self.n * other.n / n),
+            strata=tuple(map(add, self.strata, other.strata)),
         )
 
     @property
@@ -84,8 +98,10 @@ def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, gro
     edges = np.arange(groups + 1)
     # numpy sorts integers of 16 bits by radix, wider ones by comparison.
     narrow = codes.astype(np.int16) if groups < 1 << 15 else codes
-    for start in range(0, len(narrow), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    # Many groups take larger blocks: each group of each block costs a fixed time.
+    size = min(max(_BLOCK_ROWS, _ROWS_PER_GROUP * groups), 16 * _BLOCK_ROWS)
+    for start in range(0, len(narrow), size):
+        rows = slice(start, start + size)
         here = narrow[rows]
         order = np.argsort(here, kind="stable")
         block = np.empty((len(columns), len(here)))
@@ -166,12 +182,64 @@ class Adjusted:
     variance_kept: float
 
 
+def poststratified(arm: Moments, control: Moments) -> tuple[Moments, Moments]:
+    """Both arms as if each held every stratum at its share of the two together (Miratrix, Sekhon and Yu 2013).
+
+    The moments that come back have the post-stratified means, and as covariance over n the one of these means, so that
+    every quantity of them (means, ratios, what CUPED leaves) has its post-stratified value and error. Within strata
+    the variance is that of each arm's mean, which makes a difference's error the one of a regression with all
+    interactions (Lin 2013, HC2). As the customers to come are as much a sample as these, half of what the strata's
+    sizes add, ``sum of shares x (a stratum's difference - the difference)^2 / n``, is laid on each arm.
+
+    >>> north, south = np.array([[8.0, 9.0] * 10]), np.array([[1.0, 2.0] * 10])
+    >>> few, many = (Moments.of(np.tile(south, times)) for times in (1, 3))
+    >>> arm, control = poststratified(
+    ...     Moments.stratified([Moments.of(north), few]), Moments.stratified([Moments.of(north), many]))
+    >>> arm.mean.round(3).tolist(), control.mean.round(3).tolist(), arm.n
+    ([3.833], [3.833], 40)
+    """
+    pairs = _large_strata(list(zip(arm.strata, control.strata, strict=True)))
+    if len(pairs) < 2:
+        return replace(arm, strata=()), replace(control, strata=())
+    units = np.array([own.n + other.n for own, other in pairs])
+    shares = units / units.sum()
+    apart = [own.mean - other.mean for own, other in pairs]
+    whole = np.einsum("s,sc->c", shares, apart)
+    moved = np.sqrt(shares)[:, None] * (apart - whole)
+    between = moved.T @ moved / units.sum() / 2
+
+    def side(strata: Sequence[Moments]) -> Moments:
+        n = sum(each.n for each in strata)
+        mean = np.einsum("s,sc->c", shares, [each.mean for each in strata])
+        error = between + sum(
+            share * share / each.n * each.covariance for share, each in zip(shares, strata, strict=True)
+        )
+        return Moments(n=n, mean=mean, scatter=error * (n * (n - 1)))
+
+    return side([own for own, _ in pairs]), side([other for _, other in pairs])
+
+
+def _large_strata(pairs: Sequence[tuple[Moments, Moments]]) -> list[tuple[Moments, Moments]]:
+    """The strata with enough units in both arms, and all the others as one; with the smallest of them if need be."""
+    by_size = sorted(pairs, key=lambda pair: min(each.n for each in pair))
+    small = sum(min(each.n for each in pair) < LEAST_IN_STRATUM for pair in by_size)
+    if not small:
+        return list(pairs)
+    arm, control = (reduce(add, side) for side in zip(*by_size[:small], strict=True))
+    while min(arm.n, control.n) < LEAST_IN_STRATUM and small < len(by_size):
+        arm, control = (mine + theirs for mine, theirs in zip((arm, control), by_size[small], strict=True))
+        small += 1
+    return [(arm, control), *by_size[small:]]
+
+
 def adjusted(arm: Moments, control: Moments, *, quantity: Quantity, covariates: Sequence[Quantity]) -> Adjusted:
     """Both arms' means with the covariates' chance imbalance taken out (CUPED: Deng, Xu, Kohavi and Walker 2013).
 
     Coefficients are least squares on the two arms together, as tea-tasting forms them; the covariates are centred at
-    their mean over both, so the adjusted means stay on the metric's scale.
+    their mean over both, so the adjusted means stay on the metric's scale. Arms with strata are post-stratified first.
     """
+    if arm.strata and control.strata:
+        arm, control = poststratified(arm, control)
     plain = Adjusted(arm=sample(arm, quantity), control=sample(control, quantity), variance_kept=1.0)
     if not covariates or arm.n + control.n < 2:
         return plain
@@ -298,4 +366,4 @@ def _freedom(arm_error: float, control_error: float, n_arm: int, n_control: int)
 
 
 def _t_quantile(arm_error: float, control_error: float, n_arm: int, n_control: int, *, alpha: float) -> float:
-    return float(special.stdtrit(_freedom(arm_error, control_error, n_arm, n_control), 1 - alpha / 2))
+    return -float(special.stdtrit(_freedom(arm_error, control_error, n_arm, n_control), alpha / 2))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.analysis.limits import Standing, standing
-from experiments.results import ArmCount, IntervalKind, MetricRow, SampleRatio, Verdict
+from experiments.results import ArmCount, Balance, IntervalKind, MetricRow, SampleRatio, Verdict
 
 _HOLDS: dict[IntervalKind, str] = {
     "fixed": "",
@@ -115,11 +115,17 @@ def _digits(row: MetricRow, rule: Rule, scale: float) -> int:
 
 
 def verdict(
-    rows: Sequence[MetricRow], *, arms: Sequence[ArmCount], srm: SampleRatio, rule: Rule | None = None
+    rows: Sequence[MetricRow],
+    *,
+    arms: Sequence[ArmCount],
+    srm: SampleRatio,
+    rule: Rule | None = None,
+    balance: Balance | None = None,
 ) -> Verdict:
     """What to do, decided by the first metric among ``rows``.
 
-    - ``do_not_trust``: the split is red; no number is worth reading before the cause is found.
+    - ``do_not_trust``: the split is red, or what was known before the start is; no number is worth reading before the
+      cause is found.
     - ``stop``: no arm can still be worth it: each one's interval ends below ``rule.worth``.
     - ``roll_out``: an arm is better after correction for all metrics and arms, its interval lies at or above
       ``rule.worth``, the split is green, and no other metric of that arm stands in the way. Of several, the one with
@@ -133,6 +139,8 @@ def verdict(
     rule = rule or Rule()
     if srm.status == "red":
         return Verdict(code="do_not_trust", sentence=_distrust(arms, srm))
+    if balance and balance.status == "red":
+        return Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_uncapitalized(balance.sentence)}")
     primary = [row for row in rows if row.metric == rows[0].metric]
     known = [row for row in primary if rule.best_case(row) == rule.best_case(row)]
     known.sort(key=lambda row: -rule.sign(row.metric) * row.difference)
@@ -150,6 +158,10 @@ def verdict(
     if clean:
         return Verdict(code="roll_out", sentence=_roll_out(clean[0], known, rule))
     return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule))
+
+
+def _uncapitalized(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _better(row: MetricRow, arms: int, rule: Rule) -> bool:

@@ -226,7 +226,8 @@ def test_json_has_the_fixed_keys() -> None:
     assert set(found["arms"][0]) == {"arm", "n", "planned_share"}
     assert set(found["srm"]) == {"p_value", "status"}
     assert set(found["metrics"][0]) == KEYS
-    assert set(found["segments"][0]) == KEYS | {"segment", "value"}
+    shrunk = {"shrunk_difference", "shrunk_ci_low", "shrunk_ci_high"}
+    assert set(found["segments"][0]) == KEYS | shrunk | {"segment", "value"}
     assert set(found["verdict"]) == {"code", "sentence"}
     json.dumps(found, allow_nan=False)
 
