@@ -16,7 +16,7 @@ from scipy import special
 
 from experiments.policies.beliefs import Feedback, Marginals
 from experiments.policies.posteriors import Gaussian, require_rates
-from features.errors import InputError
+from features.errors import InputError, unknown
 
 _NEWTON_STEPS = 50
 _CLOSE = 1e-10
@@ -98,6 +98,9 @@ class InputBeliefs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def inputs(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """The rows that coefficients are multiplied with, (n, width), from a column of shape (n,) per name."""
+        for name in self.names:
+            if name not in features:
+                raise unknown("feature", name, features, do="pass a column for each of the bandit's names")
         columns = np.column_stack([np.asarray(features[name], dtype=float) for name in self.names])
         scaled = (columns - self.means) / self.scales if self.scales else columns
         return np.hstack([np.ones((len(scaled), 1)), np.nan_to_num(scaled)])

@@ -59,13 +59,12 @@ class LiveBandit:
 
     def scores(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations of the scores, each (n, k), at ``inputs`` (n, width)."""
-        spread = (inputs @ self._side_by_side).reshape(len(inputs), *self._mean.shape)
+        spread = (inputs @ self._stacked.T).reshape(len(inputs), *self._mean.shape)
         variances = np.einsum("nkp,np->nk", spread, inputs)
         return inputs @ self._mean.T, self._beliefs.noise_sd * np.sqrt(variances)
 
     def pull(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The places of the actions drawn for rows of ``inputs`` (n, width), shape (n,)."""
-        self._settle()
         places = self._bandit.rule.drawn(*self.scores(inputs), rng)
         dice = rng.random(len(inputs))
         found: np.ndarray = np.where(dice < self._even, dice // self._kept if self._kept else 0, places).astype(np.intp)
@@ -133,4 +132,3 @@ class LiveBandit:
         self._covariance = np.linalg.inv(self._precision)
         self._mean = np.matmul(self._covariance, self._moment[:, :, None])[:, :, 0]
         self._stacked = self._covariance.reshape(k * width, width)  # a view: rank-one steps show in it
-        self._side_by_side = np.ascontiguousarray(self._stacked.T)
