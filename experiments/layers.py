@@ -19,7 +19,7 @@ def in_slice(unit_id: str, *, layer: str, slice: tuple[float, float]) -> bool:
     experiment's own split and of other layers.
 
     >>> [in_slice("customer-1", layer="main", slice=part) for part in ((0.0, 0.5), (0.5, 1.0))]
-    [True, False]
+    [False, True]
     """
     first, last = slice
     return (first, last) == (0.0, 1.0) or first <= uniform(unit_id, _PREFIX + layer) < last

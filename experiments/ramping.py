@@ -47,7 +47,7 @@ def planned_shares(table: pa.Table, design: Experiment, *, time: str = "assigned
     >>> from experiments.rules import Ramp
     >>> start, later = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC)
     >>> design = Experiment(key="autumn", title="Autumn", hypothesis="h", control="a", start=start,
-    ...     arms=(Arm(name="a", shows="a", policy="static", share=0.9), Arm(name="b", shows="b", policy="random", share=0.1)),
+    ...     arms=tuple(Arm(name=name, shows="", policy=name, share=part) for name, part in (("a", 0.9), ("b", 0.1))),
     ...     goals=(Goal(name="bought", kind="any", events=("purchase",), window_days=14),),
     ...     ramp=(Ramp(at=later, shares={"a": 0.5, "b": 0.5}),))
     >>> planned_shares(pa.table({"assigned_at": [start, start, start, later]}), design)
