@@ -16,9 +16,6 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Below, the bent interval and the straight one are the same to the last digits, and the bend would divide by nothing.
-_STRAIGHT = 1e-9
-
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -58,37 +55,9 @@ def mean_interval(influence: Floats, *, cluster: Integers | None = None, alpha: 
     return Interval(value=value, low=value - reach, high=value + reach)
 
 
-def skewed_interval(influence: Floats, *, cluster: Integers | None = None, alpha: float = 0.05) -> Interval:
-    """The mean of ``influence`` (n,) with an interval that leans where the values do, two-sided at level 1 - ``alpha``.
-
-    Student's interval is symmetric, but a mean of few clicks with large weights errs on one side: the clicks that did
-    not come yet are the ones that would count most. Hall (1992, "On the removal of skewness by transformation") bends
-    the interval by the third moment of the values (of the sums of clusters), so that both sides err alike; where there
-    is no skewness it is :func:`mean_interval`.
-
-    >>> rare = np.r_[np.ones(12), np.zeros(2_988)]
-    >>> found = skewed_interval(rare)
-    >>> bool(found.high - found.value > 1.3 * (found.value - found.low))
-    True
-    """
-    value, spread = float(influence.mean()), _spread(influence, cluster)
-    groups, squares = spread.size, float(spread @ spread)
-    if groups < 2:
-        return Interval(value=value, low=float("-inf"), high=float("inf"))
-    lean = float(np.square(spread) @ spread) / squares**1.5 if squares > 0 else 0.0
-    bounds = float(stats.t.isf(alpha / 2, groups - 1)) * np.array([1.0, -1.0])
-    if abs(lean) > _STRAIGHT:
-        bounds = 3.0 / lean * (np.cbrt(1.0 + lean * (bounds - lean / 6.0)) - 1.0)
-    error = float(np.sqrt(groups / (groups - 1) * squares)) / influence.size
-    return Interval(value=value, low=value - error * float(bounds[0]), high=value - error * float(bounds[1]))
-
-
 def _squared_error(influence: Floats, cluster: Integers | None) -> float:
-    spread = _spread(influence, cluster)
-    return float(spread.size / max(spread.size - 1, 1) * (spread @ spread)) / influence.size**2
-
-
-def _spread(influence: Floats, cluster: Integers | None) -> Floats:
-    """Deviations from the mean (n,), or their sums by cluster (G,)."""
     spread: Floats = influence - influence.mean()
-    return spread if cluster is None else np.bincount(cluster, weights=spread).astype(np.float64)
+    if cluster is not None:
+        spread = np.bincount(cluster, weights=spread).astype(np.float64)
+    groups = spread.size
+    return float(groups / max(groups - 1, 1) * (spread @ spread)) / influence.size**2

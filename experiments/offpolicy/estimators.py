@@ -11,20 +11,26 @@ expected reward from models that have not seen the row:
 - ``switch_dr``: dr, but for dm where w is above a threshold (Wang, Agarwal and Dudik 2017).
 
 With the same expected rewards the values are those of Open Bandit Pipeline (obp), to all digits. Its intervals are
-bootstrapped; these are computed, and lean as skewed rewards make them (``experiments.estimation.influence``).
+bootstrapped, these are computed: the error of a mean of influence values, and the noise that their sample may not show.
+Decisions of large weight are few, and whether one of them earned something is luck; so the noise of a reward is taken
+to be no less there than it is over all decisions. Where rewards are rare that lifts coverage from 68 to 87% to 95% and
+more (``benchmarks/offpolicy.py``); where they aren't, it changes little.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import NamedTuple
 
-from experiments.estimation.influence import Floats, Interval, skewed_interval
+import numpy as np
+from scipy import stats
+
+from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
 from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
 from experiments.offpolicy.logs import Log
 from experiments.results import Estimate
 
-# Where the models alone speak, their own spread leaves out that they may be wrong: these get dr's width at least.
-_OF_MODELS = ("dm", "switch_dr")
+NAMES = ("ips", "snips", "dm", "dr", "sndr", "switch_dr")
 
 
 def estimate(
@@ -33,31 +39,45 @@ def estimate(
     """All six estimates from a log and the expected rewards (n, actions) of its decisions."""
     weight, reward = log.weight, log.reward
     limit = np.sqrt(reward.size) if threshold is None else threshold
-    total = weight.mean()
+    total = float(weight.mean())
     direct: Floats = np.einsum("ij,ij->i", log.policy, expected)
     rest = reward - expected[np.arange(reward.size), log.action]
-    correction = weight * rest
-    ratio, shift = float((weight @ reward) / weight.sum()), float(correction.mean() / total)
-    influence = {
-        "ips": weight * reward,
-        "snips": ratio + weight * (reward - ratio) / total,
-        "dm": direct,
-        "dr": direct + correction,
-        "sndr": direct + shift + weight * (rest - shift) / total,
-        "switch_dr": direct + np.where(weight <= limit, correction, 0.0),
+    ratio, shift = float((weight @ reward) / weight.sum()), float(weight @ rest) / weight.sum()
+    terms = {
+        "ips": _Terms(known=0.0, weight=weight, rest=reward),
+        "snips": _Terms(known=ratio, weight=weight / total, rest=reward - ratio),
+        "dr": _Terms(known=direct, weight=weight, rest=rest),
+        "sndr": _Terms(known=direct + shift, weight=weight / total, rest=rest - shift),
+        "switch_dr": _Terms(known=direct, weight=np.where(weight <= limit, weight, 0.0), rest=rest),
     }
-    found = {name: skewed_interval(values, cluster=log.cluster, alpha=alpha) for name, values in influence.items()}
-    return tuple(_estimate(name, each, found["dr"] if name in _OF_MODELS else each) for name, each in found.items())
-
-
-def _estimate(name: str, found: Interval, least: Interval) -> Estimate:
-    """The estimate, whose interval reaches at least as far as ``least`` does from its own value."""
-    return Estimate(
-        estimator=name,
-        value=found.value,
-        ci_low=found.value - max(found.value - found.low, least.value - least.low),
-        ci_high=found.value + max(found.high - found.value, least.high - least.value),
+    found = {name: each.interval(cluster=log.cluster, alpha=alpha) for name, each in terms.items()}
+    width = {name: each.high - each.value for name, each in found.items()}
+    # Where the models alone speak, their own spread leaves out that they may be wrong: these get dr's width at least.
+    width |= {"dm": width["dr"], "switch_dr": max(width["switch_dr"], width["dr"])}
+    value = {name: each.value for name, each in found.items()} | {"dm": float(direct.mean())}
+    return tuple(
+        Estimate(estimator=name, value=value[name], ci_low=value[name] - width[name], ci_high=value[name] + width[name])
+        for name in NAMES
     )
+
+
+class _Terms(NamedTuple):
+    """Influence values ``known`` + ``weight`` x ``rest``, each (n,)."""
+
+    known: Floats | float
+    weight: Floats
+    rest: Floats
+
+    def interval(self, *, cluster: Integers | None, alpha: float) -> Interval:
+        """Their mean with its interval, wide enough for a reward as noisy at large weights as it is over all."""
+        own = mean_interval(self.known + self.weight * self.rest, cluster=cluster, alpha=alpha)
+        rows = self.rest.size
+        squared, noise = np.square(self.weight), np.square(self.rest)
+        unseen = max(0.0, float(squared.mean() * noise.mean()) - float(squared @ noise) / rows) / rows
+        if cluster is not None:  # at most as if all decisions of a cluster were one and the same
+            unseen *= float(np.square(np.bincount(cluster)).sum()) / rows
+        reach = math.hypot(own.high - own.value, float(stats.norm.isf(alpha / 2)) * math.sqrt(unseen))
+        return Interval(value=own.value, low=own.value - reach, high=own.value + reach)
 
 
 def expected_rewards(log: Log, *, folds: int, rng: np.random.Generator) -> Floats:
