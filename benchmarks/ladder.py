@@ -83,12 +83,16 @@ def draw(effects: Effects, *, n: int, rng: np.random.Generator, household: int =
     return pa.table({**known, "home": home, "arm": np.array(ARMS)[arm], "y": outcome}), truth
 
 
+def answers(effects: Effects, *, n: int, seed: int, repeats: int = 3) -> tuple[RungName, RungName]:
+    """The rung that the ladder recommends on one table of a world; and naively, the one with the highest estimate."""
+    table, _ = draw(effects, n=n, rng=np.random.default_rng(seed))
+    found = ladder(table, arm="arm", control="nothing", outcome="y", features=KNOWN, repeats=repeats, seed=seed)
+    return found.recommended, max(found.rungs, key=lambda each: each.value).rung
+
+
 def recommended(effects: Effects, *, n: int, seed: int, repeats: int = 3) -> RungName:
     """The rung that the ladder recommends on one table of a world."""
-    table, _ = draw(effects, n=n, rng=np.random.default_rng(seed))
-    return ladder(
-        table, arm="arm", control="nothing", outcome="y", features=KNOWN, repeats=repeats, seed=seed
-    ).recommended
+    return answers(effects, n=n, seed=seed, repeats=repeats)[0]
 
 
 def units_of(table: pa.Table) -> Units:

@@ -186,7 +186,8 @@ class Found:
 
     def bias(self) -> tuple[float, float]:
         """The bias at the last look in standard errors of the estimate: by the scores, and naively."""
-        return tuple(abs(float(each.mean() / each.std())) for each in (self.error, self.naive_error))
+        found, naive = (abs(float(each.mean() / each.std())) for each in (self.error, self.naive_error))
+        return found, naive
 
 
 def measure(rng: np.random.Generator, world: BanditWorld, *, lift: float, runs: int) -> Found:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from benchmarks.calibration import assigned, bandits, hadad, looks, splits, verdicts
+from benchmarks.calibration import (
+    assigned,
+    bandits,
+    campaigns,
+    exact,
+    hadad,
+    looks,
+    replays,
+    rungs,
+    splits,
+    verdicts,
+)
 from benchmarks.calibration.table import HEAD, Part
 
 RUNS = 2000
@@ -13,9 +24,13 @@ PARTS: dict[str, Part] = {
     "assigned": assigned.lines,
     "looks": looks.lines,
     "verdicts": verdicts.lines,
-    "splits": splits.lines,
+    "campaigns": campaigns.lines,
     "bandits": bandits.lines,
     "hadad": hadad.lines,
+    "splits": splits.lines,
+    "exact": exact.lines,
+    "replays": replays.lines,
+    "rungs": rungs.lines,
 }
 
 

@@ -36,10 +36,10 @@ class Line:
         naive = "" if self.naive is None else f"{self.naive:.4f}"
         mark = "" if self.held else "MISSED"
         return (
-            f"{self.promise:5}{self.what:62}{self.nominal:>9}{self.measured:9.4f}{self.runs:>12,}{naive:>9} "
+            f"{self.promise:6}{self.what:66}{self.nominal:>9}{self.measured:9.4f}{self.runs:>12,}{naive:>9} "
             f"{self.how or mark}{'' if not self.how or self.held else ' MISSED'}"
         )
 
 
 Part = Callable[[int], Iterator[Line]]
-HEAD = f"{'':5}{'':62}{'nominal':>9}{'measured':>9}{'runs':>12}{'naive':>9} (the naive way)"
+HEAD = f"{'':6}{'':66}{'nominal':>9}{'measured':>9}{'runs':>12}{'naive':>9} (the naive way)"
