@@ -87,7 +87,9 @@ def _strata_note(strata: Labels, readings: Sequence[Reading]) -> str:
         any(min(stratum.n, other.n) < LEAST_IN_STRATUM for other in others)
         for stratum, *others in zip(*(each.strata for each in readings[0].moments), strict=True)
     )
-    taken = ", ".join(f"{1 - _kept_by_strata(each):.2%} of the variance of {each.goal.name}" for each in readings)
+    taken = ", ".join(
+        f"{max(1 - _kept_by_strata(each), 0):.2%} of the variance of {each.goal.name}" for each in readings
+    )
     told = f"Arms are weighted to hold {len(strata.values)} strata at the same shares, which takes away {taken}."
     rest = f" {few} with fewer than {LEAST_IN_STRATUM} units in an arm stand together." if few else ""
     return told + rest

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rapport.commands.pairs import pairs
-from rapport.terminal import JsonFile, print_table, say, step, write_json
+from rapport.commands.analysis_tables import show
+from rapport.commands.pairs import pairs, texts
+from rapport.terminal import JsonFile, step, write_json
 
 if TYPE_CHECKING:
-    from experiments.analysis import Findings, Look, Rule
-    from experiments.results import MetricRow
-
-_MOST_ROWS = 60
-_SHOWN_LOOKS = 12
-_STATUS = {
-    "green": ("as planned", "green"),
-    "yellow": ("doubtful: look for missing units", "yellow"),
-    "red": ("not as planned: units are missing or in the wrong arm", "red"),
-}
-_FIT = {
-    "green": ("fit", "green"),
-    "yellow": ("hardly fit", "yellow"),
-    "red": ("can't be drawn with", "red"),
-}
+    from experiments.analysis import Findings
 
 
 def analyze(
@@ -39,8 +26,24 @@ def analyze(
         typer.Option(metavar="COL|NUM/DEN", help="Column (0/1, count, money) or ratio; the first decides the verdict."),
     ],
     covariate: Annotated[list[str] | None, typer.Option(help="Column known before the start (CUPED).")] = None,
+    stratum: Annotated[
+        list[str] | None, typer.Option(help="Column known before the start whose shares are evened out over the arms.")
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
     segment: Annotated[list[str] | None, typer.Option(help="Column to compare within.")] = None,
+    exposed: Annotated[
+        str | None, typer.Option(help="Column that is 1 for who reached what differs.", show_default=False)
+    ] = None,
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE", help="Largest value that counts, fixed before: an amount, or 99% of rows."
+        ),
+    ] = None,
+    money: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="Metric in money: told for all units together, too.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="The money's currency, to be told with it.", show_default=False)] = "",
     split: Annotated[
         list[str] | None, typer.Option(metavar="ARM=SHARE", help="Planned share [default: equal].")
     ] = None,
@@ -85,30 +88,35 @@ def analyze(
     --segment channel
     """
     with step(f"analysing {table.name}"):
-        from experiments.adaptive import analyze_bandit
-        from experiments.analysis import analyze as analyze_split
-        from features.errors import InputError
-        from features.tables import read_table
-
-        if probabilities and (planned_units or elapsed):
-            raise InputError(
-                "a bandit's log has no plan of looks",
-                got="--probabilities with --planned-units or --elapsed",
-                do="leave the plan out: its intervals hold at any look",
+        if probabilities:
+            examine = _of_a_bandit(
+                table,
+                probabilities=probabilities,
+                unfit={
+                    "--planned-units": planned_units,
+                    "--elapsed": elapsed,
+                    "--stratum": stratum,
+                    "--exposed": exposed,
+                    "--cap": cap,
+                    "--money": money,
+                },
             )
-        examine = (
-            partial(analyze_bandit, probabilities=probabilities)
-            if probabilities
-            else partial(
+        else:
+            from experiments.analysis import analyze as analyze_split
+
+            examine = partial(
                 analyze_split,
+                table,
                 planned_units=planned_units,
                 looked_at=looked_at or (),
                 elapsed=elapsed or (),
                 spending=spending,
+                strata=stratum or (),
+                exposed=exposed,
+                caps=texts(cap, option="--cap METRIC=VALUE", example="spend=500"),
+                money=money or (),
             )
-        )
         found = examine(
-            read_table(table),
             arm=arm,
             control=control,
             metrics=metric,
@@ -125,126 +133,20 @@ def analyze(
             expected=expected,
         )
     write_json(json, found.to_json())
-    _show(found, bandit=bool(probabilities))
+    show(found, bandit=bool(probabilities), currency=currency)
 
 
-def _show(found: Findings, *, bandit: bool) -> None:
-    say(found.verdict.sentence, style="bold")
-    say("")
-    words, colour = (_FIT if bandit else _STATUS)[found.srm.status]
-    told = f"The actions {words} the logged chances" if bandit else f"The split is {words}"
-    say(f"{told} (p = {_p(found.srm.p_value)}).", style=colour)
-    total = sum(each.n for each in found.arms)
-    print_table(
-        "units in each arm",
-        ("arm", "units", "share", "mean chance" if bandit else "planned"),
-        [(each.arm, f"{each.n:,}", f"{each.n / total:.2%}", f"{each.planned_share:.2%}") for each in found.arms],
-    )
-    surely = _adjusted(found.metrics, found.rule)
-    for metric in dict.fromkeys(row.metric for row in found.metrics):
-        rows = [(row, p) for row, p in zip(found.metrics, surely, strict=True) if row.metric == metric]
-        say("")
-        print_table(*_headed(metric, found.rule, "arm", ("relative", "p")), _metric_rows(rows, found.rule))
-    _show_segments(found)
-    _show_looks(found)
-    say("")
-    say(_method(found.rule), style="dim")
-    for note in found.notes:
-        say(note, style="dim")
+def _of_a_bandit(table: Path, *, probabilities: str, unfit: Mapping[str, object]) -> partial[Findings]:
+    """The analysis of a bandit's log, which some of the options don't fit."""
+    from experiments.adaptive import analyze_bandit
+    from features.errors import InputError, listed
+    from features.tables import read_table
 
-
-def _adjusted(rows: Sequence[MetricRow], rule: Rule) -> list[float]:
-    """The p-values of the kind that decides, adjusted over all the rows."""
-    from experiments.analysis.statistics import benjamini_hochberg
-
-    return benjamini_hochberg([row.p(rule.kind) for row in rows])
-
-
-def _headed(metric: str, rule: Rule, first: str, last: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    kind = "share of units" if metric in rule.rates else "ratio" if "/" in metric else "per unit"
-    level = "rate" if metric in rule.rates else "mean"
-    points = " in points" if metric in rule.rates else ""
-    return f"{metric}, {kind}", (first, "units", level, f"difference{points} ({rule.confidence})", *last)
-
-
-def _cells(row: MetricRow, rule: Rule) -> tuple[str, ...]:
-    return f"{row.n_arm:,}", _mean(row, row.arm_mean, rule), rule.difference(row)
-
-
-def _metric_rows(rows: Sequence[tuple[MetricRow, float]], rule: Rule) -> Iterator[tuple[str, ...]]:
-    control = rows[0][0]
-    yield control.control, f"{control.n_control:,}", _mean(control, control.control_mean, rule), "", "", ""
-    for row, p in rows:
-        relative = "" if row.relative is None or row.relative != row.relative else f"{row.relative:+.1%}"
-        yield row.arm, *_cells(row, rule), relative, _p(p)
-
-
-def _show_segments(found: Findings) -> None:
-    surely = _adjusted(found.segments, found.rule)
-    tables: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    for row, p in zip(found.segments, surely, strict=True):
-        cells = (f"{row.value}: {row.arm}", *_cells(row, found.rule), _p(p))
-        tables.setdefault((row.metric, row.segment), []).append(cells)
-    for (metric, segment), rows in tables.items():
-        title, columns = _headed(metric, found.rule, segment, ("p",))
-        more = len(rows) - _MOST_ROWS
-        say("")
-        print_table(
-            f"{title}, by {segment}",
-            columns,
-            rows[:_MOST_ROWS],
-            note=f"{more} more rows in the JSON (--json FILE)" if more > 0 else "",
+    given = [option for option, value in unfit.items() if value]
+    if given:
+        raise InputError(
+            "an option doesn't fit a bandit's log",
+            got=f"--probabilities with {listed(given)}",
+            do="leave it out: its intervals hold at any look, by the logged chances",
         )
-
-
-def _show_looks(found: Findings) -> None:
-    """The first metric as it grew; all the looks and metrics are in the JSON."""
-    rows = {row.arm: row for row in found.metrics if row.metric == found.metrics[0].metric}
-    for arm, row in list(rows.items())[:5]:
-        grown = [look for look in found.looks if look.metric == row.metric and look.arm == arm]
-        if not grown:
-            return
-        every = -(-len(grown) // _SHOWN_LOOKS)
-        points = " in points" * (row.metric in found.rule.rates)
-        # The band holds at any look: beside another kind of interval it would be a second one.
-        band = found.kind == "anytime"
-        say("")
-        print_table(
-            f"{row.metric} of {arm} over time" + ", any look" * band,
-            ("units that entered until", f"difference{points}", *(("low", "high") if band else ())),
-            [
-                (look.until, *(_amount(row, each, found.rule) for each in _drawn(look, band=band)))
-                for look in grown[::-1][::every][::-1]
-            ],
-        )
-
-
-def _drawn(look: Look, *, band: bool) -> tuple[float, ...]:
-    return (look.difference, look.anytime_ci_low, look.anytime_ci_high) if band else (look.difference,)
-
-
-def _mean(row: MetricRow, value: float, rule: Rule) -> str:
-    return rule.mean(row, value) if value == value else "none"
-
-
-def _amount(row: MetricRow, value: float, rule: Rule) -> str:
-    return rule.amount(row, value) if value == value else "not known"
-
-
-def _method(rule: Rule) -> str:
-    if rule.kind == "fixed":
-        return "Each interval holds for this one look, planned before the start."
-    single = f"A roll-out takes the p of a single look below {rule.alpha:g} too."
-    if rule.kind == "group_sequential":
-        end = " This is the last." if rule.last else ""
-        return f"Each interval and p holds over all looks of the campaign (group-sequential).{end} {single}"
-    return (
-        f"Each interval and p holds at every look, however often. {single} --planned-units N shows the narrower "
-        "intervals of a campaign with an end, --final those of one planned look; --json FILE writes all."
-    )
-
-
-def _p(value: float) -> str:
-    if value != value:
-        return ""
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+    return partial(analyze_bandit, read_table(table), probabilities=probabilities)

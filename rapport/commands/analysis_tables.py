@@ -1,0 +1,201 @@
+"""What ``rapport analyze`` prints: the verdict, whether to trust it, and a table for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rapport.terminal import print_table, say
+
+if TYPE_CHECKING:
+    from experiments.analysis import Findings, Look, Rule
+    from experiments.results import ExposedRow, MetricRow, SegmentRow
+
+_MOST_ROWS = 60
+_SHOWN_LOOKS = 12
+_STATUS = {
+    "green": ("as planned", "green"),
+    "yellow": ("doubtful: look for missing units", "yellow"),
+    "red": ("not as planned: units are missing or in the wrong arm", "red"),
+}
+_FIT = {
+    "green": ("fit", "green"),
+    "yellow": ("hardly fit", "yellow"),
+    "red": ("can't be drawn with", "red"),
+}
+_COLOURS = {"green": "green", "yellow": "yellow", "red": "red"}
+
+
+def show(found: Findings, *, bandit: bool, currency: str = "") -> None:
+    """Print all that is found; of a ``bandit``'s log the arms are actions."""
+    say(found.verdict.sentence, style="bold")
+    say("")
+    words, colour = (_FIT if bandit else _STATUS)[found.srm.status]
+    told = f"The actions {words} the logged chances" if bandit else f"The split is {words}"
+    say(f"{told} (p = {_p(found.srm.p_value)}).", style=colour)
+    if found.balance:
+        say(found.balance.sentence, style=_COLOURS[found.balance.status])
+    total = sum(each.n for each in found.arms)
+    print_table(
+        "units in each arm",
+        ("arm", "units", "share", "mean chance" if bandit else "planned"),
+        [(each.arm, f"{each.n:,}", f"{each.n / total:.2%}", f"{each.planned_share:.2%}") for each in found.arms],
+    )
+    surely = _adjusted(found.metrics, found.rule)
+    for metric in dict.fromkeys(row.metric for row in found.metrics):
+        rows = [(row, p) for row, p in zip(found.metrics, surely, strict=True) if row.metric == metric]
+        say("")
+        print_table(*_headed(metric, found.rule, "arm", ("relative", "p")), _metric_rows(rows, found.rule))
+        _show_totals(found, metric, currency=currency)
+    _show_exposed(found)
+    _show_segments(found)
+    _show_looks(found)
+    say("")
+    say(_method(found.rule), style="dim")
+    for note in found.notes:
+        say(note, style="dim")
+
+
+def _adjusted(rows: Sequence[MetricRow], rule: Rule) -> list[float]:
+    """The p-values of the kind that decides, adjusted over all the rows."""
+    from experiments.analysis.statistics import benjamini_hochberg
+
+    return benjamini_hochberg([row.p(rule.kind) for row in rows])
+
+
+def _headed(metric: str, rule: Rule, first: str, last: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    kind = "share of units" if metric in rule.rates else "ratio" if "/" in metric else "per unit"
+    level = "rate" if metric in rule.rates else "mean"
+    points = " in points" if metric in rule.rates else ""
+    return f"{metric}, {kind}", (first, "units", level, f"difference{points} ({rule.confidence})", *last)
+
+
+def _cells(row: MetricRow, rule: Rule) -> tuple[str, ...]:
+    return f"{row.n_arm:,}", _mean(row, row.arm_mean, rule), rule.difference(row)
+
+
+def _metric_rows(rows: Sequence[tuple[MetricRow, float]], rule: Rule) -> Iterator[tuple[str, ...]]:
+    control = rows[0][0]
+    yield control.control, f"{control.n_control:,}", _mean(control, control.control_mean, rule), "", "", ""
+    for row, p in rows:
+        relative = "" if row.relative is None or row.relative != row.relative else f"{row.relative:+.1%}"
+        yield row.arm, *_cells(row, rule), relative, _p(p)
+
+
+def _show_totals(found: Findings, metric: str, *, currency: str) -> None:
+    for each in found.totals:
+        if each.metric == metric and each.ci_low == each.ci_low:
+            low, high = (f"{limit:+,.0f}" for limit in (each.ci_low, each.ci_high))
+            unit = f" {currency}" if currency else ""
+            say(f"All {each.units:,} units with {each.arm!r}: {low} to {high}{unit} against {found.arms[0].arm!r}.")
+
+
+def _show_exposed(found: Findings) -> None:
+    """The exposed, beside what they come to per unit of all; without numbers where they can't be trusted."""
+    if not found.exposure:
+        return
+    say("")
+    say(found.exposure.sentence, style=_COLOURS[found.exposure.status])
+    if found.exposure.status == "red":
+        return
+    for metric in dict.fromkeys(row.metric for row in found.exposure.metrics):
+        rows = [row for row in found.exposure.metrics if row.metric == metric]
+        title, columns = _headed(metric, found.rule, "arm", ("per unit of all",))
+        print_table(
+            f"{title}, among the exposed",
+            columns,
+            [(row.arm, *_cells(row, found.rule), _diluted(row, found.rule)) for row in rows],
+        )
+
+
+def _diluted(row: ExposedRow, rule: Rule) -> str:
+    return _spanned(row, rule, row.diluted, row.diluted_ci_low, row.diluted_ci_high)
+
+
+def _spanned(row: MetricRow, rule: Rule, value: float | None, low: float | None, high: float | None) -> str:
+    """A further estimate of the row with its interval, in as many digits as the row's own."""
+    if value is None or low is None or high is None or low != low:
+        return ""
+    return f"{rule.amount(row, value)} ({rule.amount(row, low)} to {rule.amount(row, high)})"
+
+
+def _show_segments(found: Findings) -> None:
+    """A table for each metric and segment; the differences stand as drawn to the whole, which are nearer the truth."""
+    surely = _adjusted(found.segments, found.rule)
+    tables: dict[tuple[str, str], list[tuple[SegmentRow, float]]] = {}
+    for row, p in zip(found.segments, surely, strict=True):
+        tables.setdefault((row.metric, row.segment), []).append((row, p))
+    for (metric, segment), rows in tables.items():
+        drawn = any(row.shrunk_difference is not None for row, _ in rows)
+        title, (first, units, level, change) = _headed(metric, found.rule, segment, ())
+        columns = (first, units, "measured", f"shrunk ({found.rule.confidence})", "p")
+        points = ": difference" + " in points" * (metric in found.rule.rates) if drawn else ""
+        more = len(rows) - _MOST_ROWS
+        say("")
+        print_table(
+            f"{title}, by {segment}{points}",
+            columns if drawn else (first, units, level, change, "p"),
+            [_segment_cells(row, p, found.rule, drawn=drawn) for row, p in rows[:_MOST_ROWS]],
+            note=f"{more} more rows in the JSON (--json FILE)" if more > 0 else "",
+        )
+
+
+def _segment_cells(row: SegmentRow, p: float, rule: Rule, *, drawn: bool) -> tuple[str, ...]:
+    units, level, change = _cells(row, rule)
+    if not drawn:
+        return f"{row.value}: {row.arm}", units, level, change, _p(p)
+    shrunk = _spanned(row, rule, row.shrunk_difference, row.shrunk_ci_low, row.shrunk_ci_high)
+    return f"{row.value}: {row.arm}", units, _amount(row, row.difference, rule), shrunk, _p(p)
+
+
+def _show_looks(found: Findings) -> None:
+    """The first metric as it grew; all the looks and metrics are in the JSON."""
+    rows = {row.arm: row for row in found.metrics if row.metric == found.metrics[0].metric}
+    for arm, row in list(rows.items())[:5]:
+        grown = [look for look in found.looks if look.metric == row.metric and look.arm == arm]
+        if not grown:
+            return
+        every = -(-len(grown) // _SHOWN_LOOKS)
+        points = " in points" * (row.metric in found.rule.rates)
+        # The band holds at any look: beside another kind of interval it would be a second one.
+        band = found.kind == "anytime"
+        say("")
+        print_table(
+            f"{row.metric} of {arm} over time" + ", any look" * band,
+            ("units that entered until", f"difference{points}", *(("low", "high") if band else ())),
+            [
+                (look.until, *(_amount(row, each, found.rule) for each in _drawn(look, band=band)))
+                for look in grown[::-1][::every][::-1]
+            ],
+        )
+
+
+def _drawn(look: Look, *, band: bool) -> tuple[float, ...]:
+    return (look.difference, look.anytime_ci_low, look.anytime_ci_high) if band else (look.difference,)
+
+
+def _mean(row: MetricRow, value: float, rule: Rule) -> str:
+    return rule.mean(row, value) if value == value else "none"
+
+
+def _amount(row: MetricRow, value: float, rule: Rule) -> str:
+    return rule.amount(row, value) if value == value else "not known"
+
+
+def _method(rule: Rule) -> str:
+    if rule.kind == "fixed":
+        return "Each interval holds for this one look, planned before the start."
+    single = f"A roll-out takes the p of a single look below {rule.alpha:g} too."
+    if rule.kind == "group_sequential":
+        end = " This is the last." if rule.last else ""
+        return f"Each interval and p holds over all looks of the campaign (group-sequential).{end} {single}"
+    return (
+        f"Each interval and p holds at every look, however often. {single} --planned-units N shows the narrower "
+        "intervals of a campaign with an end, --final those of one planned look; --json FILE writes all."
+    )
+
+
+def _p(value: float) -> str:
+    if value != value:
+        return ""
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
