@@ -10,7 +10,7 @@ import math
 
 from scipy import special
 
-_STEPS = 50
+_STEPS = 40
 
 
 def mixture_rho(variance: float, *, alpha: float) -> float:
@@ -58,9 +58,11 @@ def bernoulli_log_e_value(successes: int, trials: int, *, chance: float, expecte
     Tuned to ``expected`` trials as confseq does: rho over the variance of a trial, which is the same at each chance.
     """
     concentration = max(mixture_rho(expected, alpha=0.05) - 1.0, 1e-3)
-    hits, misses = concentration * chance, concentration * (1 - chance)
-    found = special.betaln(hits + successes, misses + trials - successes) - special.betaln(hits, misses)
-    return float(found - special.xlogy(successes, chance) - special.xlog1py(trials - successes, -chance))
+    hits, misses, failures = concentration * chance, concentration * (1 - chance), trials - successes
+    # Scalars by the standard library: many times quicker than scipy's, and a table of segments has many of them.
+    found = math.lgamma(concentration) - math.lgamma(concentration + trials)
+    found += math.lgamma(hits + successes) - math.lgamma(hits) - successes * math.log(chance)
+    return found + math.lgamma(misses + failures) - math.lgamma(misses) - failures * math.log1p(-chance)
 
 
 def bernoulli_interval(
