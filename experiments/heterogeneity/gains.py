@@ -45,7 +45,6 @@ def gains(
     folds: int = 5,
     seed: int = 1,
     alpha: float = 0.05,
-    meanings: Mapping[str, str] | None = None,
 ) -> Gains:
     """Who gains from each arm of a randomized table: rows are units, ``arm`` is what each was given by chance.
 
@@ -58,7 +57,8 @@ def gains(
     probabilities: planned share of each arm; by default the shares found.
     folds: into how many parts the units are dealt; the first only teaches.
     alpha: the chance, over all arms, to find a difference where everybody gains alike.
-    meanings: words for columns, where they are better than the name.
+
+    Columns are told by their names: give them names in words.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def gains(
     cuts = cuts_of(units.known)
     found = [_gains_of(units, scores, cuts, arm=place, alpha=alpha, rng=rng) for place in range(len(units.arms) - 1)]
     unit, scale = unit_of(outcome, units.outcome, costs=units.cost)
-    said = [told(each, unit=unit, amount=amounts(scale), meanings=meanings or {}) for each in found]
+    said = [told(each, unit=unit, amount=amounts(scale)) for each in found]
     return Gains(
         arms=tuple(replace(each, sentences=words) for each, words in zip(found, said, strict=True)),
         unit=unit,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 
 from experiments.estimation.influence import Interval
 from experiments.heterogeneity.results import ArmGains, GroupEffect, KnownGroups
@@ -14,17 +13,12 @@ from experiments.ladder.recommendation import Wording
 Amount = Callable[[float, float | None, float | None], str]
 
 
-def told(
-    found: ArmGains, *, unit: str, amount: Amount, meanings: Mapping[str, str] = MappingProxyType({})
-) -> tuple[str, ...]:
-    """What one arm's gains say: whether customers differ, by how much, and who they are.
-
-    ``unit`` is what the amounts are in; ``meanings`` holds words for columns, where they are better than the name.
-    """
-    return tuple(_differ(found, unit, amount, meanings) if found.differ else _alike(found, unit, amount))
+def told(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, ...]:
+    """What one arm's gains say, in amounts of ``unit``: whether customers differ, by how much, and who they are."""
+    return tuple(_differ(found, unit, amount) if found.differ else _alike(found, unit, amount))
 
 
-def _differ(found: ArmGains, unit: str, amount: Amount, meanings: Mapping[str, str]) -> Iterator[str]:
+def _differ(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
     chance = "p below 0.0001" if found.p_value < 0.0001 else f"p {found.p_value:.2g}"
     yield f"Customers differ in what they gain from {found.arm!r} ({chance}, corrected). Gains in {unit}:"
     if found.fifths:
@@ -36,8 +30,8 @@ def _differ(found: ArmGains, unit: str, amount: Amount, meanings: Mapping[str, s
     for each in found.groups:
         more, less = _sides(each)
         yield (
-            f"Customers with {_meant(more, each, meanings)} gain {_gain(more, amount)}; "
-            f"those with {_meant(less, each, meanings)}, {_or_nothing(less, amount)}."
+            f"Customers with {_named(more)} gain {_gain(more, amount)}; "
+            f"those with {_named(less)}, {_or_nothing(less, amount)}."
         )
     if not found.groups:
         yield "No single column tells who they are: it takes several together, as a model weighs them."
@@ -70,9 +64,8 @@ def _sides(each: KnownGroups) -> tuple[GroupEffect, GroupEffect]:
     return both if each.inside.effect >= each.outside.effect else (each.outside, each.inside)
 
 
-def _meant(group: GroupEffect, each: KnownGroups, meanings: Mapping[str, str]) -> str:
-    rest = group.group.removeprefix(each.column)
-    return f"{meanings.get(each.column, each.column.replace('_', ' '))}{rest}"
+def _named(group: GroupEffect) -> str:
+    return group.group.replace("_", " ")
 
 
 def amounts(scale: float) -> Amount:

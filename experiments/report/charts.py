@@ -102,6 +102,43 @@ def over_time(
     return both_widths("time", title, draw)
 
 
+def curves(
+    times: Sequence[float],
+    *,
+    shares: Mapping[str, Sequence[float]],
+    lows: Mapping[str, Sequence[float]],
+    highs: Mapping[str, Sequence[float]],
+    axis: str,
+    along: str,
+    title: str,
+) -> Chart:
+    """Shares that only fall, as steps over time, each with its band; the first, the control, is dashed."""
+
+    def draw(width: int) -> Figure:
+        columns = 4 if width == WIDE else 2
+        rows = -(-len(shares) // columns)
+        figure, axes = blank(width, 250 + 20 * rows, left=62, right=14, top=14 + 20 * rows, bottom=44)
+        lines = []
+        for place, name in enumerate(shares):
+            colour, dash = (CONTROL, "--") if place == 0 else (_SHARES[(place - 1) % len(_SHARES)], "-")
+            axes.fill_between(times, lows[name], highs[name], color=colour, alpha=0.12, linewidth=0, step="post")
+            lines += axes.step(times, shares[name], where="post", color=colour, linewidth=2, linestyle=dash)
+        figure.legend(
+            lines, [shorten(name, most=20) for name in shares], loc="upper left", ncols=columns, frameon=False,
+            fontsize=11.5, handlelength=1.6, bbox_to_anchor=(0.04, 1.0), borderpad=0.1, columnspacing=1.2,
+        )  # fmt: skip
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        fewer_ticks(axes, along="y", most=6)
+        fewer_ticks(axes, along="x", most=7 if width == WIDE else 5)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}%")
+        axes.set_xlabel(along, fontsize=11.5)
+        axes.set_ylabel(axis, fontsize=11.5)
+        return figure
+
+    return both_widths("retention", title, draw)
+
+
 def allocation(days: Sequence[datetime], *, shares: Mapping[str, Sequence[float]], title: str) -> Chart:
     """Shares over time, stacked to the whole; each holds until the next of ``days``, which end with one day more."""
 

@@ -7,17 +7,21 @@ from experiments.report.panels import (
     Cell,
     Panel,
     table_of,
+    tone_of,
 )
 from experiments.report.parts import Report
 from experiments.report.words import (
     arm_words,
     count,
     day,
+    difference_scale,
+    level_scale,
     percent,
     sentence,
     tidy,
 )
 
+_MOST_ACTIONS = 20
 _SEES, _WAY = "What its customers see", "Which way"
 
 
@@ -47,6 +51,42 @@ def allocation(report: Report) -> Panel | None:
             [*days, until], shares=shares, title="Share of the bandit's customers by action over time"
         ),
         table=table_of("Share of the bandit's customers", ("From", *(tidy(name) for name in shares)), rows),
+    )
+
+
+def actions(report: Report) -> Panel | None:
+    """What each action of a bandit was worth, with unequal chances made up for."""
+    if not report.actions:
+        return None
+    worth = level_scale(report.goal, currency=report.currency)
+    apart = difference_scale(report.goal, currency=report.currency)
+    several = len({each.arm for each in report.actions}) > 1
+    rows = [
+        (
+            Cell(text=arm_words(each.action), note=arm_words(each.arm) if several else ""),
+            Cell(text=count(each.decisions), note=f"chance {percent(each.chance)}, at least {percent(each.least)}"),
+            Cell(text=worth.span(each.ci_low, each.ci_high)),
+            Cell(
+                text=apart.span(each.difference_low, each.difference_high, signed=True),
+                tone=tone_of(each.difference_low, each.difference_high),
+            )
+            if each.difference_low is not None and each.difference_high is not None
+            else Cell(text="the yardstick"),
+        )
+        for each in report.actions[:_MOST_ACTIONS]
+    ]
+    reference = arm_words(report.actions[0].reference)
+    return Panel(
+        key="actions",
+        title="What each action of the bandit was worth",
+        intro="The chances of an action rose and fell with what the bandit had seen, so plain averages would mislead: "
+        "an action that began badly was hardly tried again. Here each outcome counts by one over the chance that its "
+        "action had at that moment, which was kept with the decision. The ranges hold however often one looks.",
+        table=table_of(
+            f"{report.goal.words} per decision, by action",
+            ("Action", "Decisions", "Worth, from and to", f"More than {reference}"),
+            rows,
+        ),
     )
 
 

@@ -35,7 +35,23 @@ def numbers_csv(report: Report) -> str:
 def numbers_json(report: Report) -> dict[str, Any]:
     """All numbers of ``report`` as plain dictionaries and lists; what can't be computed is null; money in cents."""
     plain = msgspec.to_builtins(report)
-    parts = ("look", "as_of", "currency", "analysis", "looks", "allocation", "ladder", "channels", "refusals", "truths")
+    parts = (
+        "look",
+        "as_of",
+        "currency",
+        "analysis",
+        "looks",
+        "allocation",
+        "actions",
+        "ladder",
+        "channels",
+        "overlaps",
+        "gains",
+        "retention",
+        "long_run",
+        "refusals",
+        "truths",
+    )
     money = [{**each, "profit": row.profit} for each, row in zip(plain["money"], report.money, strict=True)]
     checks = msgspec.to_builtins(report.checks)
     told = decision(report)
@@ -83,8 +99,45 @@ def _lines(report: Report) -> Iterator[Cells]:
             "part": "channels", "name": each.channel, "unit": "cents per 1000 customers",
             "estimate": each.profit_per_1000, "ci_low": each.ci_low, "ci_high": each.ci_high,
         }  # fmt: skip
+    yield from _lasting(report)
+    for action in report.actions:
+        yield {
+            "part": "actions", "name": action.action, "arm": action.arm, "estimate": action.value,
+            "unit": f"{'cents' if report.goal.money else report.goal.name} per decision", "ci_low": action.ci_low,
+            "ci_high": action.ci_high, "n_arm": action.decisions,
+        }  # fmt: skip
     for reason in report.refusals:
         yield {"part": "no contact", "name": reason.code, "unit": "decisions", "estimate": reason.count}
+
+
+def _lasting(report: Report) -> Iterator[Cells]:
+    """Who gains, what two channels bring together, who stays, and the holdout over periods."""
+    money = "cents per customer" if report.goal.money else "per customer"
+    sides = [side for each in report.gains.groups for side in (each.inside, each.outside)] if report.gains else []
+    for group in (*(report.gains.fifths if report.gains else ()), *sides):
+        yield {
+            "part": "gains", "name": report.goal.name, "arm": report.experiment.headline_arm, "value": group.group,
+            "against": report.experiment.control, "unit": money, "estimate": group.effect, "ci_low": group.ci_low,
+            "ci_high": group.ci_high, "n_arm": group.n,
+        }  # fmt: skip
+    for pair in report.overlaps:
+        yield {
+            "part": "channels together", "name": f"{pair.first}, {pair.second}", "unit": "cents per 1000 customers",
+            "estimate": pair.beyond_sum, "ci_low": pair.ci_low, "ci_high": pair.ci_high,
+        }  # fmt: skip
+    for stays in report.retention.arms if report.retention else ():
+        for point in stays.curve:
+            yield {
+                "part": "retention", "name": "still there", "arm": stays.arm, "value": f"{point.time:g}",
+                "unit": f"share after {report.retention.unit if report.retention else ''}", "estimate": point.share,
+                "ci_low": point.ci_low, "ci_high": point.ci_high, "n_arm": point.at_risk,
+            }  # fmt: skip
+    for period in report.long_run.periods if report.long_run else ():
+        yield {
+            "part": "holdout", "name": "value so far", "value": period.period, "unit": "cents per customer",
+            "estimate": period.total, "ci_low": period.total_ci_low, "ci_high": period.total_ci_high,
+            "n_arm": period.n, "n_control": period.n_held,
+        }  # fmt: skip
 
 
 def _rows(part: str, rows: Iterable[MetricRow], report: Report) -> Iterator[Cells]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from experiments.measures import Goal
-from experiments.report import choices, comparisons, words, worth
+from experiments.report import choices, comparisons, lasting, words, worth
 from experiments.report.numbers import numbers_csv
 from experiments.report.panels import Cell, Panel
 from experiments.report.parts import Report, check_arms
@@ -25,9 +25,13 @@ _FOLDER = Path(__file__).parent
 _PANELS: tuple[Callable[[Report], Panel | None], ...] = (
     comparisons.guardrails,
     comparisons.everywhere,
+    lasting.gains,
     worth.channels,
     comparisons.over_time,
+    lasting.retention,
+    lasting.long_run,
     choices.allocation,
+    choices.actions,
     worth.bridge,
     worth.ladder,
     choices.drivers,

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from experiments.adaptive import ActionValue
+from experiments.channels.results import Pair
 from experiments.design import Experiment
+from experiments.heterogeneity.results import ArmGains
 from experiments.measures import Goal
 from experiments.money import ArmMoney
 from experiments.outcomes import OutcomeCounts
 from experiments.results import Analysis, IntervalKind, Ladder, MetricRow
+from experiments.retention.results import LongRun, Retention
 from features.errors import InputError, unknown
 
 HealthStatus = Literal["green", "yellow", "red"]
@@ -136,10 +140,14 @@ class Report:
     looks: this look and the earlier ones, from :func:`look_points` and ``ExperimentRecord.past_looks()``.
     changes: marks in the chart over time.
     allocation: the shares of a bandit over time.
+    actions: what each action of a bandit was worth, from the chances that were logged; money in cents.
     money: the money of each arm, from ``experiments.money.money_by_arm``; sums to the history.
     ladder: the value of each step of personalization.
     ladder_in_cents: whether the ladder's values are cents; else they are told in the ladder's own unit.
-    channels: all channels in one unit.
+    channels: all channels in one unit; ``overlaps`` what two of them bring together beyond the sum, in cents.
+    gains: who gains from the arm of the headline, in cents where the deciding goal is money.
+    retention: who stays how long, by arm; ``leaving`` says what it is to leave.
+    long_run: what marketing as a whole is worth, period by period, in cents per customer.
     decisions, refusals: how many decisions were made, and why some ended in no contact.
     drivers: what the models used.
     standards: the personalized arm against other standards (random offer, response only): rows with another control.
@@ -160,10 +168,16 @@ class Report:
     looks: tuple[LookPoint, ...] = ()
     changes: tuple[Change, ...] = ()
     allocation: tuple[AllocationPoint, ...] = ()
+    actions: tuple[ActionValue, ...] = ()
     money: tuple[ArmMoney, ...] = ()
     ladder: Ladder | None = None
     ladder_in_cents: bool = True
     channels: tuple[ChannelRow, ...] = ()
+    overlaps: tuple[Pair, ...] = ()
+    gains: ArmGains | None = None
+    retention: Retention | None = None
+    leaving: str = "left"
+    long_run: LongRun | None = None
     decisions: int = 0
     refusals: tuple[ReasonCount, ...] = ()
     drivers: tuple[Driver, ...] = ()
@@ -206,8 +220,8 @@ class Report:
 
     @property
     def checks(self) -> tuple[HealthCheck, ...]:
-        """The balance of the arms, and every further check."""
-        return (_balance(self.analysis), *self.health)
+        """The balance of the arms, now and before the start, and every further check."""
+        return (_balance(self.analysis), *_before(self.analysis), *self.health)
 
     @property
     def trusted(self) -> bool:
@@ -324,6 +338,12 @@ def _balance(analysis: Analysis) -> HealthCheck:
         "red": "The arms do not hold the shares that were planned: some customers went missing on one side.",
     }
     return HealthCheck(name="Balance of arms", status=analysis.srm.status, sentence=sentences[analysis.srm.status])
+
+
+def _before(analysis: Analysis) -> tuple[HealthCheck, ...]:
+    """Whether the arms were alike before the start, where anything was known of it."""
+    found = analysis.balance
+    return (HealthCheck(name="Before the start", status=found.status, sentence=found.sentence),) if found else ()
 
 
 def check_arms(report: Report) -> None:

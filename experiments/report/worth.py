@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from experiments.channels.results import Pair
 from experiments.money import OUTSIDE, ArmMoney, increment
 from experiments.report import charts
 from experiments.report.charts import Mark, Step
@@ -64,7 +65,14 @@ def channels(report: Report) -> Panel | None:
             _CHANNEL[:width],
             (_channel_cells(row, scale)[:width] for row in report.channels),
         ),
+        after=" ".join(_overlap(pair, scale) for pair in report.overlaps),
     )
+
+
+def _overlap(pair: Pair, scale: Scale) -> str:
+    """What two channels bring together beyond the sum, with its range."""
+    told = sentence(pair.sentence)
+    return f"{told[:-1]} ({scale.span(pair.ci_low, pair.ci_high, signed=True)} per 1,000 customers)."
 
 
 def _channel_mark(row: ChannelRow, scale: Scale) -> Mark:

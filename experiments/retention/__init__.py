@@ -1,6 +1,6 @@
 """Retention and value over the long run: who stays how long, and what a holdout shows quarter by quarter."""
 
-from experiments.retention.lapse import lapses
+from experiments.retention.lapse import departures, lapses
 from experiments.retention.long_run import long_run
 from experiments.retention.results import (
     CurvePoint,
@@ -21,6 +21,7 @@ __all__ = [
     "RetentionArm",
     "RetentionDifference",
     "Survival",
+    "departures",
     "lapses",
     "long_run",
     "retention",

@@ -1,7 +1,8 @@
-"""When customers lapsed: so many days passed without a purchase; known only when they have."""
+"""When customers left: by what they did, such as opting out, or by doing nothing for so many days."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -21,9 +22,38 @@ gaps AS (
 first AS (
     SELECT customer_id, min(lapses) AS lapsed_at FROM gaps
     WHERE lapses < $as_of AND coalesce(later > lapses, true) GROUP BY customer_id)
-SELECT units.*, epoch(coalesce(lapsed_at, $as_of) - assigned_at) / 86400 AS days, lapsed_at NOT NULL AS lapsed
+SELECT units.* EXCLUDE (next_assigned_at),
+    epoch(coalesce(lapsed_at, $as_of) - assigned_at) / 86400 AS days, lapsed_at NOT NULL AS lapsed
 FROM units LEFT JOIN first USING (customer_id) ORDER BY customer_id
 """
+
+_DEPARTURES = """
+WITH {units},
+gone AS (
+    SELECT units.customer_id, min(occurred_at) AS left_at
+    FROM units JOIN events ON events.customer_id = units.customer_id
+    WHERE kind IN $kinds AND recorded_at < $as_of AND occurred_at < $as_of AND occurred_at > assigned_at
+    GROUP BY units.customer_id)
+SELECT units.* EXCLUDE (next_assigned_at),
+    epoch(coalesce(left_at, $as_of) - assigned_at) / 86400 AS days, left_at NOT NULL AS gone
+FROM units LEFT JOIN gone USING (customer_id) ORDER BY customer_id
+"""
+
+
+def departures(
+    assignments: pa.Table, events: pa.Table, *, kinds: Sequence[str], as_of: datetime, unit: str = "customer_id"
+) -> pa.Table:
+    """One row per assigned customer: its columns, ``days`` watched since assignment, and whether it was ``gone`` then.
+
+    A customer goes with the first event of one of ``kinds``, such as ``opt_out``; who hasn't was watched until
+    ``as_of``.
+
+    Parameters
+    ----------
+    assignments, events, unit: as :func:`experiments.outcomes.join_outcomes` takes them.
+    """
+    sql = _DEPARTURES.format(units=units_sql(unit))
+    return query(sql, values={"kinds": list(kinds), "as_of": as_of}, assignments=assignments, events=events)
 
 
 def lapses(

@@ -13,7 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from experiments.analysis import analyze
+from experiments.channels import Pair
 from experiments.design import Arm, Experiment
+from experiments.heterogeneity import ArmGains, GroupEffect, KnownGroups, Trait
 from experiments.measures import Goal, Guardrail
 from experiments.money import money_by_arm, unit_money, with_profit
 from experiments.outcomes import count_outcomes, join_outcomes
@@ -30,6 +32,7 @@ from experiments.report import (
     look_points,
 )
 from experiments.results import Analysis, Ladder, MetricRow, Rung, RungName
+from experiments.retention import LongRun, Retention, departures, long_run, retention
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 _MARGIN_BP = 3500
@@ -53,6 +56,15 @@ _CHANNELS = (
     ("direct mail", 4_100, 280, 370, 1_420),
     ("web", 6_300, 120, 160, 370),
     ("call centre", 700, -220, 390, 240),
+)
+_OVERLAP = Pair(
+    first="e-mail",
+    second="direct mail",
+    n_both=412,
+    beyond_sum=-21_000.0,
+    ci_low=-33_000.0,
+    ci_high=-9_000.0,
+    sentence="E-mail and direct mail together bring less than the sum of each alone.",
 )
 _REFUSALS = (
     ReasonCount(code="no_consent", sentence="no consent for marketing on any channel", count=2_314),
@@ -140,6 +152,11 @@ def example_report(*, seed: int = 7, customers: int = 40_000, weeks: int = 8) ->
         money=money,
         ladder=_ladder(table),
         channels=_channels(),
+        overlaps=(_OVERLAP,),
+        gains=_gains(customers),
+        retention=_retention(world, as_of=as_of),
+        leaving="opted out",
+        long_run=_long_run(rng),
         decisions=customers,
         refusals=_REFUSALS,
         drivers=_DRIVERS,
@@ -226,6 +243,62 @@ def _outcomes(world: World, design: Experiment, *, as_of: datetime) -> pa.Table:
     joined = join_outcomes(world.assignments, world.events, design.measures, as_of=as_of)
     table = with_profit(joined, _money(world, as_of=as_of))
     return table.filter(table["mature"])
+
+
+def _gains(customers: int) -> ArmGains:
+    """Who gains from one-to-one, as the analysis of gains would put it."""
+    n = customers // 6
+
+    def group(name: str, effect: float, half: float, share: float = 0.2) -> GroupEffect:
+        return GroupEffect(group=name, n=round(n * share), effect=effect, ci_low=effect - half, ci_high=effect + half)
+
+    names = ("gain most", "second", "third", "fourth", "gain least")
+    recent = "days since the last purchase"
+    return ArmGains(
+        arm="one_to_one",
+        control="static",
+        effect=group("everybody", 38.0, 14.0, 1.0),
+        differ=True,
+        p_value=0.0004,
+        autoc=52.0,
+        autoc_ci_low=21.0,
+        autoc_ci_high=83.0,
+        qini=16.0,
+        fifths=tuple(group(name, effect, 40.0) for name, effect in zip(names, (118, 61, 22, 4, -12), strict=True)),
+        groups=(
+            KnownGroups(
+                column=recent,
+                inside=group(f"{recent} up to 30", 96.0, 38.0, 0.4),
+                outside=group(f"{recent} above 30", 3.0, 30.0, 0.6),
+                p_value=0.0002,
+            ),
+        ),
+        traits=(
+            Trait(column=recent, level=None, top=11.0, bottom=96.0, everybody=54.0, distance=-1.3),
+            Trait(column="value", level="best", top=0.24, bottom=0.03, everybody=0.1, distance=0.7),
+        ),
+        visible=90.0,
+    )
+
+
+def _retention(world: World, *, as_of: datetime) -> Retention:
+    table = departures(world.assignments, world.events, kinds=["opt_out"], as_of=as_of)
+    return retention(table, arm="arm", control="static", time="days", event="gone")
+
+
+def _long_run(rng: np.random.Generator) -> LongRun:
+    names, people = ("2025-Q1", "2025-Q2", "2025-Q3", "2025-Q4"), 4_000
+    held = rng.random(people) < 0.1
+    worth = rng.gamma(1.0, 900.0, people) + rng.normal(0, 300, (len(names), people)) + 120 * ~held
+    table = pa.table(
+        {
+            "customer": np.tile(np.arange(people), len(names)),
+            "period": np.repeat(names, people),
+            "held": np.tile(held, len(names)),
+            "worth": worth.ravel(),
+        }
+    )
+    return long_run(table, customer="customer", period="period", held="held", value="worth")
 
 
 def _against_random(table: pa.Table, design: Experiment) -> tuple[MetricRow, ...]:
