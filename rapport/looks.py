@@ -163,6 +163,7 @@ def take_look(
         segments=segments,
         planned=design.shares,
         limits=design.limits,
+        caps=design.caps,
         worth=design.goals[0].worth,
         final=design.is_planned_look(as_of),
         looked_at=looked_at,
