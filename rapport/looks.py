@@ -10,16 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import select
 
+from experiments.adaptive import ActionValue
 from experiments.analysis import Findings, analyze
-from experiments.design import Experiment
+from experiments.design import Experiment, Unit
 from experiments.ladder import ladder_of_arms
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
+from experiments.ramping import planned_shares
 from experiments.record import ExperimentRecord, table_digest
 from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
 from features.errors import InputError
 from features.facts import TIMESTAMP
+from rapport.bandits import bandit_values
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project
 from serving import schema
@@ -29,10 +32,11 @@ from serving.reasons import Reason
 
 _SILENT = (Reason.NOTHING_CHOSEN, Reason.NOTHING_LEFT, Reason.STATIC_NOT_LEFT, Reason.NO_PERMISSION_READ)
 _UNITS = """
-    SELECT customer_id, arg_min(household_id, decided_at) AS household_id, arg_min(arm, decided_at) AS arm,
+    SELECT customer_id, {session}arg_min(household_id, decided_at) AS household_id, arg_min(arm, decided_at) AS arm,
         min(decided_at) AS assigned_at
-    FROM decisions WHERE arm IN $arms GROUP BY customer_id, decisions.arm ORDER BY customer_id, assigned_at
+    FROM decisions WHERE arm IN $arms GROUP BY customer_id, {session}decisions.arm ORDER BY customer_id, assigned_at
 """
+_CLUSTERS: dict[Unit, str | None] = {"customer": None, "household": "household_id", "session": "customer_id"}
 _PEOPLE = """
     SELECT account_id, customer_id FROM members
     WHERE strength = 'personalize' AND since < $as_of AND coalesce($as_of <= until, true)
@@ -44,7 +48,7 @@ class Look:
     """One look: what was decided and for whom, the table of outcomes, and what it says.
 
     ``units``: one row per person of the experiment, or several of the accounts that are one as known at ``as_of``.
-    ``outcomes``: those whose windows have closed, with their goals.
+    ``outcomes``: those whose windows have closed, with their goals. ``actions``: what those of a bandit earned.
     """
 
     design: Experiment
@@ -55,6 +59,7 @@ class Look:
     findings: Findings
     money: tuple[ArmMoney, ...]
     counts: OutcomeCounts
+    actions: tuple[ActionValue, ...] = ()
 
     @property
     def points(self) -> tuple[LookPoint, ...]:
@@ -94,11 +99,12 @@ def decided_so_far(project: Project, key: str) -> pa.Table:
 
 
 def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
-    """One row per account and each of the experiment's arms that it was seen in.
+    """One row per account (or session) and each of the experiment's arms that it was seen in.
 
-    Columns: ``customer_id, household_id, arm, assigned_at``.
+    Columns: ``customer_id, household_id, arm, assigned_at``, and ``session_id`` where sessions are assigned.
     """
-    return query(_UNITS, values={"arms": list(design.arm_names)}, decisions=decisions)
+    sql = _UNITS.format(session="session_id, " if design.unit == "session" else "")
+    return query(sql, values={"arms": list(design.arm_names)}, decisions=decisions)
 
 
 def take_look(
@@ -159,9 +165,9 @@ def take_look(
         control=design.control,
         metrics=[each.metric for each in design.measures],
         covariates=covariates,
-        cluster="household_id" if design.unit == "household" else None,
+        cluster=_CLUSTERS[design.unit],
         segments=segments,
-        planned=design.shares,
+        planned=planned_shares(mature, design),
         limits=design.limits,
         caps=design.caps,
         worth=design.goals[0].worth,
@@ -171,6 +177,17 @@ def take_look(
         alpha=design.alpha,
     )
     counts = count_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
+    ledger = Ledger(project.ledger)
+    actions = bandit_values(
+        ledger,
+        held,
+        events,
+        measure=measures[0],
+        as_of=as_of,
+        margin_bp=round(10_000 * project.settings.project.margin),
+        alpha=design.alpha,
+    )
+    ledger.close()
     return Look(
         design=design,
         as_of=as_of,
@@ -180,6 +197,7 @@ def take_look(
         findings=findings,
         money=money_by_arm(money),
         counts=counts,
+        actions=actions,
     )
 
 
@@ -233,6 +251,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
         ),
         looks=(*points, *look.points),
         allocation=_allocation(decisions, design=look.design),
+        actions=look.actions,
         money=look.money,
         ladder=_ladder(look),
         ladder_in_cents=look.design.goals[0].money,
