@@ -37,7 +37,7 @@ def pocock(elapsed: float, *, alpha: float) -> float:
     """The error that one side may have spent when ``elapsed`` has passed: so evenly that bounds stay about level.
 
     >>> [round(pocock(each, alpha=0.025), 5) for each in (0.2, 0.6, 1.0)]
-    [0.00738, 0.01772, 0.025]
+    [0.00738, 0.01771, 0.025]
     """
     return alpha * math.log1p((math.e - 1) * elapsed)
 
