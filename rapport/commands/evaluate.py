@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,37 +23,91 @@ _SAID = {
 
 
 def evaluate(
-    log: Annotated[Path, typer.Argument(help="CSV (also .gz) or Parquet: one row per decision.", show_default=False)],
-    action: Annotated[str, typer.Option(help="Column of the action that was taken.")],
-    reward: Annotated[str, typer.Option(help="Column of what it earned.")],
-    probability: Annotated[str, typer.Option(help="Column of the chance with which it was chosen.")],
+    log: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV (also .gz) or Parquet: one row per decision; or none, with --project.", show_default=False
+        ),
+    ] = None,
+    action: Annotated[str | None, typer.Option(help="Column of the action that was taken.", show_default=False)] = None,
+    reward: Annotated[str | None, typer.Option(help="Column of what it earned.", show_default=False)] = None,
+    probability: Annotated[
+        str | None, typer.Option(help="Column of the chance with which it was chosen.", show_default=False)
+    ] = None,
     policy: Annotated[
-        Path, typer.Option(help="Table with a probability per action, one column each; one row, or one per decision.")
-    ],
+        Path | None,
+        typer.Option(
+            help="Table with a probability per action, one column each; one row, or one per decision.",
+            show_default=False,
+        ),
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Column that joins both tables (else: same order).")] = None,
     feature: Annotated[list[str] | None, typer.Option(help="Column for the reward models; all if none given.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Column whose rows belong together.", show_default=False)] = None,
+    project: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The project whose ledger is the log.", show_default=False)
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Key of the experiment that decided.", show_default=False)
+    ] = None,
+    candidate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder to be launched; the project itself if none.", show_default=False),
+    ] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="The arm whose policy the candidate follows; the headline's if none.")
+    ] = None,
+    goal: Annotated[str | None, typer.Option(help="The goal that is earned; the deciding one if none.")] = None,
+    window: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="How long after a decision counts.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--every", help="All decisions on a customer, not the first alone.")] = False,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 1,
     json: JsonFile = None,
 ) -> None:
     """The value of a policy that never ran, from logged decisions; refuses where the log can't tell.
 
+    From a table: its rows are decisions with the chance of what was done, and --policy is the new policy's chances.
+    From a project: its ledger is the log, and the candidate a whole folder with its offers, rules, limits and model.
+
     Example: rapport evaluate log.csv --action item_id --reward click --probability propensity_score --policy new.csv
+
+    Example: rapport evaluate --project shop --experiment always-on --candidate shop-new
     """
+    if project is not None or experiment is not None or candidate is not None:
+        from features.errors import InputError
+
+        if log is not None or experiment is None:
+            raise InputError(
+                "a project's log is named by its experiment",
+                got="a table beside it" if log is not None else "no --experiment",
+                do="give --project DIR --experiment KEY, and --candidate DIR for what is to be launched",
+            )
+        folder = project or Path()
+        _whole_policy(
+            folder,
+            candidate or folder,
+            options={"key": experiment, "arm": arm, "goal": goal, "every": every, "window_days": window},
+            alpha=alpha,
+            seed=seed,
+            json=json,
+        )
+        return
+    named = _named(log=log, action=action, reward=reward, probability=probability, policy=policy)
     with step("reading the log and the policy"):
         from experiments.offpolicy import evaluate as value_of
         from features.tables import read_table
 
-        decisions, candidate = read_table(log), read_table(policy)
+        decisions, wished = read_table(named.log), read_table(named.policy)
     with step(f"valuing the policy on {decisions.num_rows:,} decisions"):
         result = value_of(
             decisions,
-            action=action,
-            reward=reward,
-            probability=probability,
-            policy=candidate,
+            action=named.action,
+            reward=named.reward,
+            probability=named.probability,
+            policy=wished,
             key=key,
             features=feature or None,
             exclude=exclude or (),
@@ -62,19 +116,77 @@ def evaluate(
             alpha=alpha,
         )
     write_json(json, result.to_json())
-    _show(result, reward=reward, rows=decisions.num_rows, alpha=alpha)
+    _show(result, reward=named.reward, rows=decisions.num_rows, alpha=alpha)
 
 
-def _show(result: Evaluation, *, reward: str, rows: int, alpha: float) -> None:
+class _Named(NamedTuple):
+    """What the value of a policy from a table can't do without."""
+
+    log: Path
+    action: str
+    reward: str
+    probability: str
+    policy: Path
+
+
+def _named(
+    *, log: Path | None, action: str | None, reward: str | None, probability: str | None, policy: Path | None
+) -> _Named:
+    given = {"LOG": log, "--action": action, "--reward": reward, "--probability": probability, "--policy": policy}
+    if log is None or action is None or reward is None or probability is None or policy is None:
+        from features.errors import InputError
+
+        missing = [name for name, value in given.items() if value is None]
+        raise InputError(
+            "the log is not told whole",
+            got=f"no {', '.join(missing)}",
+            do="name the table, its three columns and the policy; or --project DIR --experiment KEY --candidate DIR",
+        )
+    return _Named(log=log, action=action, reward=reward, probability=probability, policy=policy)
+
+
+def _whole_policy(
+    folder: Path, candidate: Path, *, options: dict[str, Any], alpha: float, seed: int, json: Path | None
+) -> None:
+    with step(f"taking the decisions of {options['key']} again, and as the candidate would"):
+        from datetime import UTC, datetime
+
+        from rapport.counterfactual import value_before_launch
+        from rapport.project import load_project
+
+        known = load_project(folder)
+        wished = known if candidate.resolve() == folder.resolve() else load_project(candidate)
+        found = value_before_launch(known, wished, as_of=datetime.now(UTC), alpha=alpha, seed=seed, **options)
+    write_json(json, found.to_json())
+    unit = 100.0 if found.money else 1.0
+    named = f"{known.settings.project.currency} of {found.goal}" if found.money else found.goal
+    _show(found.evaluation, reward=named, rows=found.decisions, alpha=alpha, unit=unit)
+    rows = [
+        (each.arm, f"{each.decisions:,}", *(f"{value / unit:.4g}" for value in (each.value, each.ci_low, each.ci_high)))
+        for each in found.arms
+    ]
+    say("")
+    print_table(f"what was earned: {named} per decision", ("arm", "decisions", "value", "from", "to"), rows)
+    say("")
+    say(
+        f"One decision at a time, within {found.window_days:g} days, at customers as the experiment found them: what "
+        "the candidate's own contacts would change for later decisions is not in its value.",
+        style="dim",
+    )
+    for note in found.notes:
+        say(note, style="dim")
+
+
+def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, unit: float = 1.0) -> None:
     if result.refused is not None:
         say(f"The log can't tell. {result.refused}", style="bold")
     else:
         best = next(each for each in result.estimates if each.estimator == "dr")
-        said = f"{best.value:.4g} ({best.ci_low:.4g} to {best.ci_high:.4g})"
+        said = f"{best.value / unit:.4g} ({best.ci_low / unit:.4g} to {best.ci_high / unit:.4g})"
         say(f"The policy would earn {said} {reward} per decision, by the doubly robust estimate.", style="bold")
         say("")
         table = [
-            (_SAID[each.estimator], f"{each.value:.4g}", f"{each.ci_low:.4g}", f"{each.ci_high:.4g}")
+            (_SAID[each.estimator], *(f"{value / unit:.4g}" for value in (each.value, each.ci_low, each.ci_high)))
             for each in result.estimates
         ]
         print_table(f"{reward} per decision", ("estimator", "value", f"{1 - alpha:.0%} from", "to"), table)
