@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from experiments.analysis.limits import standing
 from experiments.report import charts
@@ -28,7 +29,7 @@ from experiments.report.words import (
     sentence,
     tidy,
 )
-from experiments.results import IntervalKind, MetricRow
+from experiments.results import IntervalKind, MetricRow, SegmentRow
 
 _SEES, _WAY = "What its customers see", "Which way"
 _MOST_SEGMENTS = 14
@@ -115,7 +116,7 @@ def everywhere(report: Report) -> Panel | None:
         (row for row in report.analysis.metrics if row.metric == goal.metric), key=lambda row: order.index(row.arm)
     )
     segments = [
-        row
+        _drawn(report, row)
         for row in report.analysis.segments
         if row.metric == goal.metric and row.arm == report.experiment.headline_arm
     ]
@@ -137,10 +138,13 @@ def everywhere(report: Report) -> Panel | None:
     more = f" The chart shows {_MOST_SEGMENTS} of {len(segments)} segments." if len(segments) > _MOST_SEGMENTS else ""
     few = " Grey: fewer than 100 customers on a side, too few to tell." if any(m.tone == "few" for m in marks) else ""
     corrected = "Green or red: beyond chance, corrected for the number of comparisons."
+    shrunk = any(row.shrunk_difference is not None for row in segments)
+    drawn = " Segments are drawn towards the whole, as far as what sets them apart is noise." if shrunk else ""
+    compared = f"{sentence(goal.words)[:-1]}, each arm against {control}."
     return Panel(
         key="everywhere",
         title="All arms" + (" and segments" if segments else ""),
-        intro=f"{sentence(goal.words)[:-1]}, each arm against {control}. {corrected} Blue: may be chance.{few}{more}",
+        intro=f"{compared} {corrected} Blue: may be chance.{drawn}{few}{more}",
         chart=forest_of(
             marks,
             key="everywhere",
@@ -148,6 +152,24 @@ def everywhere(report: Report) -> Panel | None:
             title=f"{goal.words}: arms against {control}",
         ),
         table=difference_table(report, caption="All arms and segments", rows=[*rows, *segments], measure=goal),
+    )
+
+
+def _drawn(report: Report, row: SegmentRow) -> SegmentRow:
+    """The row with its difference drawn towards the whole, where the analysis tells it; else as measured."""
+    low, high = row.shrunk_ci_low, row.shrunk_ci_high
+    if row.shrunk_difference is None or low is None or high is None:
+        return row
+    # The one kind of interval that the page shows, whichever it is.
+    return replace(
+        row,
+        difference=row.shrunk_difference,
+        ci_low=low,
+        ci_high=high,
+        sequential_ci_low=low,
+        sequential_ci_high=high,
+        anytime_ci_low=low,
+        anytime_ci_high=high,
     )
 
 
