@@ -71,16 +71,16 @@ def history_days(project: Project, *, at: datetime) -> float:
 
 
 def audience(project: Project, design: Experiment, *, at: datetime) -> pa.Table:
-    """The customers whom the design would take at ``at``, with their features; one row a person."""
+    """The customers whom the design would take at ``at``, one row a person; with their features, if it asks for any."""
     from rapport.base import allowed, customer_base
     from serving.people import LinkedAccounts
 
     names = project.features.names
     admits = audience_of(design, feature_names=names)
-    spine = customer_base(project, None, at=at).spine
-    table, _ = allowed(
-        project, project.features.offline(project.history, spine), people=LinkedAccounts(project.history)
-    )
+    table = customer_base(project, None, at=at).spine
+    if admits is not None or design.start_rules.balanced:
+        shown = project.features.offline(project.history, table)
+        table, _ = allowed(project, shown, people=LinkedAccounts(project.history))
     taken = [in_slice(each, layer=design.layer, slice=design.slice) for each in table["customer_id"].to_pylist()]
     if admits is not None:
         taken = [own and admits(row) for own, row in zip(taken, rows_of(table, names), strict=True)]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
+from experiments.analysis.campaign_power import LOOKS, needed_drift, outlook
 from experiments.analysis.mixtures import mixture_rho
 from experiments.analysis.readings import Goal, Reader
 from experiments.analysis.statistics import sample, variance_kept
 from experiments.observations import codes, column_names, select
+from experiments.results import IntervalKind
 from features.errors import InputError
 
 
@@ -30,12 +32,17 @@ class Design:
     power: chance to see the difference when it is there.
     variance_kept: share of the variance that the covariates leave, 1 - rho squared (CUPED).
     design_effect: by how much clusters inflate the variance, 1 + (size - 1) x intraclass correlation; 1 without.
-    looking: whether the result shall hold at every look (the asymptotic confidence sequence, tuned to the planned
-        size) or at one look at the planned end.
+    interval: which looks may decide: the one at the end (``fixed``), any of ``looks`` until the end
+        (``group_sequential``, bounds of O'Brien and Fleming's kind), or any at all (``anytime``, the asymptotic
+        confidence sequence tuned to the planned size).
+    looks: how many looks a campaign has until its end, evenly spread.
+    shares: the planned shares of all units of the control and of the arm, where not all arms are of one size.
 
     >>> sample_size(Design(baseline=0.10), 0.02)
     3839
-    >>> sample_size(Design(baseline=0.10, looking=True), 0.02)
+    >>> sample_size(Design(baseline=0.10, interval="group_sequential"), 0.02)
+    3984
+    >>> sample_size(Design(baseline=0.10, interval="anytime"), 0.02)
     7350
     """
 
@@ -46,7 +53,9 @@ class Design:
     power: float = 0.8
     variance_kept: float = 1.0
     design_effect: float = 1.0
-    looking: bool = False
+    interval: IntervalKind = "fixed"
+    looks: int = LOOKS
+    shares: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -63,6 +72,13 @@ class Design:
             ("the power", self.power, self.alpha < self.power < 1, "between alpha and 1"),
             ("the variance kept", self.variance_kept, 0 < self.variance_kept <= 1, "above 0, at most 1"),
             ("the design effect", self.design_effect, 0 < self.design_effect < math.inf, "above 0"),
+            ("the number of looks", self.looks, 1 <= self.looks <= 100, "from 1 to 100"),
+            (
+                "a share",
+                self.shares,
+                self.shares is None or (min(self.shares) > 0 and sum(self.shares) <= 1 + 1e-9),
+                "above 0, both at most 1 together",
+            ),
         )
         for name, value, fits, do in checks:
             if not fits:
@@ -71,24 +87,49 @@ class Design:
     @property
     def reach(self) -> float:
         """How many standard errors a difference must measure to be seen with the power."""
-        level = self.alpha / (self.arms - 1)
-        bound = -float(special.ndtri(level / 2))
-        if self.looking:
+        if self.interval == "group_sequential":
+            return needed_drift(power=self.power, looks=self.looks, alpha=self.level)
+        bound = -float(special.ndtri(self.level / 2))
+        if self.interval == "anytime":
             mass = 1 / mixture_rho(1, alpha=self.alpha)
-            bound = math.sqrt(2 * (mass + 1) / mass * (0.5 * math.log1p(mass) - math.log(level)))
+            bound = math.sqrt(2 * (mass + 1) / mass * (0.5 * math.log1p(mass) - math.log(self.level)))
         return bound + float(special.ndtri(self.power))
 
+    @property
+    def level(self) -> float:
+        """The chance of a false alarm in one comparison."""
+        return self.alpha / (self.arms - 1)
+
+    @property
+    def arm_share(self) -> float:
+        """The planned share of all units of an arm."""
+        return 1 / self.arms if self.shares is None else self.shares[1]
+
+    @property
+    def per_arm_unit(self) -> float:
+        """Units of the control for each unit of an arm."""
+        return 1.0 if self.shares is None else self.shares[0] / self.shares[1]
+
+    @property
+    def expected_share(self) -> float:
+        """The part of the planned units that is needed on average when the difference is there."""
+        if self.interval != "group_sequential":
+            return 1.0
+        return outlook(self.reach, looks=self.looks, alpha=self.level).share
+
+    def total(self, units: float) -> int:
+        """All units of the experiment when an arm has ``units``."""
+        return math.ceil(units / self.arm_share - 1e-9)
+
     def variance(self, difference: float) -> float:
-        """Variance of the difference of two arms of one unit each, arm at baseline + difference."""
-        if self.std is not None:
-            own = 2 * self.std**2
-        else:
-            own = sum(mean * (1 - mean) for mean in (self.baseline, self.baseline + difference))
-        return own * self.variance_kept * self.design_effect
+        """Variance of the difference from the control for one unit of the arm, which is at baseline + difference."""
+        means = (self.baseline, self.baseline + difference)
+        control, arm = (mean * (1 - mean) if self.std is None else self.std**2 for mean in means)
+        return (control / self.per_arm_unit + arm) * self.variance_kept * self.design_effect
 
 
 def sample_size(design: Design, difference: float) -> int:
-    """Units per arm that show a true ``difference`` of means with the design's power (Welch, normal approximation)."""
+    """Units of an arm that show a true ``difference`` of means with the design's power (Welch, near the normal)."""
     if design.std is None and not 0 <= design.baseline + difference <= 1:
         raise InputError(
             "the share would leave the range of shares",
@@ -117,11 +158,11 @@ def detectable(design: Design, units: float) -> float:
     return float(optimize.brentq(short, 0.0, most, xtol=1e-15, rtol=1e-14)) if short(most) <= 0 else math.inf
 
 
-def days(units: int, *, arms: int, daily: float) -> int:
-    """Days until every arm has its units, when ``daily`` units a day enter all arms together."""
+def days(units: int, *, daily: float) -> int:
+    """Days until all ``units`` are in, when ``daily`` units a day enter all arms together."""
     if not 0 < daily < math.inf:
         raise InputError("the units per day are out of range", got=str(daily), do="pass a number above 0")
-    return math.ceil(units * arms / daily)
+    return math.ceil(units / daily - 1e-9)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,21 +37,37 @@ def plan(
     arms: Annotated[int, typer.Option(help="Arms with the control.")] = 2,
     power: Annotated[float, typer.Option(help="Chance to see the difference when it is there.")] = 0.8,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm, over all arms.")] = 0.05,
+    looks: Annotated[int, typer.Option(help="Looks of a campaign until its end, evenly spread.")] = 10,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Plan a design of the project by its own history.")
+    ] = None,
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder, with --experiment.")] = Path(),
     json: JsonFile = None,
 ) -> None:
     """How many units an experiment needs, how long it runs, or how small a lift it can tell.
 
+    With --experiment, everything is measured in the project's history: the goals as they are without it, what the same
+    goals before tell of them, how alike households are, and how many customers come by a day.
+
     Example: rapport plan --baseline 0.05 --lift 0.1 --daily 2000
 
     Example: rapport plan hillstrom.csv.gz --metric spend --covariate history --units 20000
+
+    Example: rapport plan --project shop --experiment always-on
     """
     from experiments.analysis.planning import Design
+    from rapport.plans import LOOKS
 
+    if experiment is not None:
+        from rapport.commands.plan_experiment import plan_experiment
+
+        plan_experiment(experiment, project=project, units=units, daily=daily, power=power, looks=looks, json=json)
+        return
     known = _known(table, metric, covariate or [], cluster, baseline, std, rho, design_effect)
     designs = [
-        Design(**{**known, "variance_kept": kept}, arms=arms, power=power, alpha=alpha, looking=looking)
+        Design(**{**known, "variance_kept": kept}, arms=arms, power=power, alpha=alpha, looks=looks, interval=kind)
         for kept in dict.fromkeys((1.0, known["variance_kept"]))
-        for looking in (False, True)
+        for kind in LOOKS
     ]
     wanted = _wanted(designs[0], mde, lift)
     available = _available(units, daily, days, arms)
@@ -131,7 +147,7 @@ def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterato
             "lift": wanted / abs(design.baseline) if design.baseline else None,
             "units_per_arm": units,
             "units": units * design.arms,
-            "days": days(units, arms=design.arms, daily=daily) if daily is not None else None,
+            "days": days(units * design.arms, daily=daily) if daily is not None else None,
         }
 
 
@@ -151,13 +167,16 @@ def _lifts(designs: list[Design], available: float) -> Iterator[dict[str, Any]]:
 
 
 def _facts(design: Design) -> dict[str, Any]:
+    from rapport.plans import LOOKS
+
     return {
-        "looks": "any" if design.looking else "one",
+        "looks": LOOKS[design.interval],
         "variance_kept": design.variance_kept,
         "design_effect": design.design_effect,
         "arms": design.arms,
         "power": design.power,
         "alpha": design.alpha,
+        "expected_share": design.expected_share,
     }
 
 
@@ -190,10 +209,16 @@ def _show(design: Design, rows: list[dict[str, Any]], wanted: float | None) -> N
     )
     say(
         f"Two-sided at {design.alpha:g} over all arms; design effect {design.design_effect:.3g}. "
-        "Variance left is what covariates leave (CUPED). To look at any time takes more units, but may end much "
-        "sooner: pass all units to analyze as --expected. Run whole weeks.",
+        "Variance left is what covariates leave (CUPED). A campaign may be ended at any of its looks "
+        f"({design.looks} until its end) and, where the difference is there, takes {_campaign_share(rows):.0%} of its "
+        "units on average. To look at any time takes more units: pass all of them to analyze as --expected. Run whole "
+        "weeks.",
         style="dim",
     )
+
+
+def _campaign_share(rows: list[dict[str, Any]]) -> float:
+    return next(float(row["expected_share"]) for row in rows if row["looks"] == "campaign")
 
 
 def _difference(difference: float, rate: bool) -> str:

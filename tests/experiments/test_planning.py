@@ -13,10 +13,14 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower, normal_sample_size_one_tail
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
+from experiments.analysis.group_sequential import boundaries
 from experiments.analysis.planning import Design, days, detectable, measured, sample_size
 from experiments.analysis.sequential import sequence_half_width
+from experiments.results import IntervalKind
 from features.errors import InputError
 from features.tables import read_table
+
+KINDS: tuple[IntervalKind, ...] = ("fixed", "group_sequential", "anytime")
 
 
 @pytest.mark.parametrize(("baseline", "difference"), [(0.05, 0.005), (0.1, 0.02), (0.5, -0.03), (0.006, 0.003)])
@@ -48,11 +52,11 @@ def test_covariates_clusters_and_arms_change_the_size_as_they_should() -> None:
     assert sample_size(Design(baseline=1.0, std=10.0, arms=4), 0.1) == pytest.approx(ratio**2 * plain, abs=1)
 
 
-@given(st.floats(0.001, 0.6), st.floats(0.01, 0.5), st.booleans(), st.floats(0.1, 1.0))
+@given(st.floats(0.001, 0.6), st.floats(0.01, 0.5), st.sampled_from(KINDS), st.floats(0.1, 1.0), st.floats(0.1, 0.9))
 def test_the_detectable_lift_is_the_inverse_of_the_size(
-    baseline: float, lift: float, looking: bool, kept: float
+    baseline: float, lift: float, interval: IntervalKind, kept: float, share: float
 ) -> None:
-    design = Design(baseline=baseline, looking=looking, variance_kept=kept)
+    design = Design(baseline=baseline, interval=interval, variance_kept=kept, shares=(1 - share, share))
     units = sample_size(design, baseline * lift)
     assert detectable(design, units) <= baseline * lift * (1 + 1e-9)
     assert detectable(design, max(units - 1, 2)) >= baseline * lift * (1 - 1e-9) or units == 2
@@ -66,17 +70,68 @@ def test_means_have_the_same_inverse_and_small_shares_no_lift_at_all() -> None:
 
 def test_a_planned_experiment_sees_its_difference_as_often_as_planned() -> None:
     rng = np.random.default_rng(15)
-    for looking in (False, True):
-        units = sample_size(Design(baseline=0.1, looking=looking), 0.03)
+    for interval in ("fixed", "anytime"):
+        units = sample_size(Design(baseline=0.1, interval=interval), 0.03)
         control, arm = rng.binomial(units, 0.1, 4000) / units, rng.binomial(units, 0.13, 4000) / units
         error = np.sqrt((control * (1 - control) + arm * (1 - arm)) / (units - 1))
-        bound = sequence_half_width(1.0, 2 * units, alpha=0.05, units=2 * units) if looking else stats.norm.ppf(0.975)
+        sequence = sequence_half_width(1.0, 2 * units, alpha=0.05, units=2 * units)
+        bound = sequence if interval == "anytime" else stats.norm.ppf(0.975)
         assert np.mean(arm - control > bound * error) == pytest.approx(0.8, abs=0.02)  # 3 standard errors of 4,000 runs
 
 
+def test_a_campaign_of_the_planned_size_shows_its_difference_as_often_and_as_early_as_planned() -> None:
+    """Ten looks at 4,000 campaigns; the size of one look, in the same campaigns, has less power than it says."""
+    rng = np.random.default_rng(16)
+    design, looks, runs = Design(baseline=0.1, interval="group_sequential"), 10, 4000
+    found = {}
+    for name, units in (("planned", sample_size(design, 0.03)), ("one look", sample_size(Design(baseline=0.1), 0.03))):
+        steps = np.diff(np.linspace(0, units, looks + 1).astype(int))
+        arms = [rng.binomial(steps, mean, (runs, looks)).cumsum(axis=1) / steps.cumsum() for mean in (0.1, 0.13)]
+        error = np.sqrt(sum(each * (1 - each) for each in arms) / steps.cumsum())
+        bounds = boundaries((steps.cumsum() / units).tolist(), alpha=0.05)
+        crossed = np.abs(arms[1] - arms[0]) > bounds * error
+        ended = np.where(crossed.any(axis=1), crossed.argmax(axis=1) + 1, looks)
+        found[name] = (crossed.any(axis=1).mean(), ended.mean() / looks)
+    # 3 standard errors of 4,000 runs are 0.019; a campaign's own size is 3.8% above that of one look.
+    assert found["planned"][0] == pytest.approx(0.8, abs=0.02)
+    assert found["planned"][1] == pytest.approx(design.expected_share, abs=0.015)
+    assert found["one look"][0] < found["planned"][0]
+    assert sample_size(design, 0.03) / sample_size(Design(baseline=0.1), 0.03) == pytest.approx(1.038, abs=0.002)
+
+
+def test_the_growth_of_a_campaign_is_that_of_the_book() -> None:
+    """Jennison and Turnbull (2000), table 2.4: 1.008, 1.028 and 1.040 at 2, 5 and 10 looks (alpha 0.05, power 0.8).
+
+    Those are for O'Brien and Fleming's own bounds; spending of their kind costs about as much.
+    """
+    one = Design(baseline=0.0, std=1.0).reach
+    for looks, constant in ((2, 1.008), (5, 1.028), (10, 1.040)):
+        design = Design(baseline=0.0, std=1.0, interval="group_sequential", looks=looks)
+        assert (design.reach / one) ** 2 == pytest.approx(constant, abs=0.006)
+
+
+def test_arms_of_unequal_size_need_more_units_and_none_are_lost() -> None:
+    equal = Design(baseline=1.0, std=10.0)
+    skewed = Design(baseline=1.0, std=10.0, shares=(0.9, 0.1))
+    # The variance of a difference is 1/n + 1/m: 1/0.9 + 1/0.1 against 1/0.5 + 1/0.5.
+    units, even = skewed.total(sample_size(skewed, 0.1)), equal.total(sample_size(equal, 0.1))
+    assert units / even == pytest.approx((1 / 0.9 + 1 / 0.1) / 4, rel=1e-3)
+    assert detectable(skewed, units * 0.1) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_textbook_size() -> None:
+    """Fleiss, Levin and Paik (2003), section 4.2: without their continuity correction, 0.25 against 0.40, 95% power.
+
+    n = (1.96 * sqrt(2 * 0.325 * 0.675) + 1.645 * sqrt(0.25 * 0.75 + 0.4 * 0.6))^2 / 0.15^2 by hand, pooled under the
+    null, 258; unpooled, as Welch's test is, 247.
+    """
+    by_hand = (1.959964 + 1.644854) ** 2 * (0.25 * 0.75 + 0.4 * 0.6) / 0.15**2
+    assert sample_size(Design(baseline=0.25, power=0.95), 0.15) == math.ceil(by_hand) == 247
+
+
 def test_run_length() -> None:
-    assert days(5000, arms=2, daily=2000) == 5
-    assert days(5001, arms=2, daily=2000) == 6
+    assert days(10_000, daily=2000) == 5
+    assert days(10_001, daily=2000) == 6
 
 
 def test_a_table_tells_baseline_spread_and_what_covariates_and_clusters_do(data) -> None:
@@ -115,9 +170,11 @@ def test_a_ratio_is_planned_with_the_spread_of_its_delta_method() -> None:
         {"power": 1.0},
         {"variance_kept": 0.0},
         {"design_effect": math.inf},
+        {"looks": 0},
+        {"shares": (0.9, 0.2)},
     ],
 )
-def test_a_design_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+def test_a_design_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match="out of range"):
         Design(**{"baseline": 0.1, **wrong})
 
@@ -126,7 +183,7 @@ def test_a_difference_out_of_range_is_refused() -> None:
     for difference in (0.0, 0.95, -0.2, math.nan):
         with pytest.raises(InputError):
             sample_size(Design(baseline=0.1), difference)
-    for refused in (lambda: detectable(Design(baseline=0.1), 1), lambda: days(10, arms=2, daily=0)):
+    for refused in (lambda: detectable(Design(baseline=0.1), 1), lambda: days(10, daily=0)):
         with pytest.raises(InputError):
             refused()
     with pytest.raises(InputError, match="never varies"):

@@ -15,12 +15,16 @@ def test_numbers_give_units_and_days(rapport_cli, tmp_path) -> None:
     plans = json.loads(target.read_text())["plans"]
     assert [(each["looks"], each["variance_kept"]) for each in plans] == [
         ("one", 1),
+        ("campaign", 1),
         ("any", 1),
         ("one", 0.75),
+        ("campaign", 0.75),
         ("any", 0.75),
     ]
     assert (plans[0]["units_per_arm"], plans[0]["units"], plans[0]["days"]) == (3839, 7678, 8)
-    assert plans[2]["units_per_arm"] == pytest.approx(0.75 * 3839, abs=1)
+    assert plans[3]["units_per_arm"] == pytest.approx(0.75 * 3839, abs=1)
+    assert plans[1]["units_per_arm"] == 3984
+    assert 0.7 < plans[1]["expected_share"] < 0.85
 
 
 def test_units_or_days_give_the_lift_that_can_be_told(rapport_cli, tmp_path) -> None:
@@ -54,7 +58,7 @@ def test_a_table_gives_the_baseline(rapport_cli, tmp_path) -> None:
     assert ran.exit_code == 0
     found = json.loads(target.read_text())
     assert found["baseline"] == pytest.approx(4.0)
-    assert found["plans"][2]["variance_kept"] < 0.5
+    assert found["plans"][3]["variance_kept"] < 0.5
     assert found["plans"][0]["design_effect"] != 1
 
 

@@ -1,0 +1,81 @@
+"""``rapport plan --experiment``: the plan of a design of the project, measured in its own history."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rapport.terminal import print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from experiments.measures import Measure
+    from rapport.plans import PlanRow
+
+_SHOWN = {"one": "one, at the end", "campaign": "until the end", "any": "any"}
+
+
+def plan_experiment(
+    key: str, *, project: Path, units: int | None, daily: float | None, power: float, looks: int, json: Path | None
+) -> None:
+    """Print what an experiment of the project can tell, what that takes, and what keeps it from starting."""
+    from rapport.plans import plan_rows, remarks
+    from rapport.project import load_project
+    from rapport.prospects import prospects
+    from rapport.readiness import requirements
+
+    opened = load_project(project)
+    design = opened.experiment(key)
+    with step(f"measuring the goals of {key} in the history"):
+        found = prospects(opened, design)
+        required = requirements(opened, design, at=found.until)
+    at_hand, a_day = units or found.customers, found.daily if daily is None else daily
+    rows = list(plan_rows(design, found, units=at_hand, daily=a_day, power=power, looks=looks))
+    told = list(remarks(design, found, units=at_hand))
+    say(f"{design.title}: {at_hand:,} customers at hand, {a_day:,.0f} come by a day.", style="bold")
+    say(f"Measured from {found.since:%d %B %Y} to {found.until:%d %B %Y}, whatever these customers were sent then.")
+    say("")
+    measures = {each.metric: each for each in design.measures}
+    print_table(
+        f"what can be told, {power:.0%} sure to see it",
+        ("goal", "looks", "variance left", "today", "difference", "lift", "units for its worth", "days"),
+        [
+            _cells(row, measures[row.metric], first=not place or rows[place - 1].metric != row.metric)
+            for place, row in enumerate(rows)
+        ],
+    )
+    for sentence in told:
+        say(sentence, style="dim")
+    for each in required:
+        say(f"{'holds' if each.held else 'to come'}: {each.sentence}", style="" if each.held else "yellow")
+    write_json(
+        json,
+        {
+            "experiment": key,
+            "customers": at_hand,
+            "daily": a_day,
+            "plans": [asdict(row) for row in rows],
+            "start_rules": [asdict(each) for each in required],
+            "remarks": told,
+        },
+    )
+
+
+def _cells(row: PlanRow, measure: Measure, *, first: bool) -> tuple[str, ...]:
+    return (
+        measure.words if first else "",
+        _SHOWN[row.looks],
+        f"{row.variance_kept:.1%}",
+        _amount(row.baseline, measure, row),
+        "none" if row.lift is None or row.detectable == float("inf") else _amount(row.detectable, measure, row, True),
+        "" if row.lift is None or row.lift == float("inf") else f"{row.lift:+.1%}",
+        "" if row.units is None else f"{row.units:,}",
+        "" if row.days is None else f"{row.days:,}",
+    )
+
+
+def _amount(value: float, measure: Measure, row: PlanRow, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if row.std is None:
+        return f"{100 * value:{sign},.3g} points" if signed else f"{value:.2%}"
+    return f"{value / 100:{sign},.2f}" if measure.money else f"{value:{sign},.4g}"

@@ -1,0 +1,145 @@
+"""The plan of a designed experiment: what its goals can tell, and how many units and days that takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy import special
+
+from experiments.analysis.planning import Design, days, detectable, sample_size
+from experiments.design import Experiment
+from experiments.measures import Guardrail, Measure
+from experiments.results import IntervalKind
+from features.errors import InputError
+from rapport.prospects import Prospect, Prospects
+
+Looks = Literal["one", "campaign", "any"]
+LOOKS: dict[IntervalKind, Looks] = {"fixed": "one", "group_sequential": "campaign", "anytime": "any"}
+"""What the kinds of interval are called in a plan: by when one may look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """What one goal can tell under one way of looking.
+
+    ``detectable`` is what all the customers at hand can tell, in the goal's unit; ``wanted`` its worth (or limit),
+    ``units`` and ``days`` what that takes, None where the design names none or it can't be.
+    """
+
+    metric: str
+    looks: Looks
+    covariate: bool
+    baseline: float
+    std: float | None
+    variance_kept: float
+    design_effect: float
+    detectable: float
+    lift: float | None
+    wanted: float | None
+    units: int | None
+    days: int | None
+    expected_share: float
+
+
+def plan_rows(
+    design: Experiment, found: Prospects, *, units: int, daily: float, power: float, looks: int
+) -> Iterator[PlanRow]:
+    """The rows of every goal and guardrail: the first goal under each way of looking, the others under the design's."""
+    for place, prospect in enumerate(found.found):
+        if prospect.metric is None:
+            continue
+        kinds: list[IntervalKind] = list(LOOKS) if place == 0 else [design.interval_kind]
+        for kind in kinds:
+            for kept in dict.fromkeys((1.0, prospect.metric.variance_kept)):
+                yield _row(design, prospect, kind, kept, units=units, daily=daily, power=power, looks=looks)
+
+
+def _row(
+    design: Experiment,
+    prospect: Prospect,
+    kind: IntervalKind,
+    kept: float,
+    *,
+    units: int,
+    daily: float,
+    power: float,
+    looks: int,
+) -> PlanRow:
+    metric, measure = prospect.metric, prospect.measure
+    if metric is None:
+        raise InputError(f"{measure.words} can't be planned", got=prospect.why, do="take in more of the history")
+    plan = Design(
+        baseline=metric.baseline,
+        std=metric.std,
+        arms=len(design.arms),
+        alpha=design.alpha,
+        power=power,
+        variance_kept=kept,
+        design_effect=metric.design_effect,
+        interval=kind,
+        looks=looks,
+        shares=(design.shares[design.control], design.shares[design.headline_arm]),
+    )
+    least = detectable(plan, max(2.0, units * plan.arm_share))
+    wanted = _wanted(measure)
+    needed = _needed(plan, wanted)
+    return PlanRow(
+        metric=measure.metric,
+        looks=LOOKS[kind],
+        covariate=kept < 1,
+        baseline=metric.baseline,
+        std=metric.std,
+        variance_kept=kept,
+        design_effect=metric.design_effect,
+        detectable=least,
+        lift=least / abs(metric.baseline) if metric.baseline else None,
+        wanted=wanted,
+        units=needed,
+        days=None if needed is None or daily <= 0 else days(needed, daily=daily),
+        expected_share=plan.expected_share,
+    )
+
+
+def _wanted(measure: Measure) -> float | None:
+    wanted = measure.limit if isinstance(measure, Guardrail) else getattr(measure, "worth", 0.0)
+    return wanted or None
+
+
+def _needed(plan: Design, wanted: float | None) -> int | None:
+    if wanted is None:
+        return None
+    try:
+        return plan.total(sample_size(plan, wanted))
+    except InputError:  # a rate that would leave the range of rates
+        return None
+
+
+def remarks(design: Experiment, found: Prospects, *, units: int) -> Iterator[str]:
+    """What a person should know of the design beside its numbers."""
+    for prospect in found.found:
+        if prospect.metric is None:
+            yield f"{prospect.measure.words}: {prospect.why}, so nothing can be planned by it."
+    if design.planned_units is not None and design.planned_units > units:
+        yield (
+            f"The design plans {design.planned_units:,} units, and {units:,} customers are there: it can't fill up "
+            "unless more come."
+        )
+    chance = _false_stop(design, found, units=units)
+    if chance is not None:
+        yield f"An arm that loses nothing would still pass the largest loss in {chance:.1%} of such experiments."
+    asked = {"fixed": "at the end, once", "group_sequential": "whenever you like until the end", "anytime": "whenever"}
+    yield f"The design is judged {asked[design.interval_kind]} (stop rule {design.interval_kind})."
+
+
+def _false_stop(design: Experiment, found: Prospects, *, units: int) -> float | None:
+    """The chance that an arm without any effect passes the largest loss by the end: a Brownian motion's maximum."""
+    metric = found.found[0].metric
+    if design.largest_loss is None or metric is None:
+        return None
+    shares = (design.shares[design.control], design.shares[design.headline_arm])
+    plan = Design(baseline=metric.baseline, std=metric.std, shares=shares, design_effect=metric.design_effect)
+    spread = math.sqrt(plan.variance(0.0) * units * plan.arm_share)
+    return min(1.0, 2 * float(special.ndtr(-design.largest_loss / spread)))
