@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,12 +14,12 @@ from sqlalchemy import select
 
 from experiments.adaptive import ActionValue, action_values
 from experiments.analysis.comparison import Levels
+from experiments.design import Experiment
 from experiments.measures import Measure
 from experiments.offpolicy.rewards import decision_rewards
 from experiments.policies import AnyPolicy
 from serving import schema
 from serving.book import Book
-from serving.catalogue import NOTHING
 from serving.decision import Decision
 from serving.ledger import Ledger
 
@@ -36,7 +37,7 @@ def bandit_values(
     margin_bp: int,
     alpha: float,
 ) -> tuple[ActionValue, ...]:
-    """The value of each action of each arm whose policy learns, against no contact.
+    """The value of each action of each arm whose policy learns, against the action that it chose most.
 
     Parameters
     ----------
@@ -71,7 +72,6 @@ def bandit_values(
             arm=arm,
             action="action",
             reward="reward",
-            reference=NOTHING,
             cluster="customer_id",
             levels=Levels(alpha=alpha),
         )
@@ -86,6 +86,15 @@ def learns(policy: AnyPolicy | None) -> bool:
     (False, True)
     """
     return policy is not None and policy.learns
+
+
+def learning_arms(ledger: Path, design: Experiment) -> tuple[str, ...]:
+    """The arms of an experiment whose policies learn, by what decided there last."""
+    opened = Ledger(ledger)
+    with opened.reading() as book:
+        found = {arm: book.policy(f"{design.key}/{arm}") for arm in design.arm_names}
+    opened.close()
+    return tuple(arm for arm, held in found.items() if held is not None and learns(held[1]))
 
 
 def _chances(book: Book, wanted: Sequence[str]) -> Iterator[tuple[str, Mapping[str, float]]]:

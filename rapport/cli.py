@@ -18,6 +18,7 @@ from rapport.commands.identity import identity
 from rapport.commands.ingest import ingest
 from rapport.commands.init import init
 from rapport.commands.ladder import ladder
+from rapport.commands.learn import learn
 from rapport.commands.link import link
 from rapport.commands.market import market
 from rapport.commands.plan import plan
@@ -57,6 +58,7 @@ app.command()(holdout)
 app.command()(ingest)
 app.command()(init)
 app.command()(ladder)
+app.command()(learn)
 app.command()(link)
 app.command()(market)
 app.command()(plan)

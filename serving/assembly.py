@@ -19,6 +19,7 @@ from serving.contact_policy import Clock, ContactPolicy, now
 from serving.customers import RecentCustomers
 from serving.designs import last_assigned
 from serving.desk import Desk
+from serving.learned import as_learned
 from serving.ledger import Ledger
 from serving.masking import Masking
 from serving.rules import RuleBook, Rules
@@ -144,10 +145,11 @@ def trials_of(
         starting = [design for design in running if not waiting[design.key]]
         named = {arm.policy for design in starting for arm in design.arms}
         policies = policies_of([*named, *STANDING], catalogue=project.catalogue, book=book)
+        learned = {each.key: as_learned(policies, experiment=each.key, book=book) for each in starting}
     names = project.features.names
     return Trials(
         standing=Trial.standing(policies),
-        designed=tuple(Trial.of_experiment(each, policies=policies, feature_names=names) for each in starting),
+        designed=tuple(Trial.of_experiment(each, policies=learned[each.key], feature_names=names) for each in starting),
         holdout=project.holdout,
         waiting=tuple(sentence for sentence in waiting.values() if sentence),
     )

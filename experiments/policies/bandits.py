@@ -53,6 +53,11 @@ class Bandit(msgspec.Struct, frozen=True, kw_only=True, tag="bandit"):
                 "the half-life is no time", got=str(self.half_life_days), do="give days above 0, or leave it out"
             )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features that it looks at; none where every customer is alike."""
+        return self.beliefs.names
+
     def probabilities(self, choice: Choice) -> np.ndarray:
         """The rule's exact chances, mixed with the floor."""
         return with_floor(self.rule.chances(self.beliefs.of(choice.actions, choice.features)), self.floor)
@@ -64,7 +69,7 @@ class Bandit(msgspec.Struct, frozen=True, kw_only=True, tag="bandit"):
 
     def update(
         self,
-        actions: Sequence[str],
+        actions: Sequence[str] | np.ndarray,
         rewards: np.ndarray,
         *,
         features: Mapping[str, np.ndarray] | None = None,

@@ -72,6 +72,11 @@ class ArmBeliefs(msgspec.Struct, frozen=True, kw_only=True, tag="arms"):
                 "the arms are not of one kind", got="rates beside means of any size", do="believe in Beta or Gaussian"
             )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """No features."""
+        return ()
+
     def of(self, actions: Sequence[str], features: Mapping[str, float]) -> Marginals:
         """What is believed of each action."""
         return tuple(self.arms.get(action, self.prior) for action in actions)

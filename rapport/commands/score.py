@@ -76,12 +76,12 @@ def score(
         if experiment is not None or seed is not None:
             raise InputError("--top ranks, and decides nothing", got="--experiment or --seed", do="leave them out")
         found = load_project(project)
-        _rank(found, customers=customers, at=_moment(at), top=top, unpromoted=unpromoted, out=out, json=json)
+        _rank(found, customers=customers, at=moment_of(at), top=top, unpromoted=unpromoted, out=out, json=json)
         return
     _decide(
         load_project(project),
         customers=customers,
-        at=_moment(at),
+        at=moment_of(at),
         experiment=experiment,
         unpromoted=unpromoted,
         seed=seed,
@@ -331,7 +331,8 @@ def _counts(decided: pa.Table, column: str) -> list[tuple[str, int, int]]:
     return sorted(rows, key=lambda row: (-row[1], row[0]))
 
 
-def _moment(text: str | None) -> datetime:
+def moment_of(text: str | None) -> datetime:
+    """The moment that ``--at`` names, in UTC; now without one."""
     from datetime import UTC
 
     from features.errors import InputError

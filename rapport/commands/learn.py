@@ -1,0 +1,95 @@
+"""``rapport learn``: an experiment's bandits learn from the outcomes that have matured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rapport.terminal import JsonFile, print_table, say, step, write_json
+
+if TYPE_CHECKING:
+    from experiments.design import Experiment
+    from rapport.learning import Learned
+
+
+def learn(
+    experiment: Annotated[str, typer.Argument(help="Key of the experiment.", show_default=False)],
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project folder.")] = Path(),
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="What was known at that moment; now when not given.", show_default=False),
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Days after a decision in which outcomes are its reward; else the goal's."),
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Teach the experiment's bandits what their decisions brought, and keep the new state in the ledger.
+
+    Only decisions whose windows have closed count. Run it as often as you like, such as every night: the same outcomes
+    give the same state. `rapport score` uses it from then on, `rapport serve` from its next reload.
+
+    Example: rapport learn always-on --project shop
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from features.errors import InputError
+    from rapport.commands.score import moment_of
+    from rapport.learning import learn as taught
+    from rapport.project import load_project
+
+    if window is not None and not window > 0:
+        raise InputError("the window is no time", got=f"{window} days", do="give days above 0")
+    opened = load_project(project)
+    design = opened.experiment(experiment)
+    as_of = moment_of(at)
+    if as_of > datetime.now(UTC):
+        raise InputError("--at lies in the future", got=f"{as_of}", do="windows that are open are no zeros: wait")
+    with step(f"learning from what was known at {as_of:%Y-%m-%d %H:%M} UTC"):
+        found = taught(opened, design, as_of=as_of, window=None if window is None else timedelta(days=window))
+    for each in found:
+        _tell(each, design)
+    write_json(
+        json,
+        {
+            "experiment": design.key,
+            "at": as_of.isoformat(),
+            "policies": [
+                {
+                    "policy": each.name,
+                    "arms": list(each.arms),
+                    "version": each.version,
+                    "published": each.published,
+                    "matured": each.matured,
+                    "open": each.open,
+                    "actions": [
+                        {"action": action, "n": n, "mean_reward": mean} for action, (n, mean) in each.rewards.items()
+                    ],
+                }
+                for each in found
+            ],
+        },
+    )
+
+
+def _tell(learned: Learned, design: Experiment) -> None:
+    goal = design.goals[0]
+    cents = 100 if goal.money else 1
+    print_table(
+        f"{learned.name} in arm {', '.join(learned.arms)}: what its decisions brought",
+        ("action", "decisions", f"{goal.words} each"),
+        [
+            (action, f"{n:,}", f"{mean / cents:,.2f}" if goal.money else f"{mean:.4g}")
+            for action, (n, mean) in sorted(learned.rewards.items(), key=lambda row: -row[1][1])
+        ],
+        note="as observed; how sure the bandit is of it shows in the chances of its next decisions",
+    )
+    waiting = f"; {learned.open:,} wait for their windows to close" if learned.open else ""
+    say(f"Learned from {learned.matured:,} decisions{waiting}.")
+    if learned.published:
+        say(f"Version {learned.version} is in the ledger, and decides from the next run or reload on.")
+    else:
+        say(f"The ledger has this state or a newer one already; nothing changed (version {learned.version}).")
