@@ -153,6 +153,12 @@ class Experiment:
             got=", ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in moments),
             do="date each [[ramp]] after the start and after the one before it",
         )
+        check(
+            not self.ramp or self.unit != "session",
+            "the shares of sessions can't be ramped",
+            got="unit 'session' with a [[ramp]]: a customer would have sessions under several shares",
+            do="assign customers, or end this experiment and start one with a key of its own",
+        )
         for ramp in self.ramp:
             check_shares(ramp.shares, arms=self.arm_names, where=f"from {ramp.at:%Y-%m-%d %H:%M} on")
 

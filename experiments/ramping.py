@@ -12,6 +12,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from experiments.design import Experiment, aware
 from features.errors import InputError
@@ -22,13 +23,19 @@ STEP = "ramp_step"
 
 
 def steps_of(table: pa.Table, design: Experiment, *, time: str = "assigned_at") -> npt.NDArray[np.intp]:
-    """The place in ``design.steps`` of each row of ``table``, by the moment in its column ``time``."""
+    """The place in ``design.steps`` of each row of ``table``, by the moment in its column ``time``.
+
+    A household was assigned when the first of its members was.
+    """
     since = np.array([_micros(moment) for moment, _ in design.steps[1:]], dtype=np.int64)
     require_column(table, time)
     stamps = table[time].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     if stamps.null_count:
         raise InputError("units have no moment of assignment", got=f"{stamps.null_count:,} rows", do="leave them out")
-    found: npt.NDArray[np.intp] = np.searchsorted(since, stamps.to_numpy(), side="right")
+    units, moments = _units(table, design), stamps.to_numpy()
+    first = np.full(units.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, units, moments)
+    found: npt.NDArray[np.intp] = np.searchsorted(since, first[units], side="right")
     return found
 
 
@@ -39,7 +46,7 @@ def with_steps(table: pa.Table, design: Experiment, *, time: str = "assigned_at"
 
 
 def planned_shares(table: pa.Table, design: Experiment, *, time: str = "assigned_at") -> dict[str, float]:
-    """The share of the rows of ``table`` that was planned for each arm: each row under the shares of its own moment.
+    """The share of the units in ``table`` that was planned for each arm: each under the shares of its own moment.
 
     >>> from datetime import UTC, datetime
     >>> from experiments.design import Arm
@@ -53,7 +60,8 @@ def planned_shares(table: pa.Table, design: Experiment, *, time: str = "assigned
     >>> planned_shares(pa.table({"assigned_at": [start, start, start, later]}), design)
     {'a': 0.8, 'b': 0.2}
     """
-    counts = np.bincount(steps_of(table, design, time=time), minlength=len(design.steps))
+    _, rows = np.unique(_units(table, design), return_index=True)
+    counts = np.bincount(steps_of(table, design, time=time)[rows], minlength=len(design.steps))
     weights = counts / max(counts.sum(), 1)
     return {
         arm: round(
@@ -61,6 +69,16 @@ def planned_shares(table: pa.Table, design: Experiment, *, time: str = "assigned
         )
         for arm in design.arm_names
     }
+
+
+def _units(table: pa.Table, design: Experiment) -> npt.NDArray[np.int64]:
+    """A number for each unit that was assigned: a row, or the household of those that have one."""
+    rows = np.arange(table.num_rows)
+    if design.unit != "household":
+        return rows
+    homes = table["household_id"].combine_chunks().dictionary_encode()
+    codes = pc.fill_null(homes.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.unique(np.where(codes < 0, len(homes.dictionary) + rows, codes), return_inverse=True)[1]
 
 
 def _micros(moment: datetime) -> int:

@@ -16,7 +16,7 @@ from experiments.design import Experiment, Unit
 from experiments.ladder import ladder_of_arms
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
-from experiments.ramping import planned_shares
+from experiments.ramping import STEP, planned_shares, with_steps
 from experiments.record import ExperimentRecord, table_digest
 from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
@@ -159,8 +159,9 @@ def take_look(
             do="look again then",
         )
     looked_at, elapsed = _campaign(design, earlier, as_of=as_of, units=mature.num_rows)
+    ramps = len(design.steps) > 1
     findings = analyze(
-        mature,
+        with_steps(mature, design) if ramps else mature,
         arm="arm",
         control=design.control,
         metrics=[each.metric for each in design.measures],
@@ -168,6 +169,7 @@ def take_look(
         cluster=_CLUSTERS[design.unit],
         segments=segments,
         planned=planned_shares(mature, design),
+        ramp=STEP if ramps else None,
         limits=design.limits,
         caps=design.caps,
         worth=design.goals[0].worth,

@@ -65,6 +65,7 @@ def analyze(
     limits: Mapping[str, float] | None = None,
     caps: Mapping[str, float | str] | None = None,
     strata: Sequence[str] = (),
+    ramp: str | None = None,
     exposed: str | None = None,
     money: Collection[str] = (),
 ) -> Findings:
@@ -94,6 +95,9 @@ def analyze(
         a share of the rows such as ``"99%"`` (``experiments.analysis.caps``).
     strata: columns known before the start; each arm then counts as if it held every stratum at the same share
         (``experiments.analysis.statistics.poststratified``).
+    ramp: the column of the step of a ramp in which a unit was assigned: a stratum in which the arms were planned at
+        other shares than in the next, so arms are compared step by step and needn't be alike all together; ``planned``
+        is then the share of all these units (``experiments.ramping``).
     exposed: the column of 0 and 1 that says who reached what the arms do differently; the analysis of these stands
         beside that of all, which decides.
     money: metrics in money, whose difference is told for all units together, too.
@@ -110,6 +114,7 @@ def analyze(
     there = column_names(table)
     goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
+    strata = tuple(dict.fromkeys([*strata, *([ramp] if ramp else [])]))
     wanted = [arm, *segments, *strata, *(each for each in (cluster, time, exposed) if each)]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
     split = arms_of(units, arm, control=control)
@@ -118,7 +123,7 @@ def analyze(
         goals=goals,
         covariates=adjusters,
         clusters=codes(units, cluster)[1] if cluster else None,
-        strata=crossed([filled_labels(units, each) for each in dict.fromkeys(strata)]) if strata else None,
+        strata=crossed([filled_labels(units, each) for each in strata]) if strata else None,
     )
     reader, capped = winsorized(reader, caps or {}, split)
     names = [goal.name for goal in goals]
@@ -137,7 +142,7 @@ def analyze(
         kind="group_sequential" if plan else "fixed" if final else "anytime",
         plan=plan,
         rates=frozenset(reader.rates()),
-        shares=tuple(shares(planned, split.values)),
+        shares=() if ramp else tuple(shares(planned, split.values)),
         limited=frozenset(kept),
     )
 
@@ -156,13 +161,15 @@ def analyze(
     )
     when = periods(units, time) if time else None
     spread = reader.spread(split)
-    arms, srm = _balance(split, levels.shares, spread)
+    arms, srm = _balance(split, shares(planned, split.values), spread)
     width = len(split.values)
-    balance = before_the_start(
-        reader.before(split.codes, groups=width, readings=readings),
-        reader.stratum_sizes(split.codes, groups=width),
-        arms=split.values,
-    )
+    balance = None
+    if ramp is None:  # over the steps of a ramp the arms are not alike, by plan
+        balance = before_the_start(
+            reader.before(split.codes, groups=width, readings=readings),
+            reader.stratum_sizes(split.codes, groups=width),
+            arms=split.values,
+        )
     in_segments = segment_rows(reader, split, units, segments, levels=levels)
     told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
     return Findings(
