@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class ExperimentRecord:
         Parameters
         ----------
         report: what the look found; where it comes from is added to its provenance.
-        digests: sha256 of what it was made from, by name, such as ``data`` and ``policy``; that of the code is added.
+        digests: sha256 of what it was made from, by name, such as ``data``, ``policy`` and ``consent``; those of the
+            design and of the code are added.
         """
         if report.experiment.key != self.experiment.key:
             raise InputError(
@@ -56,7 +58,7 @@ class ExperimentRecord:
                 do="use the record of its own design",
             )
         run = f"look {report.look}, {day(report.as_of)}"
-        made_from = {**digests, "code": code_digest()}
+        made_from = {**digests, "design": _sha256(_canonical(report.experiment)), "code": code_digest()}
         whole = replace(report, provenance=(*report.provenance, *self._provenance(run, made_from)))
         # The page is made from what a reader of the record will have (1 where the field is a float becomes 1.0).
         whole = _decode(_encode(whole))
@@ -79,9 +81,19 @@ class ExperimentRecord:
         """The ids of the runs of all looks, oldest first."""
         return _runs(self.tracking, self.name)
 
-    def past_looks(self) -> tuple[LookPoint, ...]:
-        """The points of all looks in the record, oldest first, for the chart over time of the next one."""
-        reports = (read_report(self.tracking, run_id) for run_id in self.looks())
+    def looks_before(self, as_of: datetime) -> int:
+        """At how many moments before ``as_of`` somebody looked."""
+        return len({point.as_of for point in self.past_looks(before=as_of)})
+
+    def past_looks(self, *, before: datetime | None = None) -> tuple[LookPoint, ...]:
+        """The points of all looks in the record, oldest first, for the chart over time of the next one.
+
+        ``before``: those as of an earlier moment only, so that a report as of a day does not change with later looks.
+        Of two looks as of one moment the newest stands.
+        """
+        found = (read_report(self.tracking, run_id) for run_id in self.looks())
+        newest = {report.as_of: report for report in found if before is None or report.as_of < before}
+        reports = newest.values()
         return tuple(
             point
             for report in reports
@@ -218,6 +230,10 @@ def _encode(report: Report) -> str:
 
 def _decode(raw: str | bytes) -> Report:
     return msgspec.convert(json.loads(raw), Report)
+
+
+def _canonical(design: Experiment) -> bytes:
+    return json.dumps(msgspec.to_builtins(design), sort_keys=True).encode()
 
 
 def _sha256(raw: bytes) -> str:

@@ -17,16 +17,18 @@ from experiments.ladder import ladder_of_arms
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
 from experiments.ramping import STEP, planned_shares, with_steps
-from experiments.record import ExperimentRecord, table_digest
+from experiments.record import ExperimentRecord
 from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
 from features.errors import InputError
-from features.facts import TIMESTAMP
-from rapport.bandits import bandit_values
+from features.facts import TIMESTAMP, micros
+from rapport.bandits import bandit_values, learning_arms
+from rapport.digests import look_digests
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project
 from serving import schema
 from serving.batch import DECISIONS
+from serving.inbox import EVER
 from serving.ledger import Ledger
 from serving.reasons import Reason
 
@@ -67,8 +69,8 @@ class Look:
         return look_points(self.findings, experiment=self.design, as_of=self.as_of)
 
 
-def decided_so_far(project: Project, key: str) -> pa.Table:
-    """The ledger's decisions of an experiment, oldest first, in the columns of ``serving.batch.DECISIONS``.
+def decided_so_far(project: Project, key: str, *, until: datetime = EVER) -> pa.Table:
+    """The decisions of an experiment before ``until``, oldest first, in the columns of ``serving.batch.DECISIONS``.
 
     Raises
     ------
@@ -76,7 +78,12 @@ def decided_so_far(project: Project, key: str) -> pa.Table:
         When nothing was decided in the experiment yet.
     """
     columns = [schema.decisions.c[name] for name in DECISIONS.names]
-    wanted = select(*columns).where(schema.decisions.c.experiment == key).order_by(schema.decisions.c.decided_at)
+    table = schema.decisions.c
+    wanted = (
+        select(*columns)
+        .where(table.experiment == key, table.decided_at < micros(until))
+        .order_by(table.decided_at, table.decision_id)
+    )
     ledger = Ledger(project.ledger)
     with ledger.reading() as book:
         rows = list(zip(*book.connection.execute(wanted), strict=True))
@@ -107,6 +114,11 @@ def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
     return query(sql, values={"arms": list(design.arm_names)}, decisions=decisions)
 
 
+def persons_known(project: Project, *, as_of: datetime) -> pa.Table:
+    """``account_id, customer_id`` of the accounts that were known to be one person's at ``as_of``."""
+    return query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
+
+
 def take_look(
     project: Project,
     design: Experiment,
@@ -132,7 +144,7 @@ def take_look(
     earlier: the points of the looks before, as the record has them: a campaign with an end allows for each.
     """
     measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.columns]
-    people = query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
+    people = persons_known(project, as_of=as_of)
     units = by_person(units, people)
     events = by_person(project.history.events(until=as_of, since=design.start), people)
     held = by_person(decisions, people)
@@ -249,10 +261,10 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
             counts=look.counts,
             degraded=pc.sum(decisions["degraded"]).as_py() or 0,
             decisions=decisions.num_rows,
-            contacts_to_opted_out=contacts_after_opt_out(project, decisions),
+            contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),
         ),
         looks=(*points, *look.points),
-        allocation=_allocation(decisions, design=look.design),
+        allocation=_allocation(decisions, arms=learning_arms(project.ledger, look.design)),
         actions=look.actions,
         money=look.money,
         ladder=_ladder(look),
@@ -265,7 +277,8 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
 def record_look(project: Project, report: Report, *, outcomes: pa.Table) -> str:
     """Log a look as a run of the experiment's MLflow record; the id of the run."""
     record = ExperimentRecord(project.tracking, report.experiment)
-    return record.log_look(report, digests={"data": table_digest(outcomes)})
+    digests = look_digests(project, report.experiment.key, outcomes=outcomes, as_of=report.as_of)
+    return record.log_look(report, digests=digests)
 
 
 def _ladder(look: Look) -> Ladder | None:
@@ -276,10 +289,9 @@ def _ladder(look: Look) -> Ladder | None:
     return ladder_of_arms(look.outcomes, arm="arm", outcome=look.design.goals[0].name, rungs=rungs)
 
 
-def _allocation(decisions: pa.Table, *, design: Experiment) -> tuple[AllocationPoint, ...]:
-    """The share of its customers that a bandit gave to each offer, by day of decision; nothing without a bandit."""
-    bandits = [arm.name for arm in design.arms if arm.policy == "bandit"]
-    own = decisions.filter(pc.is_in(decisions["arm"], pa.array(bandits, pa.string())))
+def _allocation(decisions: pa.Table, *, arms: Sequence[str]) -> tuple[AllocationPoint, ...]:
+    """The share of their customers that the ``arms`` which learn gave to each offer, by day of decision."""
+    own = decisions.filter(pc.is_in(decisions["arm"], pa.array(arms, pa.string())))
     days = pc.floor_temporal(own["decided_at"], unit="day")
     offers = pc.coalesce(own["offer_id"], pa.scalar("nothing"))
     points = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -12,7 +12,7 @@ from rapport.project import Project
 from serving.assembly import masking_of
 from serving.consent import EVERY, ConsentFact, permission, scope
 from serving.desk import about_contact
-from serving.inbox import said_in
+from serving.inbox import EVER, said_in
 from serving.ledger import Ledger
 from serving.masking import Facts
 from serving.people import refuses
@@ -36,7 +36,7 @@ SELECT place, account_id, channel, action, decided_at FROM account SEMI JOIN ref
 """
 
 
-def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
+def contacts_after_opt_out(project: Project, decisions: pa.Table, *, as_of: datetime | None = None) -> int:
     """Contacts to customers who had said no to them before: to the service, or in a file, were it a refused one.
 
     A no counts from when it was said, whether the decision could know of it yet or not, and it stands until a yes that
@@ -46,9 +46,12 @@ def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
     Parameters
     ----------
     decisions: columns ``customer_id, action, channel, decided_at``, one row each.
+    as_of: what was recorded from then on is left out; by default all that is known counts.
     """
     classes = {each.treatment_id: each.offer.contact_class for each in project.catalogue.treatments}
-    said = _said_by_refusing(project, channels={each.channel.lower() for each in project.catalogue.treatments})
+    known_at = as_of or EVER
+    channels = {each.channel.lower() for each in project.catalogue.treatments}
+    said = _said_by_refusing(project, channels=channels, known_at=known_at)
     asked = query(
         _ASKED,
         values={},
@@ -65,15 +68,15 @@ def contacts_after_opt_out(project: Project, decisions: pa.Table) -> int:
     return len(after)
 
 
-def _said_by_refusing(project: Project, *, channels: set[str]) -> Facts:
+def _said_by_refusing(project: Project, *, channels: set[str], known_at: datetime) -> Facts:
     """What was said about being contacted by each account that said no, to the service or in files."""
     said: dict[str, list[ConsentFact]] = defaultdict(list)
     if project.ledger.exists():
         ledger = Ledger(project.ledger)
         with ledger.reading() as book:
-            said.update(book.said_by_refusing())
+            said.update(book.said_by_refusing(known_at=known_at))
         ledger.close()
-    for each in said_in(project.history, channels=channels, at=datetime.now(UTC)):
+    for each in said_in(project.history, channels=channels, at=known_at, known_at=known_at):
         said[each.customer_id].append(ConsentFact(*(getattr(each, name) for name in ConsentFact._fields)))
     refusing = {account for account, facts in said.items() if not all(fact.granted for fact in facts)}
     return about_contact({account: said[account] for account in refusing}, masking_of(project))

@@ -86,9 +86,12 @@ class Book:
         """What all customers said about ``purposes``; those who said nothing are left out."""
         return _by_customer(self.connection.execute(_CONSENTS_ABOUT, listed(purposes)))
 
-    def said_by_refusing(self) -> dict[str, list[ConsentFact]]:
-        """All that was said by each customer who ever said no to anything."""
-        return _by_customer(self.connection.execute(_CONSENTS_OF_REFUSING))
+    def said_by_refusing(self, *, known_at: datetime | None = None) -> dict[str, list[ConsentFact]]:
+        """All that was said (and recorded before ``known_at``) by each customer who ever said no to anything."""
+        query = _CONSENTS_OF_REFUSING
+        if known_at is not None:
+            query = query.where(schema.consents.c.recorded_at < micros(known_at))
+        return _by_customer(self.connection.execute(query))
 
     def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
         """The slots that each customer has taken after ``since``, planned ones included."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -35,12 +35,19 @@ LEDGER = "ledger"
 """The source of facts in the history that the ledger told: what it knows already."""
 
 _SIGNS = """
-    SELECT event_id, customer_id, kind, channel, occurred_at FROM {events} WHERE kind IN ('opt_out', 'opt_in')
+    SELECT event_id, customer_id, kind, channel, occurred_at FROM {events}
+    WHERE kind IN ('opt_out', 'opt_in') AND recorded_at < $known_at
     UNION ALL
     SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at) FROM {opt_outs}
+    WHERE recorded_at < $known_at
     ORDER BY occurred_at, event_id
 """
-_CONSENTS = f"SELECT * FROM {{consents}} WHERE source IS DISTINCT FROM '{LEDGER}' ORDER BY occurred_at, customer_id"
+_CONSENTS = f"""
+    SELECT * FROM {{consents}} WHERE source IS DISTINCT FROM '{LEDGER}' AND recorded_at < $known_at
+    ORDER BY occurred_at, customer_id
+"""
+EVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""A moment before which all is known."""
 
 FROM_FUTURE = ("from_the_future", "The row lies more than 5 minutes in the future.")
 UNKNOWN_DECISION = ("unknown_decision", "The ledger holds no decision of that id.")
@@ -123,14 +130,21 @@ def hear(book: Book, history: History, *, channels: Container[str] | None, at: d
     return len(kept), book.consent(kept)
 
 
-def said_in(history: History, *, channels: Container[str] | None, at: datetime) -> list[Consent]:
-    """What the history's files say about consent, in the words of the ledger (``hear``)."""
+def said_in(
+    history: History, *, channels: Container[str] | None, at: datetime, known_at: datetime = EVER
+) -> list[Consent]:
+    """What the history's files say about consent, in the words of the ledger (``hear``), as recorded at ``at``.
+
+    Rows that the history did not hold before ``known_at`` are left out.
+    """
     signs = [
         msgspec.structs.replace(sign, source="import")
-        for row in _asked(history, _SIGNS)
+        for row in _asked(history, _SIGNS, known_at=known_at)
         for sign in _sign(row | {"channel": _meant(row, channels)}, utc(row["occurred_at"]), at)
     ]
-    return signs + [fact for row in _asked(history, _CONSENTS) for fact in _of_file(row, channels, at=at)]
+    return signs + [
+        fact for row in _asked(history, _CONSENTS, known_at=known_at) for fact in _of_file(row, channels, at=at)
+    ]
 
 
 def keep_consents(book: Book, history: History) -> tuple[int, int]:
@@ -221,12 +235,14 @@ def _of_file(row: dict[str, Any], channels: Container[str] | None, *, at: dateti
     return [fact]
 
 
-def _asked(history: History, sql: str) -> list[dict[str, Any]]:
+def _asked(history: History, sql: str, *, known_at: datetime) -> list[dict[str, Any]]:
     """The rows of a query on the history, whose tables are named in braces."""
     tables = {name: history.scan(name) for name in ("events", "opt_outs", "consents")}
     with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        rows: list[dict[str, Any]] = connection.execute(sql.format(**tables)).to_arrow_table().to_pylist()
+        rows: list[dict[str, Any]] = (
+            connection.execute(sql.format(**tables), {"known_at": known_at}).to_arrow_table().to_pylist()
+        )
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,12 +23,22 @@ def report(
         typer.Option(metavar="RUN_ID", help="A look's MLflow run; the newest when not given.", show_default=False),
     ] = None,
     look: Annotated[bool, typer.Option("--look", help="Take a new look now, and record it.")] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="Take the look as it would have been then (UTC), and record it.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Write the lift report of an experiment: the newest look in its record, or the one of a given MLflow run.
 
     An experiment that nobody has looked at yet is looked at; --look takes a further look. Every look is a run in
-    MLflow, and any past report can be made again from its run alone, to the last byte.
+    MLflow, and any past report can be made again from its run alone, to the last byte. --as-of looks back: with what
+    was recorded before that moment only, so that the page is the same whatever has arrived since.
 
     Example: rapport report always-on --look --out report.html
     """
@@ -38,10 +49,9 @@ def report(
 
         opened = load_project(project)
         tracking = opened.tracking
-        if look or (
-            run is None and experiment in opened.experiments and experiment not in recorded_experiments(tracking)
-        ):
-            run = _take(opened, experiment)
+        new = run is None and experiment in opened.experiments and experiment not in recorded_experiments(tracking)
+        if look or as_of is not None or new:
+            run = _take(opened, experiment, as_of=as_of)
         run_id = find_look(tracking, experiment, run_id=run)
         found = read_report(tracking, run_id)
         page = render(found)
@@ -59,27 +69,16 @@ def report(
         say("Another version of Rapport logged this look: the page may be worded differently.", style="yellow")
 
 
-def _take(project: Project, key: str) -> str:
-    """Look at the experiment now and record it; the id of the run."""
-    from datetime import UTC, datetime
+def _take(project: Project, key: str, *, as_of: datetime | None) -> str:
+    """Look at the experiment as of a moment, by default now, and record it; the id of the run."""
+    from features.errors import InputError
+    from rapport.insight import record_insight
 
-    from experiments.record import ExperimentRecord
-    from rapport.looks import decided_so_far, record_look, report_of, take_look, units_of
-
-    design = project.experiment(key)
-    decisions = decided_so_far(project, key)
-    record = ExperimentRecord(project.tracking, design)
-    past = record.past_looks()
-    look = take_look(
-        project,
-        design,
-        units=units_of(decisions, design),
-        decisions=decisions,
-        as_of=datetime.now(UTC),
-        earlier=past,
-    )
-    report = report_of(look, project=project, number=len(record.looks()) + 1, points=past)
-    return record_look(project, report, outcomes=look.outcomes)
+    now = datetime.now(UTC)
+    moment = now if as_of is None else as_of.replace(tzinfo=UTC)
+    if moment > now:
+        raise InputError("the look lies in the future", got=f"{moment:%Y-%m-%d %H:%M} UTC", do="name a moment that was")
+    return record_insight(project, key, as_of=moment)
 
 
 def _write(path: Path, page: str) -> None:

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 
 from experiments.policies import Nothing, Static
+from experiments.record import ExperimentRecord, report_again
 from features.errors import InputError
 from rapport.init import create_project
+from rapport.insight import record_insight
 from rapport.looks import decided_so_far, take_look, units_of
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
@@ -163,3 +165,96 @@ def test_the_report_takes_a_first_look_and_further_ones_when_told(
         assert ran.exit_code == 0, ran.stderr
         assert json.loads(told.read_text(encoding="utf-8"))["look"] == number
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def _arrives_later(project: Project, *, day: datetime) -> None:
+    """Events and a no that happened before ``day`` but were recorded after it, and decisions of later customers."""
+    late = {"occurred_at": day - timedelta(days=9), "recorded_at": day + timedelta(days=1)}
+    rows = [
+        {"event_id": f"late-{number}", "customer_id": f"c{number}", "kind": kind, "amount": 9_900} | late
+        for number in range(80)
+        for kind in (("purchase", "opt_out")[number % 2],)
+    ]
+    project.history.append(pa.Table.from_pylist(rows), part="late")
+    ledger = Ledger(project.ledger)
+    with ledger.writing() as book:
+        book.consent([Consent(customer_id="c7", channel="all", granted=False, source="customer", **late)])
+        book.publish("letter/static", Static(treatment="coats-new@email"), at=late["recorded_at"])
+    trial = Trial.of_experiment(
+        project.experiment("letter"), policies={"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
+    )
+    rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
+    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
+    newcomers = pa.table({"customer_id": [f"new{number}" for number in range(50)]})
+    decide_all(newcomers, desk=desk, at=day + timedelta(hours=1), seed="s", values=None)
+    ledger.close()
+
+
+def test_a_report_as_of_a_day_is_the_same_to_the_byte_whatever_arrived_later(
+    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+) -> None:
+    project, _ = shop
+    shutil.copytree(migrated_store, project.root / "mlruns")
+    day = START.replace(hour=0) + timedelta(days=20)
+    before, after, naive = tmp_path / "before.html", tmp_path / "after.html", tmp_path / "naive.html"
+    asked = ("report", "letter", "--project", project.root, "--out")
+    assert rapport_cli(*asked, before, "--as-of", f"{day:%Y-%m-%d}").exit_code == 0
+    _arrives_later(project, day=day)
+    ran = rapport_cli(*asked, naive, "--as-of", f"{day + timedelta(days=2):%Y-%m-%d}")
+    assert ran.exit_code == 0, ran.stderr
+    ran = rapport_cli(*asked, after, "--as-of", f"{day:%Y-%m-%d}")
+    assert ran.exit_code == 0, ran.stderr
+    runs = ExperimentRecord(project.tracking, project.experiment("letter")).looks()
+    assert len(runs) == 3
+    assert "look" in ran.stdout
+    pages = [report_again(project.tracking, run) for run in runs]
+    assert pages[0] == pages[1] == before.read_text(encoding="utf-8")
+    assert pages[2] != pages[0], "what arrived later does show in a later look"
+
+
+def test_the_page_is_made_again_from_the_run_alone_once_the_ledger_is_gone(
+    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+) -> None:
+    project, _ = shop
+    shutil.copytree(migrated_store, project.root / "mlruns")
+    first, again = tmp_path / "first.html", tmp_path / "again.html"
+    assert rapport_cli("report", "letter", "--project", project.root, "--out", first).exit_code == 0
+    for path in project.ledger.parent.glob(f"{project.ledger.name}*"):
+        path.unlink()
+    (project.root / "experiments" / "letter.toml").unlink()
+    shutil.rmtree(project.history.folder)
+    ran = rapport_cli("report", "letter", "--project", project.root, "--out", again)
+    assert ran.exit_code == 0, ran.stderr
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_a_run_keeps_digests_of_data_policy_consent_design_and_code_and_nobody_s_name(
+    shop: tuple[Project, np.ndarray], migrated_store: Path
+) -> None:
+    project, _ = shop
+    shutil.copytree(migrated_store, project.root / "mlruns")
+    day = START + timedelta(days=20)
+    first = record_insight(project, "letter", as_of=day)
+    _arrives_later(project, day=day)
+    later = record_insight(project, "letter", as_of=day + timedelta(days=2))
+    client = project.tracking.client
+    one, two = (client.get_run(run).data.params for run in (first, later))
+    names = {name.removeprefix("sha256_") for name in one if name.startswith("sha256_")}
+    assert names == {"data", "policy", "consent", "design", "code"}
+    changed = {name for name in names if one[f"sha256_{name}"] != two[f"sha256_{name}"]}
+    assert changed == {"data", "policy", "consent"}
+    kept = [path.read_bytes() for path in (project.root / "mlruns").rglob("*") if path.is_file()]
+    people = [f"c{number}" for number in range(100, 600)]
+    named = [name for name in people for each in kept if f'"{name}"'.encode() in each or f">{name}<".encode() in each]
+    assert named == []
+
+
+def test_a_look_into_the_future_is_refused(
+    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+) -> None:
+    project, _ = shop
+    shutil.copytree(migrated_store, project.root / "mlruns")
+    asked = ("report", "letter", "--project", project.root, "--out", tmp_path / "x.html", "--as-of")
+    ran = rapport_cli(*asked, "2199-01-01")
+    assert ran.exit_code == 2 and "future" in ran.stderr
+    assert rapport_cli(*asked, "soon").exit_code == 2

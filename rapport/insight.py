@@ -1,0 +1,235 @@
+"""What a look tells beyond its goals: who gains, who stays, and what marketing as a whole is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import select
+
+from experiments.heterogeneity import ArmGains, gains
+from experiments.holdout import Holdout, Period
+from experiments.money import unit_money
+from experiments.outcomes import by_person, query
+from experiments.record import ExperimentRecord
+from experiments.report import Report
+from experiments.retention import LongRun, Retention, departures, long_run, retention
+from features.errors import InputError
+from features.facts import TIMESTAMP, micros
+from features.privacy.purposes import masked
+from rapport.looks import Look, decided_so_far, persons_known, record_look, report_of, take_look, units_of
+from rapport.project import Project
+from serving import schema
+from serving.ledger import Ledger
+
+_ARM, _GOAL, _HOME = "the arm", "the goal", "the household"
+_LEAST = 400
+_FEWEST_LEAVING = 20
+_FEWEST_HELD = 50
+_MOST_PERIODS = 12
+_LEAVING, _LEFT = ("opt_out",), "opted out"
+# Whoever the history knew when a period began, but those of several accounts: each of theirs has a chance of its own to
+# be withheld, so among them it would not be the share that was planned.
+_POPULATION = """
+    WITH seen AS (
+        SELECT customer_id FROM events WHERE recorded_at < $start AND occurred_at < $start
+        UNION SELECT customer_id FROM profile WHERE recorded_at < $start AND occurred_at < $start),
+    household AS (
+        SELECT customer_id, arg_max(value, (occurred_at, recorded_at)) AS household_id FROM profile
+        WHERE attribute = 'household_id' AND recorded_at < $start AND occurred_at < $start GROUP BY customer_id)
+    SELECT customer_id, household_id FROM seen LEFT JOIN household USING (customer_id)
+    WHERE customer_id NOT IN (SELECT account_id FROM people) AND customer_id NOT IN (SELECT customer_id FROM people)
+    ORDER BY customer_id
+"""
+
+
+def record_insight(project: Project, key: str, *, as_of: datetime) -> str:
+    """Take a look at an experiment as of a moment, with all that it tells, and record it; the id of the run.
+
+    Only what was decided, recorded and looked at before ``as_of`` is in it, so it is the same whenever it is taken.
+    """
+    design = project.experiment(key)
+    decisions = decided_so_far(project, key, until=as_of)
+    record = ExperimentRecord(project.tracking, design)
+    points = record.past_looks(before=as_of)
+    look = take_look(
+        project, design, units=units_of(decisions, design), decisions=decisions, as_of=as_of, earlier=points
+    )
+    report = report_of(look, project=project, number=record.looks_before(as_of) + 1, points=points)
+    return record_look(project, with_insight(report, look, project=project), outcomes=look.outcomes)
+
+
+def with_insight(report: Report, look: Look, *, project: Project) -> Report:
+    """The report with who gains, who stays and the long run, each where there is enough to tell."""
+    return replace(
+        report,
+        gains=gains_of(project, look),
+        retention=retention_of(project, look),
+        leaving=_LEFT,
+        long_run=long_run_of(project, as_of=look.as_of),
+    )
+
+
+def gains_of(project: Project, look: Look) -> ArmGains | None:
+    """Who gains from the arm of the headline, by the project's features as of each assignment; None where too few are.
+
+    What customers don't allow to be used is not used.
+    """
+    design = look.design
+    goal = design.goals[0]
+    if goal.kind == "ratio" or design.unit == "session":
+        return None
+    pair = (design.control, design.headline_arm)
+    units = look.outcomes.filter(pc.is_in(look.outcomes["arm"], pa.array(pair)))
+    if min(pc.sum(pc.equal(units["arm"], arm)).as_py() or 0 for arm in pair) < _LEAST:
+        return None
+    spine = units.select(["customer_id"]).append_column("as_of", units["assigned_at"].cast(TIMESTAMP))
+    known = masked(
+        project.features.offline(project.history, spine), project.features, project.history, purposes=project.purposes
+    )
+    meanings = {each.name: each.feature.meaning for each in project.features.columns}
+    names = [name for name in known.column_names if name in meanings]
+    table = known.select(names).rename_columns(_words(names, meanings))
+    table = table.append_column(_ARM, units["arm"]).append_column(_GOAL, units[goal.name])
+    household = design.unit == "household"
+    if household:
+        homes = pc.coalesce(units["household_id"], units["customer_id"])
+        table = table.append_column(_HOME, homes)
+    try:
+        found = gains(
+            table,
+            arm=_ARM,
+            control=design.control,
+            outcome=_GOAL,
+            cluster=_HOME if household else None,
+            alpha=design.alpha,
+        )
+    except InputError:
+        return None  # A goal that never varies tells nothing of anybody.
+    return found.arms[0]
+
+
+def _words(names: Sequence[str], meanings: Mapping[str, str]) -> list[str]:
+    """What columns mean, each meaning once: a second one keeps its name beside it."""
+    words: list[str] = []
+    for name in names:
+        meant = meanings[name] or name
+        words.append(meant if meant not in words else f"{meant} ({name})")
+    return words
+
+
+def retention_of(project: Project, look: Look) -> Retention | None:
+    """How long customers stay reachable, by arm; None where hardly anybody has opted out."""
+    design = look.design
+    if design.unit == "session":
+        return None
+    people = persons_known(project, as_of=look.as_of)
+    events = by_person(project.history.events(until=look.as_of, since=design.start), people)
+    table = departures(
+        by_person(look.units, people), events, kinds=_LEAVING, as_of=look.as_of, unit=f"{design.unit}_id"
+    )
+    arms = pc.value_counts(table["arm"]).to_pylist()
+    if (pc.sum(table["gone"]).as_py() or 0) < _FEWEST_LEAVING or min(each["counts"] for each in arms) < _FEWEST_HELD:
+        return None
+    if design.unit == "household":
+        homes = pc.coalesce(table["household_id"], table["customer_id"])
+        table = table.append_column(_HOME, homes)
+    return retention(
+        table,
+        arm="arm",
+        control=design.control,
+        time="days",
+        event="gone",
+        cluster=_HOME if design.unit == "household" else None,
+        alpha=design.alpha,
+    )
+
+
+def long_run_of(project: Project, *, as_of: datetime) -> LongRun | None:
+    """What marketing as a whole is worth, over the whole periods of the project's holdout since its first decision.
+
+    Who is withheld follows from the published hash, as whoever decided asked it; so those whom nobody decided on are
+    counted, too.
+    """
+    holdout = project.holdout
+    if holdout is None or not holdout.share or not project.ledger.exists():
+        return None
+    decisions = _decided(project, until=as_of)
+    if decisions.num_rows == 0:
+        return None
+    parts = [
+        _period(project, holdout, each, decisions=decisions, as_of=as_of) for each in _ended(holdout, decisions, as_of)
+    ]
+    told = [part for part in parts if min(_sides(part)) >= _FEWEST_HELD]
+    if not told:
+        return None
+    return long_run(
+        pa.concat_tables(told), customer="customer_id", period="period", held="held", value="profit", cluster="unit"
+    )
+
+
+def _sides(part: pa.Table) -> tuple[int, int]:
+    held = pc.sum(part["held"]).as_py() or 0
+    return held, part.num_rows - held
+
+
+def _ended(holdout: Holdout, decisions: pa.Table, as_of: datetime) -> Iterator[Period]:
+    """The periods that were whole: from the first that began after the first decision, to the last that has ended."""
+    period = holdout.period(pc.min(decisions["decided_at"]).as_py())
+    for _ in range(_MOST_PERIODS):
+        period = holdout.period(period.end)
+        if period.end > as_of:
+            return
+        yield period
+
+
+def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa.Table, as_of: datetime) -> pa.Table:
+    """One row per customer known when a period began: ``customer_id, unit, period, held, profit`` (cents)."""
+    history = project.history
+    events = history.events(until=as_of)
+    people = persons_known(project, as_of=as_of)
+    who = query(
+        _POPULATION, values={"start": period.start}, events=events, profile=history.profile(until=as_of), people=people
+    )
+    unit = who["customer_id"]
+    if holdout.unit == "household":
+        unit = pc.coalesce(who["household_id"], who["customer_id"])
+    held = pa.array(holdout.withheld(unit.to_pylist(), at=period.start))
+    begun = pa.repeat(pa.scalar(period.start, TIMESTAMP), who.num_rows)
+    sides = pc.if_else(held, "held", "in")
+    money = unit_money(
+        pa.table({"customer_id": who["customer_id"], "arm": sides, "assigned_at": begun}),
+        events,
+        decisions,
+        as_of=as_of,
+        margin_bp=round(10_000 * project.settings.project.margin),
+        since=period.start,
+        window=period.end - period.start - timedelta(microseconds=1),
+    )
+    own = money.filter(pc.is_valid(money["arm"])).select(["customer_id", "profit"])
+    table = pa.table({"customer_id": who["customer_id"], "unit": unit, "held": held})
+    named = table.append_column("period", pa.repeat(period.name, who.num_rows))
+    return named.join(own, "customer_id").sort_by("customer_id")
+
+
+def _decided(project: Project, *, until: datetime) -> pa.Table:
+    """All decisions of the ledger, whatever they belong to: ``decision_id, customer_id, decided_at, contact_cost``."""
+    names = ("decision_id", "customer_id", "decided_at", "contact_cost")
+    columns = [schema.decisions.c[name] for name in names]
+    wanted = select(*columns).where(schema.decisions.c.decided_at < micros(until))
+    ledger = Ledger(project.ledger)
+    with ledger.reading() as book:
+        rows = book.connection.execute(wanted.order_by(schema.decisions.c.decision_id)).all()
+    ledger.close()
+    found = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pa.table(
+        {
+            "decision_id": pa.array(found[0], pa.string()),
+            "customer_id": pa.array(found[1], pa.string()),
+            "decided_at": pa.array(found[2], pa.int64()).cast(TIMESTAMP),
+            "contact_cost": pa.array(found[3], pa.int64()),
+        }
+    )
