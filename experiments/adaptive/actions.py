@@ -1,12 +1,14 @@
-"""What each action of a bandit was worth, for a report: its value, and its difference to no contact, at any look."""
+"""What each action of a bandit was worth, for a report: its value, and what it is above the most chosen one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from experiments.adaptive.estimates import Scores
 from experiments.adaptive.logs import read_bandit_log
@@ -23,7 +25,7 @@ class ActionValue:
     """An action of a bandit arm: what a decision for it earns, in units of the reward.
 
     ``ci_*`` holds at every look, ``difference*`` is that to ``reference``, None for the reference itself. ``decisions``
-    were for it, with a ``chance`` that was ``least`` at times; where it had none, decisions count for nothing here.
+    were for it; among those in which it could be chosen, its mean ``chance``, and the ``least`` one.
     """
 
     arm: str
@@ -41,12 +43,12 @@ class ActionValue:
 
 
 def action_values(
-    table: Any,
+    table: pa.Table,
     *,
     arm: str,
     action: str,
     reward: str,
-    reference: str,
+    reference: str | None = None,
     probabilities: str = "p_",
     cluster: str | None = None,
     time: str | None = None,
@@ -58,7 +60,8 @@ def action_values(
     ----------
     table: one row per decision of ``arm``, as ``experiments.adaptive.analyze_bandit`` reads it; without a reward (its
         window has not closed) it is left out.
-    action, reward, cluster, time: the columns. ``reference``: the action that the others are held against.
+    action, reward, cluster, time: the columns. ``reference``: the action that the others are held against; the one
+        most often chosen if not given.
 
     Nothing where fewer than 2 or more than 50 actions were chosen, or the reference never was.
 
@@ -67,11 +70,17 @@ def action_values(
     InputError
         When the chances don't fit the actions, see ``experiments.adaptive.logs.read_bandit_log``.
     """
-    taken = set(table[action].to_pylist()) - {None}
-    if not (2 <= len(taken) <= MOST_ARMS and reference in taken):
+    earned = table.filter(pc.is_valid(table[reward]))
+    taken = Counter(each for each in earned[action].to_pylist() if each is not None)
+    if not 2 <= len(taken) <= MOST_ARMS:
+        return ()
+    reference = taken.most_common(1)[0][0] if reference is None else reference
+    if reference not in taken:
         return ()
     columns = [reward, *([cluster] if cluster else [])]
-    log = read_bandit_log(table, arm=action, control=reference, probabilities=probabilities, columns=columns, time=time)
+    log = read_bandit_log(
+        earned, arm=action, control=reference, probabilities=probabilities, columns=columns, time=time
+    )
     scores = Scores.of(
         log,
         Goal(name=reward, columns=(reward,)),
@@ -97,7 +106,7 @@ def _value(scores: Scores, place: int, *, arm: str, levels: Levels) -> ActionVal
         action=scores.log.arms[place],
         reference=scores.log.arms[0],
         decisions=int((scores.log.split.codes[scores.rows] == place).sum()),
-        chance=float(chance.mean()),
+        chance=float(chance[chance > 0].mean()),
         least=float(chance[chance > 0].min(initial=1.0)),
         value=value,
         ci_low=low,

@@ -71,7 +71,7 @@ def actions(report: Report) -> Panel | None:
                 tone=tone_of(each.difference_low, each.difference_high),
             )
             if each.difference_low is not None and each.difference_high is not None
-            else Cell(text="the yardstick"),
+            else Cell(text="the most chosen"),
         )
         for each in report.actions[:_MOST_ACTIONS]
     ]
@@ -83,8 +83,8 @@ def actions(report: Report) -> Panel | None:
         "an action that began badly was hardly tried again. Here each outcome counts by one over the chance that its "
         "action had at that moment, which was kept with the decision. The ranges hold however often one looks.",
         table=table_of(
-            f"{report.goal.words} per decision, by action",
-            ("Action", "Decisions", "Worth, from and to", f"More than {reference}"),
+            f"{report.goal.words.removesuffix(' per customer').capitalize()} of a decision, by action",
+            ("Action", "Decisions", "Worth, from and to", f"Against {reference}"),
             rows,
         ),
     )

@@ -308,7 +308,7 @@ def test_an_action_taken_without_a_chance_is_refused() -> None:
         )
 
 
-def test_the_value_of_each_action_beside_no_contact() -> None:
+def test_the_value_of_each_action_beside_another() -> None:
     found = action_values(log_of(), arm="bandit", action="action", reward="buy", reference="static", time="day")
     assert [each.decisions for each in found] == sorted((each.decisions for each in found), reverse=True)
     for each in found:
@@ -316,6 +316,9 @@ def test_the_value_of_each_action_beside_no_contact() -> None:
         assert (each.difference is None) == (each.action == "static")
         assert each.ci_low <= (0.065 if each.action == "call" else 0.05) <= each.ci_high
     assert action_values(log_of(), arm="b", action="action", reward="buy", reference="never", time="day") == ()
+    leading = action_values(log_of(), arm="bandit", action="action", reward="buy", time="day")
+    assert leading[0].action == leading[0].reference
+    assert leading[0].difference is None
 
 
 def test_one_arm_alone_has_a_value_of_its_own() -> None:
