@@ -285,43 +285,6 @@ def rank(listed: np.ndarray, taken: np.ndarray) -> Ranking:
     )
 
 
-def autoc(effect: np.ndarray, pseudo: np.ndarray) -> tuple[float, float]:
-    """Area under the targeting operator characteristic and its standard error (half-sample bootstrap, 200 draws).
-
-    Yadlowsky et al. (2021) with weight 1, as in grf: mean over q of the gain of treating the share q with the highest
-    predicted ``effect`` over treating all alike, measured on doubly robust ``pseudo`` outcomes (rows,).
-    """
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(200):
-        chosen = rng.choice(len(effect), len(effect) // 2, replace=False)
-        draws.append(_gains(effect[chosen], pseudo[chosen]).mean())
-    return float(_gains(effect, pseudo).mean()), float(np.std(draws))
-
-
-def qini(effect: np.ndarray, pseudo: np.ndarray) -> float:
-    """The same area with weight q, as in grf: mean over q of what treating the share q gains, per row of all.
-
-    >>> import numpy as np
-    >>> even = np.arange(0.5, 10_000) / 10_000
-    >>> round(autoc(even, even)[0], 3), round(qini(even, even), 4)
-    (0.25, 0.0833)
-    """
-    gains = _gains(effect, pseudo)
-    return float((gains * np.arange(1, len(gains) + 1)).mean() / len(gains))
-
-
-def _gains(effect: np.ndarray, pseudo: np.ndarray) -> np.ndarray:
-    """Mean of ``pseudo`` among the first 1, 2, ... rows by falling ``effect``, less that of all (rows,)."""
-    ordered = pseudo[np.argsort(-effect, kind="stable")]
-    # Rows of one predicted effect are exchangeable: each gets the mean of its group.
-    groups = np.unique(-np.sort(-effect), return_inverse=True)[1]
-    sums = np.bincount(groups, weights=ordered)
-    ordered = (sums / np.bincount(groups))[groups]
-    gains: np.ndarray = np.cumsum(ordered) / np.arange(1, len(ordered) + 1) - ordered.mean()
-    return gains
-
-
 def _interval(values: np.ndarray) -> tuple[float, float]:
     mean, half = float(values.mean()), _Z * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
     return max(0.0, mean - half), min(1.0, mean + half)

@@ -9,11 +9,11 @@ from features.errors import InputError
 from training.card import Card, Figure, Part
 from training.challenge import UpliftChallenge, saved, seen_by
 from training.columns import Usable, digest, usable
-from training.evaluation import autoc, qini
 from training.models import UpliftModel
 from training.models.bundle import Features
 from training.models.uplift import Probabilities
 from training.splits import Split, folds_of, order_split, time_split
+from training.targeting import DEFINITIONS, autoc, qini
 from training.trained import Plan, Trained
 
 
@@ -116,7 +116,12 @@ def _card(
         tuning="not tuned: default settings",
         params=model.get_params(),
         importances=model.importances,
-        notes=(*table.notes, _heterogeneity(model), "the model that was evaluated is the model that is kept"),
+        notes=(
+            *table.notes,
+            _heterogeneity(model),
+            *(f"{name}: {DEFINITIONS[name]}" for name in ("autoc", "qini")),
+            "the model that was evaluated is the model that is kept",
+        ),
         versions=bundle.versions,
         model_hash=bundle.model_hash,
         test_digest=digest(table.frame.iloc[split.test], test),

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import expon, norm, uniform
+from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss, ndcg_score, roc_auc_score
 
 from features.errors import InputError
-from features.tables import read_table
-from training.evaluation import auc_difference, autoc, calibration_error, captured, delong, qini, rank, score
+from training.evaluation import auc_difference, calibration_error, captured, delong, rank, score
 from training.splits import folds_of, order_split, time_split
 
 
@@ -143,39 +142,3 @@ def test_ranking_equals_scikit_learns_ndcg():
     ]
     assert found.ndcg == pytest.approx(np.mean(expected))
     assert found.recall == np.mean([item in row for row, item in zip(listed, taken, strict=True)])
-
-
-def test_autoc_of_known_effects():
-    """grf's definition: effects from U(0, 1), ranked rightly, have 1/4; ranked at random, 0; a constant, exactly 0."""
-    rng = np.random.default_rng(1)
-    effect = rng.random(10_000)
-    pseudo = effect + rng.normal(0, 1, 10_000)
-    area, error = autoc(effect, pseudo)
-    assert area == pytest.approx(0.25, abs=4 * error)
-    assert error < 0.03
-    random, error = autoc(rng.random(10_000), pseudo)
-    assert abs(random) < 4 * error
-    assert autoc(np.zeros(10_000), pseudo)[0] == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("law", "area", "weighted"),
-    [(uniform, 1 / 4, 1 / 12), (expon, 1.0, 1 / 4), (norm, 0.9031972856, 0.2820947918)],
-)
-def test_areas_of_laws_are_those_on_paper(law, area, weighted):
-    """Effects at the middles of 10,000 equal slices of each law, ranked rightly: what is left is the slices' width."""
-    effect = law.ppf((np.arange(10_000) + 0.5) / 10_000)
-    assert autoc(effect, effect)[0] == pytest.approx(area, abs=1e-3)
-    assert qini(effect, effect) == pytest.approx(weighted, abs=1e-3)
-
-
-def test_areas_on_hillstrom_are_those_of_grf(data):
-    """Women's e-mail against none, visits, ranked by the column ``womens``; effects weighted by the arms' shares."""
-    table = read_table(data("hillstrom/hillstrom.csv.gz")).to_pandas()
-    table = table[table["segment"] != "Mens E-Mail"]
-    sent = (table["segment"] == "Womens E-Mail").to_numpy()
-    share = sent.mean()
-    effect = table["visit"].to_numpy(float) * np.where(sent, 1 / share, -1 / (1 - share))
-    score = table["womens"].to_numpy(float)
-    assert autoc(score, effect)[0] == pytest.approx(0.02083347, abs=5e-9)
-    assert qini(score, effect) == pytest.approx(0.00783370, abs=5e-9)
