@@ -85,11 +85,11 @@ def targeting(
             got=f"{groups[0]:,} treated, {groups[1]:,} others, share {share:g}",
             do="pass both treated customers and others, and a share between 0 and 1 that leaves some of each",
         )
-    chance = groups[0] / given.size if probability is None else probability
-    effect = outcome * np.where(given, 1 / chance, -1 / (1 - chance))
-    order = np.argsort(score, kind="stable")[::-1]
-    ranked, given, outcome = score[order], given[order], outcome[order].astype(float)
-    gains = _gains(effect[order], ranked)
+    order, ranked = _ranked(score)
+    chance = np.asarray(groups[0] / given.size if probability is None else probability)
+    chance = chance[order] if chance.ndim else chance
+    given, outcome = given[order], outcome[order].astype(float)
+    gains = _gains(outcome / np.where(given, chance, chance - 1), ranked)
     ends = _ends(ranked)
     won = np.cumsum(outcome)
     steps = _Steps(
@@ -165,8 +165,10 @@ class _Steps:
         return others
 
     def _above(self, values: np.ndarray) -> float:
-        x, y = np.append(0.0, self.rows), np.append(0.0, values)
-        return float(np.trapezoid(y, x)) - float(x[-1] * y[-1]) / 2
+        widths = np.diff(self.rows, prepend=0.0)
+        # By trapezoids from (0, 0).
+        area = float(widths @ values + widths[1:] @ values[:-1]) / 2
+        return area - float(self.rows[-1] * values[-1]) / 2
 
 
 _Cells = dict[tuple[int, int], int]
@@ -218,6 +220,15 @@ def _uplift(outcome: np.ndarray, given: np.ndarray) -> float | None:
     if given.all() or not given.any():
         return None
     return float(outcome[given].mean() - outcome[~given].mean())
+
+
+def _ranked(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of falling scores, of equal ones the last first, and the scores in it."""
+    order = np.argsort(score)[::-1]
+    ranked = score[order]
+    if (ranked[1:] == ranked[:-1]).any():  # a sort that keeps the order of equals takes twice as long
+        order = np.argsort(score, kind="stable")[::-1]
+    return order, ranked
 
 
 def _ends(ranked: np.ndarray) -> np.ndarray:
