@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.market import Market
-from experiments.money import unit_money
 from experiments.policies import (
     AnyPolicy,
     ArmBeliefs,
@@ -26,7 +25,8 @@ from experiments.policies import (
 from experiments.policies.fitting import fit_few, fit_segment
 from features.facts import TIMESTAMP
 from rapport.base import allowed
-from rapport.demo.setting import CLUSTERS, DELAY_DAYS, HISTORY_WEEKS, Tried
+from rapport.demo.setting import CLUSTERS, HISTORY_WEEKS, Tried
+from rapport.learning import learn
 from rapport.project import Project
 from serving.assembly import masking_of, rules_of
 from serving.batch import decide_all
@@ -92,48 +92,6 @@ def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Bandit:
     return Bandit(beliefs=ArmBeliefs(prior=prior, arms=beliefs), floor=_FLOOR)
 
 
-class Learner:
-    """Teaches the bandit: a week's decisions wait until their outcomes have arrived, and are then learned from once."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._waiting: list[pa.Table] = []
-
-    def wait_for(self, decided: pa.Table) -> None:
-        """Remember one week's decisions of the bandit's arm."""
-        if decided.num_rows:
-            self._waiting.append(decided)
-
-    def taught(self, policy: AnyPolicy, *, at: datetime) -> Bandit:
-        """The bandit after the weeks whose rewards, profit in the week after the decision, have arrived by ``at``."""
-        if not isinstance(policy, Bandit):
-            raise TypeError("the bandit's policy is not a bandit")
-        while self._waiting and _begun(self._waiting[0]) + _REWARD + timedelta(days=DELAY_DAYS) <= at:
-            decided = self._waiting.pop(0)
-            actions, rewards = self._rewards(decided, at)
-            policy = policy.update(actions, rewards)
-        return policy
-
-    def _rewards(self, decided: pa.Table, at: datetime) -> tuple[list[str], np.ndarray]:
-        money = unit_money(
-            decided.select(["customer_id", "arm"]).append_column("assigned_at", decided["decided_at"]),
-            self._project.history.events(until=at, since=_begun(decided)),
-            decided,
-            as_of=at,
-            margin_bp=round(10_000 * self._project.settings.project.margin),
-            since=_begun(decided),
-            window=_REWARD,
-        )
-        own = money.filter(pc.is_valid(money["arm"])).select(["customer_id", "profit"])
-        joined = decided.join(own, "customer_id", join_type="inner")
-        return joined["action"].to_pylist(), joined["profit"].to_numpy().astype(float)
-
-
-def _begun(decided: pa.Table) -> datetime:
-    moment: datetime = decided["decided_at"][0].as_py()
-    return moment
-
-
 def run_campaign(
     project: Project,
     market: Market,
@@ -148,7 +106,11 @@ def run_campaign(
     values_of = scorer(rules)
     ledger = Ledger(project.ledger)
     _opening_consents(ledger, project, market)
-    learner, people, masking = Learner(project), LinkedAccounts(project.history), masking_of(project)
+    design, people, masking = (
+        project.experiment("personalization"),
+        LinkedAccounts(project.history),
+        masking_of(project),
+    )
     policies: dict[str, AnyPolicy] = {}
     kept: list[pa.Table] = []
     incremental = np.zeros(market.spec.customers)
@@ -159,20 +121,17 @@ def run_campaign(
         if not policies:
             opening, units = values_of.values_of(table), table
             policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
-        policies["bandit"] = learner.taught(policies.get("bandit") or opening_bandit(rules, tried), at=moment)
-        trial = Trial.of_experiment(project.experiment("personalization"), policies=policies)
+            _publish(ledger, policies | {"bandit": opening_bandit(rules, tried)}, at=moment)
+        (bandit,) = learn(project, design, as_of=moment, window=_REWARD)
+        trial = Trial.of_experiment(design, policies=policies | {"bandit": bandit.policy})
         desk = Desk(ledger, rules=rules, trials=Trials.only(trial), model=values_of.version, masking=masking)
         values = values_of.values_of(table)
         decided = decide_all(
             table, desk=desk, at=moment, seed=f"week-{week}", values=values, people=people, masks=masks
         )
-        learner.wait_for(decided.filter(pc.equal(decided["arm"], "bandit")))
         kept.append(decided)
         incremental += _answer(project, market, ledger, week, decided)
         progress(week - HISTORY_WEEKS + 1)
-    with ledger.writing() as book:
-        for name, policy in policies.items():
-            book.publish(name, policy, at=moment)
     ledger.close()
     return Campaign(
         units=_units(units, kept[0]),
@@ -180,6 +139,12 @@ def run_campaign(
         incremental=incremental,
         model=values_of.version,
     )
+
+
+def _publish(ledger: Ledger, policies: Mapping[str, AnyPolicy], *, at: datetime) -> None:
+    with ledger.writing() as book:
+        for name, policy in policies.items():
+            book.publish(name, policy, at=at)
 
 
 def _units(table: pa.Table, decided: pa.Table) -> pa.Table:
