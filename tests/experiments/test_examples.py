@@ -23,13 +23,14 @@ def test_the_examples_in(name: str) -> None:
     assert (found.failed, found.attempted > 0) == (0, True)
 
 
-@pytest.mark.parametrize("name", ["assignment", "ladder", "market", "report"])
+@pytest.mark.parametrize("name", ["assignment", "bandits", "gains", "ladder", "market", "report"])
 def test_the_guide_of(name: str) -> None:
     guide = ROOT / "docs" / f"{name}.md"
     blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks
+    names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, str(guide), "exec"), {})
+        exec(compile(block, str(guide), "exec"), names)
 
 
 def test_the_guide_of_analysis_prints_what_it_says() -> None:
