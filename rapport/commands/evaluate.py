@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -158,12 +159,11 @@ def _whole_policy(
         wished = known if candidate.resolve() == folder.resolve() else load_project(candidate)
         found = value_before_launch(known, wished, as_of=datetime.now(UTC), alpha=alpha, seed=seed, **options)
     write_json(json, found.to_json())
-    unit = 100.0 if found.money else 1.0
     named = f"{known.settings.project.currency} of {found.goal}" if found.money else found.goal
-    _show(found.evaluation, reward=named, rows=found.decisions, alpha=alpha, unit=unit)
+    shown = _in_money if found.money else _plain
+    _show(found.evaluation, reward=named, rows=found.decisions, alpha=alpha, shown=shown)
     rows = [
-        (each.arm, f"{each.decisions:,}", *(f"{value / unit:.4g}" for value in (each.value, each.ci_low, each.ci_high)))
-        for each in found.arms
+        (each.arm, f"{each.decisions:,}", *map(shown, (each.value, each.ci_low, each.ci_high))) for each in found.arms
     ]
     say("")
     print_table(f"what was earned: {named} per decision", ("arm", "decisions", "value", "from", "to"), rows)
@@ -173,21 +173,30 @@ def _whole_policy(
         "the candidate's own contacts would change for later decisions is not in its value.",
         style="dim",
     )
+    if options["every"] and found.evaluation.refused is not None:
+        say("The first decision on each customer may tell all the same: leave out --every.", style="dim")
     for note in found.notes:
         say(note, style="dim")
 
 
-def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, unit: float = 1.0) -> None:
+def _plain(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _in_money(cents: float) -> str:
+    return f"{cents / 100:,.2f}"
+
+
+def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, shown: Callable[[float], str] = _plain) -> None:
     if result.refused is not None:
         say(f"The log can't tell. {result.refused}", style="bold")
     else:
         best = next(each for each in result.estimates if each.estimator == "dr")
-        said = f"{best.value / unit:.4g} ({best.ci_low / unit:.4g} to {best.ci_high / unit:.4g})"
+        said = f"{shown(best.value)} ({shown(best.ci_low)} to {shown(best.ci_high)})"
         say(f"The policy would earn {said} {reward} per decision, by the doubly robust estimate.", style="bold")
         say("")
         table = [
-            (_SAID[each.estimator], *(f"{value / unit:.4g}" for value in (each.value, each.ci_low, each.ci_high)))
-            for each in result.estimates
+            (_SAID[each.estimator], *map(shown, (each.value, each.ci_low, each.ci_high))) for each in result.estimates
         ]
         print_table(f"{reward} per decision", ("estimator", "value", f"{1 - alpha:.0%} from", "to"), table)
     found = result.diagnostics
