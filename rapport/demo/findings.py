@@ -13,6 +13,7 @@ from experiments.market import Market
 from experiments.report import Driver, LookPoint, Report, TruthRow
 from rapport.demo.campaign import COVARIATE, SEGMENT, Campaign
 from rapport.demo.setting import DELAY_DAYS
+from rapport.insight import with_insight
 from rapport.looks import Look, report_of, take_look
 from rapport.project import Project
 
@@ -70,7 +71,7 @@ def reports_of(
         last.outcomes, arm="arm", control="random", metrics=[goal], covariates=[COVARIATE], planned=design.shares
     )
     reports[-1] = replace(
-        reports[-1],
+        with_insight(reports[-1], last, project=project),
         drivers=tuple(drivers),
         standards=tuple(row for row in standards.metrics if row.arm == design.headline_arm),
         truths=truths(last, campaign=campaign, market=market),

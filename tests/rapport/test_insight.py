@@ -1,0 +1,183 @@
+"""What a project's look tells beyond its goals: who gains, who stays, and the long run against its holdout."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from experiments.policies import Nothing, Static
+from experiments.report import numbers_csv, render
+from rapport.init import create_project
+from rapport.insight import gains_of, long_run_of, retention_of, with_insight
+from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
+from rapport.project import Project, load_project
+from serving.batch import decide_all
+from serving.book import Consent
+from serving.catalogue import Catalogue
+from serving.desk import Desk
+from serving.ledger import Ledger
+from serving.rules import RuleBook, Rules
+from serving.trial import Trial
+from serving.trials import Trials
+
+START = datetime(2026, 1, 12, 9, tzinfo=UTC)
+AS_OF = datetime(2026, 10, 3, tzinfo=UTC)
+PEOPLE = [f"c{number:04d}" for number in range(1_600)]
+DESIGN = """
+key = "letter"
+title = "The letter against nothing"
+hypothesis = "The letter sells."
+control = "nothing"
+start = 2026-01-12T00:00:00Z
+stop_rule = "anytime"
+[[arms]]
+name = "nothing"
+shows = "nothing"
+policy = "nothing"
+share = 0.5
+[[arms]]
+name = "static"
+shows = "the letter"
+policy = "static"
+share = 0.5
+[[goals]]
+name = "bought"
+kind = "any"
+events = ["purchase"]
+window_days = 14
+"""
+
+
+def _events(kind: str, who: list[str], at: list[datetime], *, amount: int | None = None, tag: str = "") -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {"event_id": f"{kind}{tag}-{each}-{when:%j}", "customer_id": each, "kind": kind, "amount": amount}
+            | {"occurred_at": when, "recorded_at": when}
+            for each, when in zip(who, at, strict=True)
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Look]:
+    """A shop whose letter sells to those who bought within the month before it, and makes some opt out.
+
+    A quarter of its customers is withheld from everything, each quarter another.
+    """
+    root = tmp_path_factory.mktemp("shop") / "shop"
+    create_project(root, name="Shop")
+    (root / "experiments" / "letter.toml").write_text(DESIGN, encoding="utf-8")
+    with (root / "rapport.toml").open("a", encoding="utf-8") as settings:
+        settings.write("\n[holdout]\nshare = 0.25\n")
+    project = load_project(root)
+    rng = np.random.default_rng(1)
+    ledger = Ledger(project.ledger)
+    joined = {"occurred_at": START - timedelta(days=400), "recorded_at": START - timedelta(days=400)}
+    with ledger.writing() as book:
+        book.consent(
+            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in PEOPLE]
+        )
+    recent = rng.random(len(PEOPLE)) < 0.5
+    days = np.where(recent, rng.uniform(1, 25, len(PEOPLE)), rng.uniform(40, 200, len(PEOPLE)))
+    before = [START - timedelta(days=float(day)) for day in days]
+    project.history.append(_events("purchase", PEOPLE, before, amount=2_000), part="before")
+    policies = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
+    trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
+    rules = Rules(RuleBook(catalogue=Catalogue(offers=project.catalogue.offers[1:])))
+    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
+    decided = decide_all(pa.table({"customer_id": PEOPLE}), desk=desk, at=START, seed="s", values=None)
+    ledger.close()
+    mailed = np.asarray(decided["arm"].to_pylist()) == "static"
+    buys = rng.random(len(PEOPLE)) < np.where(mailed & recent, 0.5, 0.15)
+    leaves = rng.random(len(PEOPLE)) < np.where(mailed, 0.12, 0.04)
+    for kind, who, day, amount in (("purchase", buys, 3, 4_000), ("opt_out", leaves, 20, None)):
+        names = [PEOPLE[place] for place in np.flatnonzero(who)]
+        at = [START + timedelta(days=day)] * len(names)
+        project.history.append(_events(kind, names, at, amount=amount, tag="!"), part=kind)
+    holdout = project.holdout
+    assert holdout is not None
+    for month in (5, 8):
+        moment = datetime(2026, month, 5, tzinfo=UTC)
+        held = holdout.withheld(PEOPLE, at=moment)
+        amounts = np.where(held, 10_000, 30_000) + rng.integers(0, 5_000, len(PEOPLE))
+        rows = [
+            {"event_id": f"q{month}-{each}", "customer_id": each, "kind": "purchase", "amount": int(amount)}
+            | {"occurred_at": moment, "recorded_at": moment}
+            for each, amount in zip(PEOPLE, amounts, strict=True)
+        ]
+        project.history.append(pa.Table.from_pylist(rows), part=f"month-{month}")
+    return project, _look(project)
+
+
+def _look(project: Project) -> Look:
+    design = project.experiment("letter")
+    decisions = decided_so_far(project, "letter", until=AS_OF)
+    return take_look(project, design, units=units_of(decisions, design), decisions=decisions, as_of=AS_OF)
+
+
+def test_who_gains_is_told_by_the_features_before_the_letter(shop: tuple[Project, Look]) -> None:
+    found = gains_of(*shop)
+    assert found is not None and found.differ
+    said = " ".join(found.sentences)
+    assert "purchase" in said and "Customers with " in said
+    assert found.groups[0].inside.n + found.groups[0].outside.n == len(PEOPLE)
+
+
+def test_too_few_customers_or_a_ratio_tell_nothing_of_single_ones(shop: tuple[Project, Look]) -> None:
+    project, look = shop
+    few = Look(**{**vars(look), "outcomes": look.outcomes.slice(0, 300)})
+    assert gains_of(project, few) is None
+
+
+def test_who_stays_is_told_until_the_opt_out(shop: tuple[Project, Look]) -> None:
+    found = retention_of(*shop)
+    assert found is not None
+    (row,) = found.differences
+    assert row.ci_high < 0 and row.p_value < 1e-4
+    assert "Customers stay less long with 'static'" in row.sentence
+
+
+def test_the_long_run_takes_whole_quarters_and_each_quarter_s_own_holdout(shop: tuple[Project, Look]) -> None:
+    project, _ = shop
+    found = long_run_of(project, as_of=AS_OF)
+    assert found is not None
+    assert [each.period for each in found.periods] == ["2026-04 to 2026-06", "2026-07 to 2026-09"]
+    for each in found.periods:
+        assert each.n + each.n_held == len(PEOPLE)
+        assert each.difference == pytest.approx(0.3 * 20_000, rel=0.05)  # margin 30%
+    assert found.periods[1].total == pytest.approx(sum(each.difference for each in found.periods), rel=1e-9)
+    assert long_run_of(project, as_of=datetime(2026, 5, 1, tzinfo=UTC)) is None
+
+
+def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(shop: tuple[Project, Look]) -> None:
+    project, look = shop
+    report = with_insight(report_of(look, project=project, number=1), look, project=project)
+    page, numbers = render(report), numbers_csv(report)
+    for title in ("Which customers gain", "Who stays", "The long run: everything against the holdout"):
+        assert title in page
+    for part in ("gains,", "retention,", "holdout,"):
+        assert f"\n{part}" in numbers
+    assert not any(each in page or each in numbers for each in PEOPLE)
+
+
+def test_what_arrives_later_changes_nothing_of_it(shop: tuple[Project, Look]) -> None:
+    project, look = shop
+    before = with_insight(report_of(look, project=project, number=1), look, project=project)
+    late = [
+        {"event_id": f"late-{each}", "customer_id": each, "kind": kind, "amount": 90_000}
+        | {"occurred_at": START + timedelta(days=day), "recorded_at": AS_OF + timedelta(days=1)}
+        for each in PEOPLE[::3]
+        for kind, day in (("purchase", -5), ("opt_out", 30), ("purchase", 100))
+    ]
+    project.history.append(
+        pa.Table.from_pylist([row | {"event_id": f"{row['event_id']}-{place}"} for place, row in enumerate(late)]),
+        part="late",
+    )
+    look = _look(project)
+    after = with_insight(report_of(look, project=project, number=1), look, project=project)
+    assert json.dumps(msgspec.to_builtins(after)) == json.dumps(msgspec.to_builtins(before))
