@@ -51,6 +51,8 @@ class Levels:
 
 
 Counts = tuple[Count, Count]
+FEW_FILLED = 50
+"""Units with a value other than zero, as buyers are of revenue, below which an arm's mean is far from normal."""
 
 
 def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
@@ -67,6 +69,14 @@ def rare_counts(reading: Reading, arm: Moments, control: Moments, *, place: int,
         for each, at in ((arm, place), (control, 0))
     )
     return (mine, theirs) if few_events(mine, theirs) else None
+
+
+def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
+    """Whether a mean rests on too few units that have a value at all, most being zero; rates are compared exactly."""
+    if reading.goal.name in levels.rates and levels.shares and not reading.clustered:
+        return False
+    place = reading.quantity.numerator
+    return any(each.filled is not None and each.filled[place] < min(FEW_FILLED, each.n / 2) for each in (arm, control))
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
@@ -86,14 +96,17 @@ def adjust_p_values(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, adjusted_p_value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None) -> Interval:
-    """The difference with its anytime-valid confidence sequence; the exact one of ``counts`` where they are given."""
+def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False) -> Interval:
+    """The difference with its anytime-valid confidence sequence; the exact one of ``counts`` where they are given.
+
+    ``few``: the means are too far from normal for any.
+    """
     apart = difference(both.arm, both.control, alpha=levels.alpha)
     if counts and math.isfinite(apart.estimate):
         low, high = rare_difference(*counts, alpha=levels.alpha, expected=levels.expected)
         return Interval(estimate=apart.estimate, error=apart.error, low=low, high=high)
     half = sequence_half_width(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
-    if not apart.error > 0:
+    if few or not apart.error > 0:
         half = math.nan
     return Interval(estimate=apart.estimate, error=apart.error, low=apart.estimate - half, high=apart.estimate + half)
 
@@ -106,7 +119,7 @@ def repeated(both: Adjusted, *, levels: Levels) -> tuple[float, float, float] | 
     return found.low, found.high, levels.plan.p_value(p_value(both.arm, both.control), alpha=levels.alpha)
 
 
-def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None) -> float:
+def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False) -> float:
     """What the metric may have risen by at most, sure on that side alone, by the kind of interval that decides."""
     one_side = 2 * levels.alpha  # the upper end of an interval at twice alpha is sure at alpha on its own side
     if levels.kind != "anytime":
@@ -116,12 +129,14 @@ def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None) -> 
         return rare_difference(*counts, alpha=one_side, expected=levels.expected)[1]
     apart = difference(both.arm, both.control, alpha=one_side)
     reach = one_sided_reach(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
-    return apart.estimate + reach if apart.error > 0 else math.nan
+    return apart.estimate + reach if apart.error > 0 and not few else math.nan
 
 
 def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, counts: Counts | None) -> float:
     if counts:
         return rare_p_value(*counts)
+    if math.isnan(anytime.low):
+        return math.nan
     return sequence_p_value(anytime.estimate, anytime.error, n, alpha=levels.alpha, units=levels.expected)
 
 
@@ -131,8 +146,9 @@ def _row(
     arm, control = sides
     both = adjust(reading, arm, control)
     counts = rare_counts(reading, arm, control, place=place, levels=levels)
+    few = thin(reading, arm, control, levels=levels)
     fixed = difference(both.arm, both.control, alpha=levels.alpha)
-    anytime = band(both, levels=levels, counts=counts)
+    anytime = band(both, levels=levels, counts=counts, few=few)
     share = relative(both.arm, both.control, alpha=levels.alpha)
     p = p_value(both.arm, both.control)
     sequential = repeated(both, levels=levels) or (None, None, None)
@@ -158,5 +174,5 @@ def _row(
         sequential_ci_low=sequential[0],
         sequential_ci_high=sequential[1],
         sequential_p_value=sequential[2],
-        highest=highest(both, levels=levels, counts=counts) if reading.goal.name in levels.limited else None,
+        highest=highest(both, levels=levels, counts=counts, few=few) if reading.goal.name in levels.limited else None,
     )

@@ -25,7 +25,7 @@ def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> 
     ['within', 'open', 'over']
     """
     low, high = interval
-    if math.isnan(low) or math.isnan(high):
+    if math.isnan(row.p_value) and (math.isnan(low) or math.isnan(high)):
         low = high = row.difference if min(row.n_arm, row.n_control) > 1 else math.nan
     highest = high if row.highest is None or math.isnan(row.highest) else row.highest
     return "within" if highest <= limit else "over" if low > limit else "open"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.analysis.comparison import Levels, adjust, band, rare_counts
+from experiments.analysis.comparison import Levels, adjust, band, rare_counts, thin
 from experiments.analysis.readings import Reader, Reading
 from experiments.analysis.statistics import Codes, Moments
 from experiments.observations import Labels
@@ -75,7 +75,8 @@ def _look(
 ) -> Look:
     own, control = sides
     counts = rare_counts(reading, own, control, place=place, levels=levels)
-    found = band(adjust(reading, own, control), levels=levels, counts=counts)
+    few = thin(reading, own, control, levels=levels)
+    found = band(adjust(reading, own, control), levels=levels, counts=counts, few=few)
     known = bool(own.n and control.n)
     return Look(
         metric=reading.goal.name,

@@ -30,6 +30,7 @@ class Moments:
     ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
+    ``filled`` (c,) is how many units have a value other than zero, where it was counted.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -40,13 +41,15 @@ class Moments:
     mean: Vector
     scatter: Matrix
     strata: tuple[Moments, ...] = ()
+    filled: NDArray[np.int_] | None = None
 
     @classmethod
     def of(cls, block: Matrix) -> Moments:
         """The moments of a block of shape (c, n), deviations taken from the block's own mean."""
         mean = block.mean(axis=1)
         deviation = block - mean[:, None]
-        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T)
+        filled = np.array([np.count_nonzero(row) for row in block])
+        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled)
 
     @classmethod
     def none(cls, columns: int) -> Moments:
@@ -74,6 +77,7 @@ class Moments:
             mean=self.mean + apart * (other.n / n),
             scatter=self.scatter + other.scatter + np.outer(apart, apart) * (self.n * other.n / n),
             strata=tuple(map(add, self.strata, other.strata)),
+            filled=None if self.filled is None or other.filled is None else self.filled + other.filled,
         )
 
     @property
