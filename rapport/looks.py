@@ -18,8 +18,9 @@ from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
 from experiments.ramping import STEP, planned_shares, with_steps
 from experiments.record import ExperimentRecord
-from experiments.report import AllocationPoint, LookPoint, ReasonCount, Report, health_checks, look_points
+from experiments.report import AllocationPoint, HealthCheck, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
+from experiments.stopping import stops
 from features.errors import InputError
 from features.facts import TIMESTAMP, micros
 from rapport.bandits import bandit_values, learning_arms
@@ -257,11 +258,17 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
         look=number,
         currency=project.settings.project.currency,
         company=project.settings.project.name,
-        health=health_checks(
-            counts=look.counts,
-            degraded=pc.sum(decisions["degraded"]).as_py() or 0,
-            decisions=decisions.num_rows,
-            contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),
+        health=(
+            *health_checks(
+                counts=look.counts,
+                degraded=pc.sum(decisions["degraded"]).as_py() or 0,
+                decisions=decisions.num_rows,
+                contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),
+            ),
+            *(
+                HealthCheck(name="Stop rules", status="yellow", sentence=each)
+                for each in stops(look.design, look.findings, as_of=look.as_of)
+            ),
         ),
         looks=(*points, *look.points),
         allocation=_allocation(decisions, arms=learning_arms(project.ledger, look.design)),

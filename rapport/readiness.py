@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +65,9 @@ def history_days(project: Project, *, at: datetime) -> float:
     with in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         events = project.history.scan("events")
-        first = connection.execute(f"SELECT min(occurred_at) FROM {events} WHERE recorded_at < $at", {"at": at})
-        (moment,) = first.fetchone() or (None,)
-    return max(0.0, (at - moment) / timedelta(days=1)) if moment else 0.0
+        told = f"SELECT epoch_us(min(occurred_at)) FROM {events} WHERE recorded_at < $at"
+        (first,) = connection.execute(told, {"at": at}).fetchone() or (None,)
+    return max(0.0, at.timestamp() - first / 1e6) / 86_400 if first is not None else 0.0
 
 
 def audience(project: Project, design: Experiment, *, at: datetime) -> pa.Table:

@@ -14,6 +14,7 @@ from experiments.layers import check_together
 from features import FeatureSet, History
 from features.errors import InputError, unknown
 from features.privacy.purposes import Purposes
+from serving.book import Book
 from serving.catalogue import Catalogue
 from serving.contact_policy import Clock, ContactPolicy, now
 from serving.customers import RecentCustomers
@@ -119,7 +120,7 @@ def trials_of(
     """What decides at ``at``: the experiments that run then, or ``key`` alone; the standing trial; the holdout.
 
     ``ready`` says in a sentence which start rule keeps an experiment without any assigned unit from starting, "" when
-    none does; until then it waits, and its units are decided by the standing trial.
+    none does. Until then, and while one of its policies isn't published, it waits, and the standing trial decides.
 
     Raises
     ------
@@ -138,10 +139,7 @@ def trials_of(
         )
     check_together(running)
     with ledger.reading() as book:
-        waiting = {
-            design.key: ready(design) if ready is not None and last_assigned(book, design.key) is None else ""
-            for design in running
-        }
+        waiting = {design.key: _unready(design, project=project, book=book, ready=ready) for design in running}
         starting = [design for design in running if not waiting[design.key]]
         named = {arm.policy for design in starting for arm in design.arms}
         policies = policies_of([*named, *STANDING], catalogue=project.catalogue, book=book)
@@ -153,6 +151,17 @@ def trials_of(
         holdout=project.holdout,
         waiting=tuple(sentence for sentence in waiting.values() if sentence),
     )
+
+
+def _unready(design: Experiment, *, project: Project, book: Book, ready: Callable[[Experiment], str] | None) -> str:
+    """Why an experiment can't start, in a sentence; "" for one that can, or that has begun."""
+    if last_assigned(book, design.key) is not None:
+        return ""
+    try:
+        policies_of([arm.policy for arm in design.arms], catalogue=project.catalogue, book=book)
+    except InputError as error:
+        return f"Experiment {design.key} waits: {error.wrong}; {error.do}."
+    return "" if ready is None else ready(design)
 
 
 def scorer_of(bundle: Bundle, *, project: Project, rules: Rules, at: datetime) -> Scorer:
