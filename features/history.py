@@ -312,7 +312,9 @@ def _damaged(path: Path, *, got: str) -> InputError:
     return InputError(
         f"{path.name!r} of the history can't be read",
         got=got,
-        do=f"restore {path} from a backup, or remove the history's folder and ingest everything again",
+        do="run `rapport identity resolve`: who belongs together follows from the links, and is made again"
+        if path.parent.name == "members"
+        else f"restore {path} from a backup, or remove the history's folder and ingest everything again",
     )
 
 

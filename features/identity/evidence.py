@@ -189,12 +189,13 @@ CREATE OR REPLACE TEMP TABLE pair AS
 # `candidate`: the pairs whose worth may be another now. `more`: what they have in common beside, of the same kind.
 _KNOWN = """
 CREATE TEMP TABLE known AS
-    WITH holder AS (SELECT DISTINCT account_id FROM span)
+    WITH holder AS (SELECT DISTINCT account_id FROM span),
+    near AS (SELECT hash(account_id) FROM touched UNION SELECT hash(account_id) FROM holder),
+    met AS (FROM {links} WHERE source = {source} AND (hash(account_id) IN (FROM near) OR hash(other_id) IN (FROM near)))
     SELECT account_id, other_id, kind, because, recorded_at AS dated, min(probability) AS told
-    FROM {links} WHERE source = {source} AND (
-        account_id IN (FROM touched) OR other_id IN (FROM touched)
+    FROM met WHERE account_id IN (FROM touched) OR other_id IN (FROM touched)
         OR (account_id IN (FROM holder) AND other_id IN (FROM holder))
-    ) GROUP BY ALL;
+    GROUP BY ALL;
 """
 _CANDIDATES = """
 CREATE TEMP TABLE candidate AS
@@ -260,7 +261,7 @@ compared AS (
         OVER (PARTITION BY account_id, other_id, kind, because ORDER BY dated)) AS held
     FROM truth LEFT JOIN concerned USING (account_id, other_id, kind, because, dated)
 )
-SELECT account_id, other_id, kind, because, CAST(probability AS DOUBLE) AS probability,
+SELECT DISTINCT account_id, other_id, kind, because, CAST(probability AS DOUBLE) AS probability,
     CASE WHEN probability > told THEN dated + INTERVAL 1 microsecond ELSE dated END AS occurred_at,
     occurred_at AS recorded_at, {source} AS source
 FROM compared WHERE held <> probability

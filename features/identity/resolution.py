@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.errors import InputError
 from features.facts import LINKS, MEMBERS
-from features.history import History
+from features.history import History, is_whole
 from features.identity.evidence import evident_links
 from features.identity.holdings import read_holdings
 from features.identity.people import People
@@ -52,14 +52,25 @@ def resolve(history: History, rules: IdentityRules) -> Resolution:
     >>> history.accounts("web-7")
     ('crm-1', 'web-7')
     """
+    if (groups := _target(history)).exists() and not is_whole(groups):
+        groups.unlink()  # it was cut short; all of it follows from the links
     files = read_holdings(history, rules)
     note = _note(history, rules)
     fresh, again = _unseen(files, note.holdings), not note.rules and bool(history.parts("links"))
     links = 0
     if fresh or again:
-        new = evident_links(history, rules, files=files, fresh=fresh, again=again)
-        links = history.append_links(new, part="identity") if new.num_rows else 0
+        links = _append(history, evident_links(history, rules, files=files, fresh=fresh, again=again))
     return Resolution(links=links, accounts=_update(history, rules, files=files))
+
+
+def _append(history: History, links: pa.Table) -> int:
+    """Add links of which none is the same as another; what the history holds already is left out as ever."""
+    if not links.num_rows:
+        return 0
+    with in_memory() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("found", links)
+        return history.append_from(connection, "links", "FROM found", part="identity", distinct=True)
 
 
 def believe(
@@ -177,10 +188,7 @@ def _update(history: History, rules: IdentityRules, *, files: Sequence[Path]) ->
         if nothing or not (new_links or new_holdings or whole):
             return 0
         _gather(connection, history, rules, files=files, fresh=None if whole else (new_links, new_holdings))
-        columns = ", ".join(LINKS.names[:-1])
-        links = connection.execute(
-            f"SELECT {columns} FROM {history.scan('links')} SEMI JOIN reached USING (account_id)"
-        ).to_arrow_table()
+        links = connection.execute("FROM met").to_arrow_table()
         marks = connection.execute("SELECT * FROM mark SEMI JOIN reached USING (account_id)").to_arrow_table()
         connection.register("made", memberships(links, rules, marks=marks.cast(MARKS)))
         # In the order of accounts, so that a question about one customer reads few row groups: one of those that were
@@ -199,7 +207,8 @@ def _gather(
     files: Sequence[Path],
     fresh: tuple[Sequence[Path], Sequence[Path]] | None,
 ) -> None:
-    """Make the tables ``mark`` (values of unique kinds) and ``reached`` (accounts whose groups are made again)."""
+    """Make the tables ``mark`` (values of unique kinds), ``reached`` (accounts whose groups are made again) and ``met``
+    (all links of these)."""
     unique = literals([each.kind for each in rules.identifier if each.unique])
     marks = (
         f"SELECT account_id, kind, value, min(known) AS since FROM read_parquet([{literals(files)}]) "
@@ -208,32 +217,42 @@ def _gather(
         else "SELECT '' AS account_id, '' AS kind, '' AS value, now() AS since WHERE false"
     )
     connection.execute(f"CREATE TEMP VIEW mark AS {marks}")
-    pairs = f"SELECT account_id, other_id FROM {history.scan('links')}"
+    told = f"(SELECT {', '.join(LINKS.names[:-1])} FROM {history.scan('links')})"
     if fresh is None:
-        connection.execute(
-            f"CREATE TEMP TABLE reached AS SELECT account_id FROM ({pairs}) UNION SELECT other_id FROM ({pairs})"
-        )
+        connection.execute(f"CREATE TEMP VIEW met AS FROM {told}")
+        connection.execute("CREATE TEMP TABLE reached AS SELECT account_id FROM met UNION SELECT other_id FROM met")
         return
-    connection.execute(f"CREATE TEMP TABLE pair AS {pairs}")
     links, holdings = (f"read_parquet([{literals(each)}])" if each else None for each in fresh)
     seeds = [f"SELECT {side} AS account_id FROM {links}" for side in ("account_id", "other_id") if links]
     if holdings and unique:
         seeds.append(f"SELECT account_id FROM {holdings} WHERE kind IN ({unique})")
     seeds = seeds or ["SELECT '' AS account_id WHERE false"]
-    connection.execute(f"CREATE TEMP TABLE reached AS {' UNION '.join(seeds)}")
-    connection.execute("CREATE TEMP TABLE edge AS SELECT * FROM reached")
+    connection.execute(f"CREATE TEMP TABLE seed AS {' UNION '.join(seeds)}")
+    connection.execute(_WALK.format(links=told))
     while (connection.execute("SELECT count(*) FROM edge").fetchone() or (0,))[0]:
         connection.execute(_NEXT)
+    connection.execute(_ARRIVED.format(links=told))
 
 
+# The walk from account to account goes by hashes of their names, which a join compares several times faster than texts.
+# Where two accounts have one hash, both are looked at and nothing else changes.
+_WALK = """
+CREATE TEMP TABLE pair AS SELECT hash(account_id) AS one, hash(other_id) AS other FROM {links};
+CREATE TEMP TABLE walked AS SELECT DISTINCT hash(account_id) AS one FROM seed;
+CREATE TEMP TABLE edge AS FROM walked;
+"""
 # One step outward: accounts that are linked with those reached last.
 _NEXT = """
 CREATE OR REPLACE TEMP TABLE beyond AS
-    SELECT other_id AS account_id FROM pair SEMI JOIN edge USING (account_id) UNION
-    SELECT pair.account_id FROM pair SEMI JOIN edge ON pair.other_id = edge.account_id
-    EXCEPT FROM reached;
-INSERT INTO reached FROM beyond;
+    SELECT other AS one FROM pair SEMI JOIN edge USING (one) UNION
+    SELECT pair.one FROM pair SEMI JOIN edge ON pair.other = edge.one
+    EXCEPT FROM walked;
+INSERT INTO walked FROM beyond;
 CREATE OR REPLACE TEMP TABLE edge AS FROM beyond;
+"""
+_ARRIVED = """
+CREATE TEMP TABLE met AS FROM {links} WHERE hash(account_id) IN (FROM walked);
+CREATE TEMP TABLE reached AS FROM seed UNION SELECT account_id FROM met UNION SELECT other_id FROM met;
 """
 
 

@@ -14,12 +14,62 @@ if TYPE_CHECKING:
     from features.identity.ties import Tie
     from rapport.project import Project
 
-identity = typer.Typer(no_args_is_help=True, help="Show which accounts are one person and why, and mend it.")
+identity = typer.Typer(help="Show which accounts are one person and why, and mend it.")
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Any account of theirs.", show_default=False)]
 Other = Annotated[str, typer.Argument(metavar="OTHER", help="The other account.", show_default=False)]
 Folder = Annotated[Path, typer.Option("--project", metavar="DIR", help="The project folder.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so; it is kept.", show_default=False)]
+
+
+# What a link is enough for, and why one makes no person of two, as a person reads it.
+_ENOUGH = {
+    "personalize": "one person",
+    "count": "contacts count together",
+    "suppress": "a no stops both",
+    "household": "one household",
+}
+_REFUSALS = {
+    "kept_apart": "an agent keeps them apart",
+    "unique_identifier": "each holds another {unique}, of which a person has one",
+    "shared_account": "one of them holds two of {unique}: several people use it",
+    "shared_value": "too many, or too different, accounts hold the value",
+}
+
+
+@identity.callback(invoke_without_command=True)
+def overview(context: typer.Context, project: Folder = Path(), json: JsonFile = None) -> None:
+    """Without a command: how many accounts are how many persons, by which links, and which links were refused.
+
+    Example: rapport identity --project shop
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from dataclasses import asdict
+
+    from features.identity.overview import overview as look
+    from rapport.project import load_project
+
+    opened = load_project(project)
+    found = look(opened.history, opened.identity)
+    say(f"{found.accounts:,} accounts are {found.persons:,} persons; {found.households:,} households.", style="bold")
+    links = [(_ENOUGH[name], f"{count:,}") for name, count in found.links.items()]
+    print_table("links", ("enough for", "pairs of accounts"), links)
+    _tell_refused(opened, found.refused, found.examples)
+    write_json(json, asdict(found))
+
+
+def _tell_refused(opened: Project, refused: dict[str, int], examples: dict[str, tuple[str, str]]) -> None:
+    """Name the pairs that something links and a guard stops."""
+    if not refused:
+        return
+    unique = " or ".join(each.kind for each in opened.identity.identifier if each.unique) or "value"
+    rows = [
+        (reason, f"{count:,}", _REFUSALS[reason].format(unique=unique), " and ".join(examples[reason]))
+        for reason, count in refused.items()
+    ]
+    print_table("links that a guard refused", ("reason", "pairs", "because", "such as"), rows)
+    say(f"One person after all? rapport identity merge ACCOUNT OTHER --by NAME --project {opened.root}", style="dim")
 
 
 @identity.command()
@@ -72,6 +122,7 @@ def merge(account: Account, other: Other, by: By, project: Folder = Path()) -> N
 
     opened, _ = _person(project, account)
     _person(project, other)
+    _tell_again(opened, account, other, merged=True)
     with turn(opened):
         make_one(opened.history, account, other, by=_named(by), rules=opened.identity)
     _, person = _person(project, account)
@@ -91,6 +142,7 @@ def split(account: Account, other: Other, by: By, project: Folder = Path()) -> N
 
     opened, _ = _person(project, account)
     _person(project, other)
+    _tell_again(opened, account, other, merged=False)
     with turn(opened):
         parted = take_back(opened.history, account, other, by=_named(by), rules=opened.identity)
     _, person = _person(project, account)
@@ -115,6 +167,7 @@ def resolve(
     """
     from features.identity import link_profiles
     from features.identity import resolve as link_all
+    from features.identity.overview import overview as look
     from rapport.project import load_project
     from rapport.turn import turn
 
@@ -128,6 +181,9 @@ def resolve(
                 found = link_profiles(opened.history, opened.identity)
             new, touched = new + found.links, touched + found.accounts
     say(f"{new:,} new facts about links; {touched:,} accounts looked at.")
+    if touched and any(each.unique for each in opened.identity.identifier):
+        seen = look(opened.history, opened.identity)
+        _tell_refused(opened, seen.refused, seen.examples)
     if opened.identity.silent and not alike:
         say(
             "No [[identity.identifier]] in rapport.toml says what tells one person; see docs/identity.md.",
@@ -140,12 +196,19 @@ def _person(project: Path, account: str) -> tuple[Project, Person]:
     """The person behind an account that the project knows."""
     from features.errors import InputError
     from features.identity import People
+    from rapport.erasure import erased_before
     from rapport.project import load_project
 
     opened = load_project(project)
     person = People(opened.history).persons([account])[account]
     facts = opened.history.customer(account)
     if len(person.suppressing) == 1 and person.household_id is None and not (facts.events or facts.profile):
+        if account in (before := erased_before(opened, [account])):
+            raise InputError(
+                f"account {account!r} was erased",
+                got=f"an erasure on {before[account]:%Y-%m-%d}",
+                do="nothing: nobody is behind it any more, and it stays suppressed",
+            )
         raise InputError(
             f"account {account!r} is not known",
             got="an id without any fact or link",
@@ -164,6 +227,18 @@ def _tell(opened: Project, account: str, person: Person) -> None:
         say(f"household {person.household_id}")
     if len(rows) > 1:
         say(f"Why: rapport identity links {account} --project {opened.root}", style="dim")
+
+
+def _tell_again(opened: Project, account: str, other: str, *, merged: bool) -> None:
+    """Say so when an agent has said the very same of these two before; it is kept beside."""
+    from features.identity.ties import ties_of
+
+    pair = {account, other}
+    said = [each for each in ties_of(opened.history, [account]) if {each.account_id, each.other_id} == pair]
+    for each in said:
+        if each.because == "agent" and (each.probability > 0) == merged:
+            word = "merged" if merged else "split"
+            say(f"{each.by} {word} {account} and {other} before, on {each.since:%Y-%m-%d %H:%M}.", style="yellow")
 
 
 def _enough(opened: Project, tie: Tie) -> str:

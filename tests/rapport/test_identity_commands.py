@@ -82,7 +82,7 @@ def test_a_split_says_what_still_joins_the_two(shop: Path, rapport_cli) -> None:
     ran = rapport_cli("identity", "split", "crm-1", "web-2", "--by", "Ann", "--project", shop)
     assert "split once more to keep them apart" in plain(ran.stdout)
     ran = rapport_cli("identity", "split", "crm-1", "web-2", "--by", "Ann", "--project", shop)
-    assert "web-2" not in plain(ran.stdout)
+    assert "web-2 one person" not in plain(ran.stdout)
     ran = rapport_cli("identity", "merge", "web-2", "till-3", "--by", "Ann", "--project", shop)
     assert "till-3 one person" in plain(ran.stdout)
 
@@ -173,3 +173,59 @@ def test_people_are_linked_by_how_alike_they_are_and_later_only_the_new_are_comp
     assert later.stdout.startswith("2 new facts"), later.stdout
     assert "r30 one person" in plain(rapport_cli("identity", "show", "p30", "--project", shop).stdout)
     assert "q03" not in plain(rapport_cli("identity", "show", "p03", "--project", shop).stdout)
+
+
+LOGIN = '[[identity.identifier]]\nkind = "login"\n'
+
+
+def log_in(shop: Path) -> None:
+    """Two records of one e-mail address that logged in under two names: a duplicate in the CRM, or a couple."""
+    (shop / "rapport.toml").write_text(SETTINGS + LOGIN, encoding="utf-8")
+    rows = [("crm-1", "login", "anna"), ("web-2", "login", "anna.lee")]
+    told = [dict(zip(PROFILE.names, (*row, DAY, DAY, "crm"), strict=True)) for row in rows]
+    History(shop / "history").append_profile(pa.Table.from_pylist(told, schema=PROFILE), part="logins")
+
+
+def test_an_overview_counts_persons_and_names_the_links_that_were_refused(shop: Path, rapport_cli, tmp_path) -> None:
+    said = tmp_path / "said.json"
+    assert rapport_cli("identity", "resolve", "--project", shop).exit_code == 0
+    ran = rapport_cli("identity", "--project", shop, "--json", said)
+    assert "4 accounts are 3 persons; 1 households" in plain(ran.stdout)
+    assert json.loads(said.read_text()) == {
+        "accounts": 4, "persons": 3, "households": 1, "refused": {}, "examples": {},
+        "links": {"suppress": 0, "count": 1, "personalize": 1, "household": 1},
+    }  # fmt: skip
+    log_in(shop)
+    ran = rapport_cli("identity", "resolve", "--project", shop)
+    assert "unique_identifier 1 each holds another login" in plain(ran.stdout)
+    rapport_cli("identity", "--project", shop, "--json", said)
+    told = json.loads(said.read_text())
+    assert (told["persons"], told["refused"]) == (4, {"unique_identifier": 1})
+    assert told["examples"] == {"unique_identifier": ["crm-1", "web-2"]}
+    rapport_cli("identity", "merge", "crm-1", "web-2", "--by", "Ann", "--project", shop)
+    rapport_cli("identity", "--project", shop, "--json", said)
+    assert json.loads(said.read_text())["persons"] == 3
+
+
+def test_an_agent_who_says_the_same_twice_is_told(shop: Path, rapport_cli) -> None:
+    for verb, word in (("merge", "Ann merged"), ("split", "Ann split")):
+        said = (verb, "web-2", "till-3", "--by", "Ann", "--project", shop)
+        assert word not in plain(rapport_cli("identity", *said).stdout)
+        assert f"{word} web-2 and till-3 before" in plain(rapport_cli("identity", *said).stdout)
+
+
+def test_an_erased_account_is_said_to_be_erased(shop: Path, rapport_cli) -> None:
+    assert rapport_cli("erase", "crm-9", "--project", shop).exit_code == 0
+    ran = rapport_cli("identity", "show", "crm-9", "--project", shop)
+    assert ran.exit_code == 2
+    assert "account 'crm-9' was erased" in plain(ran.stderr)
+
+
+def test_groups_that_were_cut_short_are_told_and_made_again(shop: Path, rapport_cli) -> None:
+    rapport_cli("identity", "resolve", "--project", shop)
+    groups = shop / "history" / "members" / "members.parquet"
+    groups.write_bytes(groups.read_bytes()[:200])
+    ran = rapport_cli("identity", "show", "crm-1", "--project", shop)
+    assert (ran.exit_code, "rapport identity resolve" in plain(ran.stderr)) == (2, True)
+    assert rapport_cli("identity", "resolve", "--project", shop).exit_code == 0
+    assert "web-2 one person" in plain(rapport_cli("identity", "show", "crm-1", "--project", shop).stdout)
