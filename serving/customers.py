@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -94,21 +95,64 @@ class RecentCustomers:
         return tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders)
 
 
-def facts_of(
+_Whose = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+
+class JoinedFacts:
+    """The facts of persons with several accounts, joined once for as long as those of each account stay in memory.
+
+    What was joined is used again only while it was made of the very facts at hand: once the history grows, or an
+    account's facts are read anew, it is joined anew too. So it is as fresh as the facts of an account that is linked
+    to no other.
+
+    >>> anna, web = CustomerFacts(customer_id="anna"), CustomerFacts(customer_id="web")
+    >>> person, joined = Person("anna", None, ("anna", "web"), ("anna", "web"), ("anna", "web")), JoinedFacts()
+    >>> known, inbox = {"anna": anna, "web": web}, {"anna": (), "web": ()}
+    >>> joined.of(person, known, inbox) is joined.of(person, known, inbox)
+    True
+    """
+
+    def __init__(self, *, most: int = _MOST) -> None:
+        self._most = most
+        self._kept: OrderedDict[_Whose, tuple[list[CustomerFacts], CustomerFacts]] = OrderedDict()
+
+    def of(
+        self,
+        person: Person,
+        known: Mapping[str, CustomerFacts],
+        inbox: Mapping[str, Sequence[Event]],
+        *,
+        others: Sequence[str] = (),
+    ) -> CustomerFacts:
+        """The facts of all accounts of a person, from the history and, where that does not hold them yet, the inbox.
+
+        ``others`` are the accounts of the rest of the household.
+        """
+        if any(inbox[each] for each in (*person.own, *others)):
+            return _joined(person, known, inbox, others=others)
+        if len(person.own) == 1 and not others:
+            return known[person.own[0]]  # facts sort themselves once, at their first use
+        key, parts = (person.customer_id, person.own, tuple(others)), [known[each] for each in (*person.own, *others)]
+        before = self._kept.get(key)
+        if before is None or not all(map(operator.is_, before[0], parts)):
+            before = self._kept[key] = (parts, _joined(person, known, inbox, others=others))
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return before[1]
+
+
+def _joined(
     person: Person,
     known: Mapping[str, CustomerFacts],
     inbox: Mapping[str, Sequence[Event]],
     *,
-    others: Sequence[str] = (),
+    others: Sequence[str],
 ) -> CustomerFacts:
-    """The facts of all accounts of a person, from the history and, where that does not hold them yet, the inbox.
-
-    ``others`` are the accounts of the rest of the household.
-    """
     first = known[person.own[0]]
     events = _events(person.own, known, inbox)
     if len(person.own) == 1 and events is first.events and not others:
-        return first  # facts sort themselves once, at their first use
+        return first
     return CustomerFacts(
         customer_id=person.customer_id,
         events=events,

@@ -19,7 +19,7 @@ from features.identity import Person
 from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
-from serving.customers import facts_of
+from serving.customers import JoinedFacts
 from serving.decision import Ask, Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
@@ -91,6 +91,7 @@ class Service:
     clock: Clock = now
     _waiting: list[tuple[Asked, asyncio.Future[Decision | Conflict]]] = field(default_factory=list)
     _task: asyncio.Task[None] | None = None
+    _joined: JoinedFacts = field(default_factory=JoinedFacts)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="desk"))
 
     async def answer(self, asked: Asked) -> Decision | Conflict:
@@ -151,7 +152,7 @@ class Service:
                 inbox = events_of(book, names)
                 said = book.said(accounts_of(chain(persons, *mates))) if masking else {}
             rows = [
-                tuple(self.features.online(facts_of(person, known, inbox, others=home), ask.moment).values())
+                tuple(self.features.online(self._joined.of(person, known, inbox, others=home), ask.moment).values())
                 for ask, person, home in zip(asks, persons, others, strict=True)
             ]
             if masking is None:
