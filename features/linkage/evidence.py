@@ -11,6 +11,7 @@ import pyarrow as pa
 from features.errors import InputError
 from features.linkage.comparisons import comparison_of
 from features.linkage.normalization import Field, Kind, prepared
+from features.linkage.redundancy import MOST, repeated, telling_most
 from features.linkage.roles import ColumnRole
 
 # One of these alone names a person.
@@ -23,21 +24,31 @@ def usable_fields(
     *,
     id_columns: Sequence[str],
     fields: Sequence[Field],
-) -> tuple[Field, ...]:
-    """The fields that hold more than one value; ``records`` of ``connection`` is made of them.
+) -> tuple[tuple[Field, ...], dict[str, str]]:
+    """The fields to compare, and why the others are left out, by name; ``records`` of ``connection`` is made of them.
 
-    Beside each field ``often_<field>`` says how many records hold its value.
+    Left out is what holds one value, repeats another field, or is more than can be compared. Beside each field
+    ``often_<field>`` says how many records hold its value.
     """
     if not fields:
-        return ()
-    prepared(tables, id_columns=id_columns, fields=fields, connection=connection)
+        return (), {}
+    compared = telling_most(tables, fields)
+    prepared(tables, id_columns=id_columns, fields=compared, connection=connection)
     counts = connection.execute(
-        f"SELECT {', '.join(f'count(DISTINCT {each.name})' for each in fields)} FROM records"
+        f"SELECT {', '.join(f'count(DISTINCT {each.name})' for each in compared)} FROM records"
     ).fetchone()
-    kept = tuple(each for each, distinct in zip(fields, counts or (), strict=True) if distinct > 1)
+    several = tuple(each for each, distinct in zip(compared, counts or (), strict=True) if distinct > 1)
+    again = repeated(connection, several)
+    kept = tuple(each for each in several if each.name not in again)
+    reasons = {each.name: f"{MOST} fields tell more" for each in fields if each not in compared}
+    reasons |= {name: f"{_columns(by)} says it" for name, by in again.items()}
     often = "".join(f", count(*) OVER (PARTITION BY {each.name}) AS often_{each.name}" for each in kept)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE records AS SELECT *{often} FROM records ORDER BY record")
-    return kept
+    return kept, reasons
+
+
+def _columns(field: Field) -> str:
+    return " and ".join(dict.fromkeys(column for each in field.columns for column in each))
 
 
 def check_evidence(fields: Sequence[Field], roles: Sequence[Sequence[ColumnRole]], *, records: int) -> None:

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from features.errors import InputError
+from features.linkage.beside import pairs_beside
 from features.linkage.blocking import atoms_of
 from features.linkage.comparisons import comparisons_of
 from features.linkage.engines import EngineName, engine
@@ -129,13 +130,14 @@ def link_new(
     with in_memory() as connection:
         connection.register("known", _numbered(known, first=0))
         connection.register("new", _numbered(new, first=known.num_rows))
-        _make_pairs(connection, model.fields, first_new=known.num_rows)
+        pairs = pairs_beside(known, new, atoms=atoms_of(model.fields))
+        connection.register("found", pa.table({"join_key_l": pairs[:, 0], "join_key_r": pairs[:, 1]}))
         _make_involved(connection, [one.name for one in comparisons if one.rare])
         records = connection.execute("SELECT * FROM involved ORDER BY record").to_arrow_table()
-        pairs = connection.execute("SELECT '0' AS match_key, * FROM found ORDER BY ALL").to_arrow_table()
+        found = connection.execute("SELECT '0' AS match_key, * FROM found").to_arrow_table()
         with engine(engine_name, connection) as spot:
             table = spot.table(records.drop(["id"]))
-            compared = spot.compared(table, spot.table(pairs), comparisons)
+            compared = spot.compared(table, spot.table(found), comparisons)
             weights = _grown(model.weights, model.records / size)
             scored = scored_pairs(spot, compared, table, comparisons, weights, size=size)
     ids = dict(zip(records.column("record").to_pylist(), records.column("id").to_pylist(), strict=True))
@@ -172,73 +174,23 @@ def _grown(weights: Weights, share: float) -> Weights:
     return replace(weights, classes=(*tied, town, 1 - sum(tied) - town))
 
 
-def _make_pairs(connection: duckdb.DuckDBPyConnection, fields: Sequence[Field], *, first_new: int) -> None:
-    """Make ``found`` (join_key_l, join_key_r): known records are numbered from 0, new ones from ``first_new``."""
-    atoms = atoms_of(fields)
-    places = {name: number for number, name in enumerate(dict.fromkeys(atom.field for atom in atoms))}
-    connection.execute(
-        "CREATE TEMP TABLE about AS SELECT unnest($1) AS atom, unnest($2) AS field, unnest($3) AS alone",
-        [list(range(len(atoms))), [places[each.field] for each in atoms], [each.alone for each in atoms]],
-    )
-    pieces = "SELECT record, unnest(atoms) AS value, generate_subscripts(atoms, 1) - 1 AS atom FROM {table}"
-    connection.execute(
-        f"CREATE TEMP TABLE fresh AS SELECT * FROM ({pieces.format(table='new')}) WHERE value IS NOT NULL"
-    )
-    connection.execute(
-        f"""CREATE TEMP TABLE shared AS SELECT * FROM fresh UNION ALL
-        SELECT k.* FROM ({pieces.format(table="known")}) AS k
-        SEMI JOIN (SELECT DISTINCT value FROM fresh) AS f ON k.value = f.value"""
-    )
-    _size(connection, rows="SELECT record, atom AS rule, value FROM shared", name="ones", first_new=first_new, budget=5)
-    connection.execute(
-        """CREATE TEMP TABLE wide AS SELECT record, value, atom, field FROM shared JOIN about USING (atom)
-        JOIN ones USING (value) WHERE NOT (narrow AND alone)"""
-    )
-    twos = (
-        "SELECT a.record, a.atom * 1000 + b.atom AS rule, CAST(hash(a.value, b.value) >> 1 AS BIGINT) AS value "
-        "FROM {rows} AS a JOIN {rows} AS b ON a.record = b.record AND a.field < b.field"
-    )
-    fresh = f"(SELECT * FROM wide WHERE record >= {first_new})"
-    connection.execute(
-        f"""CREATE TEMP TABLE twos AS SELECT t.* FROM ({twos.format(rows="wide")}) AS t
-        SEMI JOIN (SELECT DISTINCT value FROM ({twos.format(rows=fresh)})) AS f ON t.value = f.value"""
-    )
-    _size(connection, rows="SELECT record, rule, value FROM twos", name="pairs_of_two", first_new=first_new, budget=1)
-    connection.execute(
-        f"""CREATE TEMP TABLE found AS WITH keys AS (
-          SELECT record, value FROM shared JOIN about USING (atom) JOIN ones USING (value) WHERE narrow AND alone
-          UNION ALL SELECT record, value FROM twos JOIN pairs_of_two USING (value) WHERE narrow
-        ) SELECT DISTINCT a.record AS join_key_l, b.record AS join_key_r
-        FROM keys AS a JOIN keys AS b ON a.value = b.value AND a.record < b.record WHERE b.record >= {first_new}"""
-    )
-
-
-def _size(connection: duckdb.DuckDBPyConnection, *, rows: str, name: str, first_new: int, budget: int) -> None:
-    """Make a table of the values, each with whether it is ``narrow``: of each rule the smallest blocks are taken
-    first, until they make ``budget`` pairs per new record."""
-    connection.execute(
-        f"""CREATE TEMP TABLE {name} AS SELECT value, coalesce(sum(pairs) OVER (PARTITION BY rule ORDER BY size)
-            <= {budget} * (SELECT count(*) FROM new), false) AS narrow
-        FROM (SELECT rule, value, count(*) AS size, count(*) * count(*) FILTER (record >= {first_new}) AS pairs
-              FROM ({rows}) GROUP BY rule, value)"""
-    )
-
-
 def _make_involved(connection: duckdb.DuckDBPyConnection, rare: Sequence[str]) -> None:
-    """Make ``involved``: the records that are in a pair, with how often each of their values is there at all."""
+    """Make ``involved``: the records that are in a pair, with how often each of their values is there at all.
+
+    A value that no new record holds is counted for nobody: only an agreement on a value asks for it.
+    """
     connection.execute(
-        """CREATE TEMP TABLE involved AS SELECT * FROM (
+        """CREATE TEMP TABLE paired AS SELECT join_key_l AS record FROM found UNION SELECT join_key_r FROM found;
+        CREATE TEMP TABLE named AS SELECT * FROM (
           SELECT * EXCLUDE (atoms) FROM known UNION ALL BY NAME SELECT * EXCLUDE (atoms) FROM new)
-        WHERE record IN (SELECT join_key_l FROM found UNION ALL SELECT join_key_r FROM found)"""
+        SEMI JOIN paired USING (record)"""
     )
     for name in rare:
         connection.execute(
-            f"""CREATE TEMP TABLE often AS SELECT {name} AS said, count(*) AS often_{name} FROM (
-              SELECT {name} FROM known UNION ALL SELECT {name} FROM new)
-            WHERE {name} IN (SELECT {name} FROM involved) GROUP BY {name}"""
+            f"""CREATE TEMP TABLE count_{name} AS SELECT {name} AS said_{name}, count(*) AS often_{name} FROM (
+              SELECT {name} FROM known WHERE {name} IN (SELECT {name} FROM new) UNION ALL SELECT {name} FROM new)
+            GROUP BY ALL"""
         )
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE involved AS SELECT involved.*, often_{name} FROM involved "
-            f"LEFT JOIN often ON said = {name}"
-        )
-        connection.execute("DROP TABLE often")
+    columns = "".join(f", often_{name}" for name in rare)
+    joins = "".join(f" LEFT JOIN count_{name} ON said_{name} = named.{name}" for name in rare)
+    connection.execute(f"CREATE TEMP TABLE involved AS SELECT named.*{columns} FROM named{joins}")

@@ -18,8 +18,10 @@ from features.linkage.engines import EngineName, engine
 from features.linkage.evidence import check_evidence, usable_fields
 from features.linkage.model import Weights, fit
 from features.linkage.normalization import Field, fields_of
+from features.linkage.redundancy import without
 from features.linkage.roles import ColumnRole, Role, column_roles
 from features.linkage.scoring import patterns_of, scored_pairs
+from features.linkage.values import is_plain
 from features.sql import in_memory
 from features.tables import require_column
 
@@ -93,9 +95,12 @@ def link(
     """
     ids = [id_column] * len(tables) if isinstance(id_column, str) else list(id_column)
     _check(tables, ids, threshold)
+    _check_roles(tables, ids, roles or {})
     found = tuple(column_roles(table, id_column=each, declared=roles) for table, each in zip(tables, ids, strict=True))
     with in_memory() as connection:
-        fields = usable_fields(connection, tables, id_columns=ids, fields=fields_of(tables, found))
+        laid = fields_of(tables, found)
+        fields, reasons = usable_fields(connection, tables, id_columns=ids, fields=laid)
+        found = without(found, laid, reasons)
         check_evidence(fields, found, records=sum(table.num_rows for table in tables))
         comparisons = comparisons_of(fields)
         make_keys(connection, fields=fields)
@@ -144,6 +149,11 @@ def _check(tables: Sequence[pa.Table], id_columns: Sequence[str], threshold: flo
     for number, (table, id_column) in enumerate(zip(tables, id_columns, strict=True)):
         where = f" in table {number + 1}" if len(tables) > 1 else ""
         require_column(table, id_column)
+        if not is_plain(kind := table.schema.field(id_column).type):
+            raise InputError(
+                f"an id is a text or a number{where}", got=f"{id_column!r} of {str(kind)!r:.60}",
+                do="pass --id another column, or save this one as text",
+            )  # fmt: skip
         ids = table.column(id_column).cast(pa.string()).to_pylist()
         blank = [row for row, each in enumerate(ids, start=1) if each is None or not each.strip()]
         if blank:
@@ -156,6 +166,22 @@ def _check(tables: Sequence[pa.Table], id_columns: Sequence[str], threshold: flo
             raise InputError(
                 f"ids are there more than once{where}", got=listed(twice, most=5),
                 do="give each record an id of its own, or pass --id another column",
+            )  # fmt: skip
+
+
+def _check_roles(tables: Sequence[pa.Table], id_columns: Sequence[str], roles: Mapping[str, Role]) -> None:
+    """Refuse a role for what is an id in every table that has it: an id is never evidence."""
+    for column, role in roles.items():
+        if role == "id":
+            raise InputError(
+                "the id is named once", got=f"the role 'id' for column {column!r}",
+                do="name the id by --id, and give roles to other columns",
+            )  # fmt: skip
+        of = {each for table, each in zip(tables, id_columns, strict=True) if column in table.column_names}
+        if of == {column}:
+            raise InputError(
+                "an id is never evidence", got=f"the role {role!r} for column {column!r}",
+                do="pass --id another column, or leave this role out",
             )  # fmt: skip
 
 

@@ -84,12 +84,13 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
     for _ in range(_ITERATIONS):
         posterior = _posterior(comparisons, patterns, match, other, classes)
         for k, one in enumerate(comparisons):
-            tied = posterior @ _TIED[one.tie]
-            seen = _shares(patterns, k, posterior @ (_TIED[one.tie] * _PERSON) * patterns.compared, match_belief[k])
+            tied = _summed(posterior, _TIED[one.tie])
+            person = _summed(posterior, _TIED[one.tie] * _PERSON)
+            seen = _shares(patterns, k, person * patterns.compared, match_belief[k])
             match[k] = _credible(one, seen)
             other[k] = np.minimum(_shares(patterns, k, (1 - tied) * patterns.drawn, other_belief[k]), _ceiling(one))
-        counts = patterns.compared @ posterior[:, :4] + _FIRST * min(1.0, records / 100)
-        town = (patterns.drawn @ posterior[:, 4] + _FIRST_TOWN) / (patterns.drawn.sum() + 1)
+        counts = (patterns.compared[:, None] * posterior[:, :4]).sum(axis=0) + _FIRST * min(1.0, records / 100)
+        town = ((patterns.drawn * posterior[:, 4]).sum() + _FIRST_TOWN) / (patterns.drawn.sum() + 1)
         classes = _classes(counts, town, pairs)
         if abs(classes[0] - before) < 1e-6 * classes[0]:
             break
@@ -99,6 +100,16 @@ def fit(comparisons: Sequence[Comparison], patterns: Patterns, *, pairs: float, 
         other={one.name: tuple(map(float, other[k])) for k, one in enumerate(comparisons)},
         classes=tuple(map(float, classes)),
     )
+
+
+def _summed(posterior: Array, which: Array) -> Array:
+    """The chance (patterns,) of any of some classes.
+
+    Not a product of matrices: what BLAS adds up in which order depends on threads and on where an array lies in memory,
+    and the same records would give other last digits.
+    """
+    chance: Array = posterior[:, which > 0].sum(axis=1)
+    return chance
 
 
 def _ceiling(one: Comparison) -> Array:

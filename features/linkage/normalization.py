@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features.linkage.nicknames import short_forms
 from features.linkage.roles import ColumnRole, Role, words_of
-from features.linkage.values import NOTHING, Values, text_column
+from features.linkage.values import NOTHING, Values, plain_column, text_column
 from features.sql import identifier, literals
 
 Kind = Literal[
@@ -145,6 +145,7 @@ class _Piece:
     kind: Kind
     columns: tuple[str, ...]
     form: str
+    named: bool = True
 
 
 def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]]) -> tuple[Field, ...]:
@@ -176,9 +177,9 @@ def fields_of(tables: Sequence[pa.Table], roles: Sequence[Sequence[ColumnRole]])
     return tuple(fields)
 
 
-def _order(piece: _Piece) -> tuple[int, str, str]:
-    """An order of fields that the order of columns doesn't change."""
-    return list(_KINDS.values()).index(piece.kind), " ".join(map(words_of, piece.columns)), piece.form
+def _order(piece: _Piece) -> tuple[int, bool, str, str]:
+    """An order of fields that the order of columns doesn't change; of one kind, what its name tells comes first."""
+    return list(_KINDS.values()).index(piece.kind), not piece.named, " ".join(map(words_of, piece.columns)), piece.form
 
 
 def _place(slots: Sequence[list[_Piece | None]], piece: _Piece, number: int) -> list[_Piece | None] | None:
@@ -208,7 +209,7 @@ def _pieces(table: pa.Table, roles: Sequence[ColumnRole]) -> Iterable[_Piece]:
             yield _Piece(kind="date", columns=(each.column,), form=_date_form(table, each.column))
         elif each.role in _KINDS:
             kind = _KINDS[each.role]
-            yield _Piece(kind=kind, columns=(each.column,), form=_FORM_OF.get(kind, "words"))
+            yield _Piece(kind=kind, columns=(each.column,), form=_FORM_OF.get(kind, "words"), named=each.named)
 
 
 def _address(table: pa.Table, name: str, has: set[Role]) -> Iterable[_Piece]:
@@ -257,11 +258,11 @@ def prepared(
     connection.execute(MACROS)
     selects = []
     for number, table in enumerate(tables):
-        connection.register(f"input_{number}", table)
-        read = ", ".join(
-            f"raw({identifier(each)}) AS {identifier(each)}"
-            for each in dict.fromkeys(column for field in fields for column in field.columns[number])
-        )
+        plain = {
+            name: plain_column(table.column(name)) for name in _needed(fields, number) | {id_columns[number]: None}
+        }
+        connection.register(f"input_{number}", pa.table(plain))
+        read = ", ".join(f"raw({identifier(each)}) AS {identifier(each)}" for each in _needed(fields, number))
         made = ", ".join(f"CAST({each.sql(number)} AS VARCHAR) AS {each.name}" for each in fields)
         selects.append(
             f"SELECT {number} AS source, __id AS id, {made} FROM "
@@ -284,3 +285,8 @@ def prepared(
     )
     for number in range(len(tables)):
         connection.unregister(f"input_{number}")
+
+
+def _needed(fields: Sequence[Field], table: int) -> dict[str, None]:
+    """The columns of a table that fields are made of, each once, in their order."""
+    return dict.fromkeys(column for field in fields for column in field.columns[table])

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from features.linkage.values import Values, text_column
+from features.linkage.values import Values, is_plain, text_column
 
 Role = Literal[
     "id",
@@ -47,6 +47,11 @@ class ColumnRole:
     column: str
     role: Role
     because: str
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody said what the column is, by its name or by a declaration."""
+        return self.because in ("its name", "declared")
 
 
 # In order: the first that is found in the name, as words in small letters, decides, when the values can be that.
@@ -108,6 +113,8 @@ def column_roles(
         else ColumnRole(column=name, role=said[name], because="declared")
         if name in said
         else _role(name, Values.of(text_column(table, name)))
+        if is_plain(table.schema.field(name).type) or pa.types.is_null(table.schema.field(name).type)
+        else ColumnRole(column=name, role="ignored", because="lists, parts or bytes")
         for name in table.column_names
     ]
     return tuple(_settled(found))

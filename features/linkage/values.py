@@ -31,12 +31,44 @@ _GENDERS = frozenset(
 )
 
 
-def text_column(table: pa.Table, name: str) -> list[str]:
-    """The values of a column as trimmed text, without those that say nothing."""
-    column = table.column(name)
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as values that every engine reads; lists, parts and bytes, which are no values of a person, as nulls.
+
+    >>> plain_column(pa.chunked_array([[[1], [2]]])).type
+    DataType(null)
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+    if pa.types.is_float16(column.type):
+        return column.cast(pa.float32())
+    return column if is_plain(column.type) else pa.chunked_array([pa.nulls(len(column))])
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts, numbers, dates, times or yes and no."""
+    if pa.types.is_dictionary(kind):
+        return is_plain(kind.value_type)
+    return any(
+        check(kind)
+        for check in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_integer,
+            pa.types.is_floating,
+            pa.types.is_decimal128,
+            pa.types.is_boolean,
+            pa.types.is_date,
+            pa.types.is_timestamp,
+            pa.types.is_time,
+        )
+    )
+
+
+def text_column(table: pa.Table, name: str) -> list[str]:
+    """The values of a column as trimmed text, without those that say nothing."""
+    column = plain_column(table.column(name))
+    if pa.types.is_null(column.type):
         return []
     texts = (re.sub(r"(?<=\d)\.0$", "", each.strip()) for each in pc.cast(column, pa.string()).to_pylist() if each)
     return [each for each in texts if each.lower() not in NOTHING]

@@ -64,7 +64,6 @@ def link(
     """
     from features.linkage import link as linked
     from features.linkage import read_people
-    from features.tables import write_table
 
     _check_targets(tables, [each for each in (out, pairs, json) if each is not None])
     begun = time.perf_counter()
@@ -82,10 +81,10 @@ def link(
             seed=seed,
         )
     names = [path.name for path in tables]
-    write_table(_named(found.records, names, ("table",)), out)
+    _write(_named(found.records, names, ("table",)), out)
     if pairs is not None:
         kept = found.pairs.filter(found.pairs.column("linked")).drop(["linked"])
-        write_table(_named(kept, names, ("table_l", "table_r")), pairs)
+        _write(_named(kept, names, ("table_l", "table_r")), pairs)
     write_json(json, _payload(found, names, duplicate_free, engine.value, time.perf_counter() - begun))
     _show(found, names, out)
 
@@ -131,6 +130,25 @@ def _named(table: pa.Table, names: list[str], columns: tuple[str, ...]) -> pa.Ta
         said = pa.array([names[each] for each in table.column(column).to_pylist()], pa.string())
         table = table.drop([column]) if len(names) == 1 else table.set_column(place, column, said)
     return table
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Write a table; in CSV a quote comes before text that a spreadsheet takes for a formula, as in the quarantine."""
+    from features.intake.quarantine import safe
+    from features.sql import identifier, in_memory
+    from features.tables import write_table
+
+    if not path.name.lower().endswith((".parquet", ".pq")):
+        with in_memory() as connection:
+            connection.register("written", table)
+            cells = (
+                f"{safe(identifier(each.name))} AS {identifier(each.name)}"
+                if str(each.type) == "string"
+                else identifier(each.name)
+                for each in table.schema
+            )
+            table = connection.execute(f"SELECT {', '.join(cells)} FROM written").to_arrow_table()
+    write_table(table, path)
 
 
 def _sizes(found: Linkage) -> dict[str, int]:
