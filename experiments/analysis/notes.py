@@ -55,8 +55,8 @@ def notes(
     few = list(dict.fromkeys(row.metric for row in rows if np.isnan(row.anytime_p_value) and row.metric not in blank))
     if few:
         yield (
-            f"{', '.join(few)}: fewer than {FEW_FILLED} units of an arm have a value other than 0, too few for an interval "
-            "that holds at any look."
+            f"{', '.join(few)}: fewer than {FEW_FILLED} units of an arm have a value other than 0, too few for an "
+            "interval that holds at any look."
         )
     if len(rows) > 1:
         yield (

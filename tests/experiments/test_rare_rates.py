@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.analysis import analyze
+from experiments.analysis.comparison import Levels, adjust, band, thin
 from experiments.analysis.rare import Count, few_events, rare_difference, rare_p_value
+from experiments.analysis.readings import Goal, Reading
 from experiments.analysis.sequential import sequence_half_width
+from experiments.analysis.statistics import Moments, Quantity
 
 SHARE, RATE, BATCH, LOOKS = 0.1, 0.003, 250, 60
 
@@ -47,6 +50,53 @@ def test_with_a_tenth_of_the_traffic_and_few_events_only_the_exact_interval_hold
     exact, asymptotic = _ever_missed(np.random.default_rng(41), runs=120, lift=lift)
     assert exact <= 0.05
     assert asymptotic > 0.15  # what the sequence that needs means near to normal does with the same events
+
+
+def _revenue_missed(rng: np.random.Generator) -> tuple[bool, bool]:
+    """Whether a run without an effect is ever told one: by the band that waits for buyers, and by the one that doesn't."""
+    levels, reading = Levels(), _reading()
+    sofar, missed = [Moments.none(1), Moments.none(1)], [False, False]
+    for _ in range(LOOKS):
+        for place, n in enumerate((180, 20)):
+            sofar[place] += Moments.of((rng.random((1, n)) < 0.05) * rng.lognormal(3, 1.2, (1, n)))
+        both = adjust(reading, sofar[1], sofar[0])
+        for place, few in enumerate((thin(reading, sofar[1], sofar[0], levels=levels), False)):
+            found = band(both, levels=levels, few=few)
+            missed[place] |= found.low > 0 or found.high < 0
+    return missed[0], missed[1]
+
+
+def _reading() -> Reading:
+    goal = Goal(name="revenue", columns=("revenue",))
+    return Reading(
+        goal=goal, moments=[], quantity=Quantity(numerator=0), covariates=(), missing=0, clustered=False
+    )
+
+
+def test_revenue_of_a_few_buyers_waits_as_its_band_would_miss_one_time_in_six() -> None:
+    rng = np.random.default_rng(43)
+    waiting, naive = np.mean([_revenue_missed(rng) for _ in range(150)], axis=0)
+    assert waiting <= 0.05
+    assert naive > 0.10
+
+
+def test_what_is_not_known_is_said_and_never_taken_as_a_limit_kept() -> None:
+    rng = np.random.default_rng(44)
+    arm = rng.random(3_000) < 0.1
+    table = pa.table(
+        {
+            "arm": np.where(arm, "mail", "none"),
+            "visit": rng.random(3_000) < np.where(arm, 0.7, 0.3),
+            "returns": (rng.random(3_000) < 0.02) * rng.lognormal(3, 1, 3_000),
+        }
+    )
+    found = analyze(
+        table, arm="arm", control="none", metrics=["visit", "returns"], planned={"mail": 0.1, "none": 0.9},
+        limits={"returns": 5.0},
+    )  # fmt: skip
+    assert found.verdict.code == "keep_running"
+    assert any(note.startswith("returns: fewer than 50 units of an arm") for note in found.notes)
+    assert found.to_json()["metrics"][1]["anytime_ci_low"] is None
 
 
 COUNT = st.tuples(st.integers(50, 5_000), st.integers(0, 50), st.floats(0.05, 0.95))
