@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.calibration.table import Line
 from benchmarks.ladder import WORLDS, answers
+from benchmarks.ladder_market import BEYOND, Town
 
 _SAID = {
     "nothing": "every contact harms",
@@ -28,3 +29,17 @@ def lines(runs: int) -> Iterator[Line]:
             promise="", what=f"ladder stops at {rung}, where {_SAID[rung]}", nominal=nominal, low=least, measured=right,
             runs=often, naive=highest, how="the highest estimate",
         )  # fmt: skip
+    alike = Town.of(heterogeneity=0.0, customers=10_000)
+    found = [alike.answers(seed=seed) for seed in range(often)]
+    right, highest = (sum(each[way] == "static" for each in found) / often for way in (0, 1))
+    yield Line(
+        promise="", what="ladder in the built-in market, customers alike: static", nominal=">= .95", low=0.95,
+        measured=right, runs=often, naive=highest, how="the highest estimate",
+    )  # fmt: skip
+    often = max(runs // 40, 1)
+    unlike = Town.of(heterogeneity=2.0, customers=60_000)
+    beyond = sum(unlike.answers(seed=seed)[0] in BEYOND for seed in range(often)) / often
+    yield Line(
+        promise="", what="ladder in the built-in market, customers differ: beyond static", nominal=">= .90", low=0.90,
+        measured=beyond, runs=often,
+    )  # fmt: skip
