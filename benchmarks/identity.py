@@ -1,6 +1,7 @@
 """Identity at size: 900,000 known accounts and 15,000 new ones, beside making everything anew; and what guards cost.
 
-``python -m benchmarks identity``. Each step is a process of its own, so that its peak memory is its own. The naive twin
+``python -m benchmarks identity``. The new ones come twice: as accounts of known people, which touch several times as
+many known accounts, and as strangers, whose cost alone, on an empty history, stands beside. Each step is a process of its own, so that its peak memory is its own. The naive twin
 (pandas and connected components over all identifiers) makes no dated facts, no thresholds and no guards.
 """
 
@@ -31,10 +32,13 @@ RULES = IdentityRules(
 PARTS = 18  # weekly files, as they would have come
 
 
-def world(accounts: int, *, people: int, seed: int, first: int = 0) -> pa.Table:
-    """Profile facts of accounts drawn from ``people``; one in 500 e-mail addresses is a house's."""
+def world(accounts: int, *, people: int, seed: int, first: int = 0, strange: int = 0) -> pa.Table:
+    """Profile facts of accounts drawn from ``people``; one in 500 e-mail addresses is a house's.
+
+    ``strange``: the number of the first of the people, above those of another world to have none of them.
+    """
     rng = np.random.default_rng(seed)
-    person = rng.integers(0, people, accounts)
+    person = strange + rng.integers(0, people, accounts)
     home = person // 2
     week = np.sort(rng.integers(0, PARTS, accounts)) + (PARTS if first else 0)
     house = rng.random(accounts) < 1 / 500
@@ -62,6 +66,8 @@ def world(accounts: int, *, people: int, seed: int, first: int = 0) -> pa.Table:
 def prepare(folder: str, accounts: int, new: int) -> None:
     History(folder).append_profile(world(accounts, people=accounts * 5 // 9, seed=1), part="known")
     pa.parquet.write_table(world(new, people=accounts * 5 // 9, seed=2, first=accounts), f"{folder}/new.parquet")
+    others = world(new, people=new * 5 // 9, seed=3, first=2 * accounts, strange=accounts)
+    pa.parquet.write_table(others, f"{folder}/strangers.parquet")
 
 
 def rebuild(folder: str, *_: int) -> dict:
@@ -78,6 +84,21 @@ def arrive(folder: str, *_: int) -> dict:
     history = History(folder)
     history.append_profile(pa.parquet.read_table(f"{folder}/new.parquet"), part="new")
     return timed(lambda: resolve(history, RULES))
+
+
+def strangers(folder: str, *_: int) -> dict:
+    """New people come in, of whom nobody was known."""
+    history = History(folder)
+    history.append_profile(pa.parquet.read_table(f"{folder}/strangers.parquet"), part="strangers")
+    return timed(lambda: resolve(history, RULES))
+
+
+def alone(folder: str, *_: int) -> dict:
+    """The same people on an empty history."""
+    with tempfile.TemporaryDirectory() as empty:
+        history = History(empty)
+        history.append_profile(pa.parquet.read_table(f"{folder}/strangers.parquet"), part="strangers")
+        return timed(lambda: resolve(history, RULES))
 
 
 def again(folder: str, *_: int) -> dict:
@@ -128,6 +149,8 @@ def main(accounts: int = 900_000, new: int = 15_000) -> None:
         for name, what in (
             ("rebuild", "all anew, known accounts"),
             ("arrive", "new accounts arrive"),
+            ("strangers", "new people arrive"),
+            ("alone", "the same, nobody known"),
             ("again", "nothing new"),
             ("rebuild", "all anew, all accounts"),
             ("naive", "naive twin: pandas, no guards"),
@@ -139,7 +162,9 @@ def main(accounts: int = 900_000, new: int = 15_000) -> None:
                 flush=True,
             )
         share = found["new accounts arrive"]["seconds"] / found["all anew, all accounts"]["seconds"]
+        beside = found["new people arrive"]["cpu"] / found["the same, nobody known"]["cpu"]
         print(f"new accounts cost {share:.1%} of making all anew; {_persons(folder)}")
+        print(f"new people cost {beside:.1f} times the processor seconds that they cost where nobody is known")
 
 
 def _persons(folder: str) -> str:

@@ -116,3 +116,24 @@ def test_a_role_may_be_declared(rapport_cli: Callable, people: Path, tmp_path: P
     told = json.loads(said.read_text(encoding="utf-8"))
     assert {each["column"]: each["because"] for each in told["columns"]}["zip"] == "declared"
     assert "postcode" not in {each["field"] for each in told["fields"]}
+
+
+def test_an_id_that_looks_like_a_formula_is_none_in_a_csv_and_stays_as_it_is_in_parquet(
+    rapport_cli: Callable, tmp_path: Path
+) -> None:
+    path, ids = tmp_path / "people.csv", ("=cmd|'/c calc'!A1", "+1-a", "-12", "a4")
+    rows = [f"{each},{row.partition(',')[2]}" for each, row in zip(ids, ROWS, strict=True)]
+    path.write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
+    said = {}
+    for name in ("out.csv", "out.parquet"):
+        ran = rapport_cli("link", path, "--id", "id", "--out", tmp_path / name)
+        assert ran.exit_code == 0, ran.stderr
+        table = read_table(tmp_path / name, text=["record_id", "customer_id"])
+        said[name] = set(table.column("record_id").to_pylist())
+    assert said == {"out.csv": {"'=cmd|'/c calc'!A1", "'+1-a", "-12", "a4"}, "out.parquet": set(ids)}
+
+
+def test_a_role_of_the_id_is_refused_and_not_ignored(rapport_cli: Callable, people: Path, tmp_path: Path) -> None:
+    ran = rapport_cli("link", people, "--id", "id", "--role", "id=email", "--out", tmp_path / "out.csv")
+    assert ran.exit_code == 2
+    assert "an id is never evidence" in " ".join(ran.stderr.split())
