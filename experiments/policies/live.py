@@ -66,8 +66,10 @@ class LiveBandit:
     def pull(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The places of the actions drawn for rows of ``inputs`` (n, width), shape (n,)."""
         places = self._bandit.rule.drawn(*self.scores(inputs), rng)
+        if self._kept == 0:
+            return places
         dice = rng.random(len(inputs))
-        found: np.ndarray = np.where(dice < self._even, dice // self._kept if self._kept else 0, places).astype(np.intp)
+        found: np.ndarray = np.where(dice < self._even, dice // self._kept, places).astype(np.intp)
         return found
 
     def update(self, places: np.ndarray, inputs: np.ndarray, rewards: np.ndarray) -> None:
@@ -77,20 +79,19 @@ class LiveBandit:
 
     def pull_one(self, x: np.ndarray, rng: np.random.Generator) -> int:
         """The place of the action drawn for one row (width,)."""
-        dice = rng.random()
-        if dice < self._even:
+        if self._kept and (dice := rng.random()) < self._even:
             return int(dice // self._kept)
-        variances = (self._stacked @ x).reshape(self._mean.shape) @ x
-        return int(self._bandit.rule.drawn(self._mean @ x, self._beliefs.noise_sd * np.sqrt(variances), rng))
+        variances = self._stacked.dot(x).reshape(self._mean.shape).dot(x)
+        return int(self._bandit.rule.drawn(self._mean.dot(x), self._beliefs.noise_sd * np.sqrt(variances), rng))
 
     def update_one(self, place: int, x: np.ndarray, reward: float) -> None:
         """Learn one reward by a rank-one step."""
         covariance, mean = self._covariance[place], self._mean[place]
-        along = covariance @ x
-        gain = along / (1.0 + along @ x)
+        along = covariance.dot(x)
+        gain = along / (1.0 + along.dot(x))
         np.multiply(along[:, None], gain, out=self._step)
         covariance -= self._step
-        mean += gain * (reward - mean @ x)
+        mean += gain * (reward - mean.dot(x))
         at = self._waiting
         self._rows[at], self._places[at], self._rewards[at] = x, place, reward
         self._waiting = at + 1
@@ -111,9 +112,9 @@ class LiveBandit:
         return msgspec.structs.replace(self._bandit, beliefs=beliefs)
 
     def _add(self, places: np.ndarray, inputs: np.ndarray, rewards: np.ndarray) -> None:
-        order = np.argsort(places, kind="stable")
-        edges = np.searchsorted(places[order], np.arange(len(self.actions) + 1))
-        rows, earned = inputs[order], rewards[order]
+        order = np.argsort(places.astype(np.int16), kind="stable")  # small numbers are sorted by counting
+        edges = np.cumsum([0, *np.bincount(places, minlength=len(self.actions))])
+        rows, earned = inputs.take(order, axis=0), rewards.take(order)
         for place in np.flatnonzero(np.diff(edges)).tolist():
             own = slice(edges[place], edges[place + 1])
             self._precision[place] += rows[own].T @ rows[own]

@@ -134,7 +134,12 @@ def _mixed(scores: np.ndarray, share: float) -> np.ndarray:
 
 def _explored(scores: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """The place of the highest score, of equals one at random, or any with chance ``share``."""
-    open_to_all = np.asarray(rng.random(scores.shape[:-1]) < share)
-    may_be = (scores == scores.max(axis=-1, keepdims=True)) | open_to_all[..., None]
-    places: np.ndarray = np.where(may_be, rng.random(scores.shape), -1.0).argmax(axis=-1)
-    return places
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True)
+    best = scores == top
+    tied = np.count_nonzero(best) > top.size
+    places: np.ndarray = (np.where(best, rng.random(scores.shape), -1.0) if tied else best).argmax(axis=-1)
+    if share == 0:
+        return places
+    # One die says whether to explore, and by how far it stays below the share also where.
+    dice = np.asarray(rng.random(places.shape))
+    return np.where(dice < share, (dice * (scores.shape[-1] / share)).astype(np.intp), places)
