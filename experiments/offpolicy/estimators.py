@@ -13,8 +13,8 @@ expected reward from models that have not seen the row:
 With the same expected rewards the values are those of Open Bandit Pipeline (obp), to all digits. Its intervals are
 bootstrapped, these are computed: the error of a mean of influence values, and the noise that their sample may not show.
 Decisions of large weight are few, and whether one of them earned something is luck; so the noise of a reward is taken
-to be no less there than it is over all decisions. Where rewards are rare that lifts coverage from 68 to 87% to 95% and
-more (``benchmarks/offpolicy.py``); where they aren't, it changes little.
+to be no less there than it is over all decisions. Where rewards are rare and weights uneven that lifts the coverage of
+95% intervals from 60 to 93% to 97% and more (``benchmarks/offpolicy.py``); elsewhere it changes little.
 """
 
 from __future__ import annotations
@@ -55,10 +55,16 @@ def estimate(
     # Where the models alone speak, their own spread leaves out that they may be wrong: these get dr's width at least.
     width |= {"dm": width["dr"], "switch_dr": max(width["switch_dr"], width["dr"])}
     value = {name: each.value for name, each in found.items()} | {"dm": float(direct.mean())}
-    return tuple(
-        Estimate(estimator=name, value=value[name], ci_low=value[name] - width[name], ci_high=value[name] + width[name])
-        for name in NAMES
-    )
+    rate = bool(np.isin(reward, (0.0, 1.0)).all())
+    return tuple(_estimate(name, value[name], width=width[name], rate=rate) for name in NAMES)
+
+
+def _estimate(name: str, value: float, *, width: float, rate: bool) -> Estimate:
+    """The estimate and its interval, which for a ``rate`` does not leave 0 to 1 but to hold the estimate itself."""
+    low, high = value - width, value + width
+    if rate:
+        low, high = min(value, max(low, 0.0)), max(value, min(high, 1.0))
+    return Estimate(estimator=name, value=value, ci_low=low, ci_high=high)
 
 
 class _Terms(NamedTuple):

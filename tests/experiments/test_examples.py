@@ -23,7 +23,7 @@ def test_the_examples_in(name: str) -> None:
     assert (found.failed, found.attempted > 0) == (0, True)
 
 
-@pytest.mark.parametrize("name", ["assignment", "bandits", "gains", "ladder", "market", "report"])
+@pytest.mark.parametrize("name", ["assignment", "after-a-bandit", "gains", "ladder", "market", "offpolicy", "report"])
 def test_the_guide_of(name: str) -> None:
     guide = ROOT / "docs" / f"{name}.md"
     blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
