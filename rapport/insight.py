@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 from sqlalchemy import select
 
+from experiments.analysis.sequential import sequence_half_width
 from experiments.heterogeneity import ArmGains, gains
 from experiments.holdout import Holdout, Period
 from experiments.money import unit_money
@@ -73,6 +75,19 @@ def with_insight(report: Report, look: Look, *, project: Project) -> Report:
     )
 
 
+def level_of(look: Look, *, units: int) -> float:
+    """The level at which a plain interval is as wide as the page's: that of one look, or one that holds at every look.
+
+    ``alpha`` itself at the one look of a fixed design. Else that whose quantile is the reach of the asymptotic
+    confidence sequence after so many ``units``.
+    """
+    design = look.design
+    if design.interval_kind == "fixed" and design.is_planned_look(look.as_of):
+        return design.alpha
+    reach = sequence_half_width(1.0, units, alpha=design.alpha)
+    return float(2 * stats.norm.sf(reach))
+
+
 def gains_of(project: Project, look: Look) -> ArmGains | None:
     """Who gains from the arm of the headline, by the project's features as of each assignment; None where too few are.
 
@@ -105,7 +120,7 @@ def gains_of(project: Project, look: Look) -> ArmGains | None:
             control=design.control,
             outcome=_GOAL,
             cluster=_HOME if household else None,
-            alpha=design.alpha,
+            alpha=level_of(look, units=units.num_rows),
         )
     except InputError:
         return None  # A goal that never varies tells nothing of anybody.
@@ -144,7 +159,7 @@ def retention_of(project: Project, look: Look) -> Retention | None:
         time="days",
         event="gone",
         cluster=_HOME if design.unit == "household" else None,
-        alpha=design.alpha,
+        alpha=level_of(look, units=table.num_rows),
     )
 
 

@@ -20,7 +20,8 @@ def told(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, ...]:
 
 def _differ(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
     chance = "p below 0.0001" if found.p_value < 0.0001 else f"p {found.p_value:.2g}"
-    yield f"Customers differ in what they gain from {found.arm!r} ({chance}, corrected). Gains in {unit}:"
+    told = f", {unit}" if unit else ""
+    yield f"Customers differ in what they gain from {found.arm!r} ({chance}, corrected). Gains{told}:"
     if found.fifths:
         first, last = found.fifths[0], found.fifths[-1]
         yield (
@@ -40,7 +41,7 @@ def _differ(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
 def _alike(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
     yield (
         f"There is no evidence that anybody gains more from {found.arm!r} than others do: "
-        f"on average it brings {_or_nothing(found.effect, amount)} in {unit}."
+        f"on average it brings {_or_nothing(found.effect, amount, unit)}."
     )
     if found.visible > 0:
         yield (
@@ -53,10 +54,11 @@ def _gain(group: GroupEffect, amount: Amount) -> str:
     return amount(group.effect, group.ci_low, group.ci_high)
 
 
-def _or_nothing(group: GroupEffect, amount: Amount) -> str:
+def _or_nothing(group: GroupEffect, amount: Amount, unit: str = "") -> str:
+    said = f"{_gain(group, amount)} {unit}".rstrip()
     if group.ci_low <= 0 <= group.ci_high:
-        return f"{_gain(group, amount)}, which may be nothing"
-    return f"{_gain(group, amount)}{', so they lose by it' if group.ci_high < 0 else ''}"
+        return f"{said}, which may be nothing"
+    return f"{said}{', so they lose by it' if group.ci_high < 0 else ''}"
 
 
 def _sides(each: KnownGroups) -> tuple[GroupEffect, GroupEffect]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
 from experiments.policies import Nothing, Static
 from experiments.report import numbers_csv, render
 from rapport.init import create_project
-from rapport.insight import gains_of, long_run_of, retention_of, with_insight
+from rapport.insight import gains_of, level_of, long_run_of, retention_of, with_insight
 from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.batch import decide_all
@@ -128,9 +130,17 @@ def test_who_gains_is_told_by_the_features_before_the_letter(shop: tuple[Project
     assert found.groups[0].inside.n + found.groups[0].outside.n == len(PEOPLE)
 
 
+def test_ranges_are_those_of_every_look_where_any_look_may_decide(shop: tuple[Project, Look]) -> None:
+    _, look = shop
+    at_any_look = level_of(look, units=5_000)
+    assert stats.norm.isf(at_any_look / 2) / stats.norm.isf(0.025) == pytest.approx(1.548604, abs=1e-5)
+    fixed = replace(look, design=replace(look.design, stop_rule="fixed", end=START + timedelta(days=30)))
+    assert level_of(fixed, units=5_000) == 0.05
+
+
 def test_too_few_customers_or_a_ratio_tell_nothing_of_single_ones(shop: tuple[Project, Look]) -> None:
     project, look = shop
-    few = Look(**{**vars(look), "outcomes": look.outcomes.slice(0, 300)})
+    few = replace(look, outcomes=look.outcomes.slice(0, 300))
     assert gains_of(project, few) is None
 
 
