@@ -69,7 +69,8 @@ def headline(report: Report) -> Headline:
         text, tone = f"{name} {brought} {_gain(report, goal, -high, -low, less=True)} than {control}{whole}", "bad"
     elif low <= high:
         between = _either_way(report, goal, low, high)
-        text, tone = f"Not clear yet: {between} with {arm} than with {control}{whole}", "open"
+        when = "at the end" if report.planned_look else "yet"
+        text, tone = f"Not clear {when}: {between} with {arm} than with {control}{whole}", "open"
     else:
         text, tone = f"Too few customers yet to compare {arm} with {control}", "open"
     return Headline(text=text, below=_below(report), tone=tone)

@@ -48,6 +48,7 @@ def show(found: Findings, *, bandit: bool, currency: str = "") -> None:
         print_table(*_headed(metric, found.rule, "arm", ("relative", "p")), _metric_rows(rows, found.rule))
         _show_totals(found, metric, currency=currency)
     _show_exposed(found)
+    _show_limits(found)
     _show_segments(found)
     _show_looks(found)
     say("")
@@ -117,6 +118,25 @@ def _spanned(row: MetricRow, rule: Rule, value: float | None, low: float | None,
     if value is None or low is None or high is None or low != low:
         return ""
     return f"{rule.amount(row, value)} ({rule.amount(row, low)} to {rule.amount(row, high)})"
+
+
+def _show_limits(found: Findings) -> None:
+    """What each metric with a limit may have risen by at most, which decides whether it is kept."""
+    words = {"within": "within it", "over": "above it", "open": "not clear yet"}
+    rows = [
+        (
+            f"{row.metric}: {row.arm}",
+            _amount(row, found.rule.limits[row.metric], found.rule),
+            _amount(row, row.highest, found.rule),
+            words[found.rule.standing(row) or "open"],
+        )
+        for row in found.metrics
+        if row.highest is not None
+    ]
+    if rows:
+        say("")
+        columns = ("metric and arm", "limit", f"rose at most ({found.rule.confidence})", "so it is")
+        print_table("what must not rise, in the metric's unit or in points", columns, rows)
 
 
 def _show_segments(found: Findings) -> None:

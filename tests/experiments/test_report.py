@@ -280,6 +280,7 @@ def test_a_campaign_says_until_when_it_is_looked_at_and_at_its_end_gives_no_answ
     near = replace(unclear, as_of=DAY - timedelta(days=7))
     assert decision(near).sentence.endswith("it will not be clear by the end on 2 March 2026 either.")
     assert "of which this is the last" in headline(unclear).below
+    assert headline(unclear).text.startswith("Not clear at the end: ")
     assert (decision(unclear).code, decision(unclear).word) == ("keep_running", "No clear answer")
     assert "The experiment ends here, so static stays" in decision(unclear).sentence
 
