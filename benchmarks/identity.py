@@ -1,8 +1,9 @@
 """Identity at size: 900,000 known accounts and 15,000 new ones, beside making everything anew; and what guards cost.
 
 ``python -m benchmarks identity``. The new ones come twice: as accounts of known people, which touch several times as
-many known accounts, and as strangers, whose cost alone, on an empty history, stands beside. Each step is a process of its own, so that its peak memory is its own. The naive twin
-(pandas and connected components over all identifiers) makes no dated facts, no thresholds and no guards.
+many known accounts, and as strangers, whose cost alone, on an empty history, stands beside. Each step is a process of
+its own, so that its peak memory is its own. The naive twin (pandas and connected components over all identifiers)
+makes no dated facts, no thresholds and no guards.
 """
 
 from __future__ import annotations
