@@ -12,6 +12,7 @@ from experiments.analysis.rare import Count, few_events, rare_difference, rare_p
 from experiments.analysis.readings import Reading
 from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
 from experiments.analysis.statistics import (
+    ENOUGH_FILLED,
     Adjusted,
     Interval,
     Moments,
@@ -51,8 +52,6 @@ class Levels:
 
 
 Counts = tuple[Count, Count]
-FEW_FILLED = 50
-"""Units with a value other than zero, as buyers are of revenue, below which an arm's mean is far from normal."""
 
 
 def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
@@ -76,7 +75,7 @@ def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) ->
     if reading.goal.name in levels.rates and levels.shares and not reading.clustered:
         return False
     place = reading.quantity.numerator
-    return any(each.filled is not None and each.filled[place] < min(FEW_FILLED, each.n / 2) for each in (arm, control))
+    return any(each.filled is not None and each.filled[place] < min(ENOUGH_FILLED, each.n / 2) for each in (arm, control))
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:

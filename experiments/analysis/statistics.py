@@ -19,6 +19,9 @@ Codes = NDArray[np.integer]
 
 _BLOCK_ROWS = 1 << 16
 _ROWS_PER_GROUP = 200
+_GLANCE = 2_000
+# Units with a value other than zero, as buyers are of revenue, below which a mean is far from normal.
+ENOUGH_FILLED = 50
 # A stratum of fewer units in an arm tells too little of its own spread, and stands together with others like it.
 LEAST_IN_STRATUM = 10
 
@@ -30,7 +33,7 @@ class Moments:
     ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
-    ``filled`` (c,) is how many units have a value other than zero, where it was counted.
+    ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``ENOUGH_FILLED``.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -48,7 +51,7 @@ class Moments:
         """The moments of a block of shape (c, n), deviations taken from the block's own mean."""
         mean = block.mean(axis=1)
         deviation = block - mean[:, None]
-        filled = np.array([np.count_nonzero(row) for row in block])
+        filled = np.array([_filled(row) for row in block])
         return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled)
 
     @classmethod
@@ -84,6 +87,11 @@ class Moments:
     def covariance(self) -> Matrix:
         """The sample covariance, shape (c, c); NaN when there are fewer than two units."""
         return self.scatter / (self.n - 1) if self.n > 1 else np.full_like(self.scatter, np.nan)
+
+
+def _filled(row: Vector) -> int:
+    seen = int(np.count_nonzero(row[:_GLANCE]))
+    return seen if seen >= ENOUGH_FILLED else int(np.count_nonzero(row))
 
 
 def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, groups: int) -> list[Moments]:
