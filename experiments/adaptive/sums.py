@@ -51,7 +51,7 @@ class Sums:
         (..., c, rows); ``cluster`` (rows,) codes from 0, for a single log.
         """
         terms = np.concatenate([np.ones_like(scores[..., :1, :]), scores], axis=-2) * weight[..., None, :]
-        flat = terms.reshape(*terms.shape[:-3], -1, terms.shape[-1])
+        flat = terms.reshape(*terms.shape[:-3], terms.shape[-3] * terms.shape[-2], terms.shape[-1])
         if cluster is not None:
             flat = np.stack([np.bincount(cluster, weights=each) for each in flat])
         with_one = np.concatenate([np.ones_like(reward[..., :1, :]), reward], axis=-2)

@@ -344,3 +344,21 @@ def test_the_command_reads_a_log_of_a_bandit(tmp_path: Path, rapport_cli: Callab
     assert told.exit_code == 0, told.stderr
     assert "The actions fit the logged chances" in " ".join(told.stdout.split())
     assert {"arms", "srm", "metrics", "segments", "verdict"} <= json.loads((tmp_path / "found.json").read_text()).keys()
+
+
+@pytest.mark.parametrize("rows", [3, 8, 40])
+@pytest.mark.parametrize("more", [{}, {"time": "day"}, {"cluster": "day"}, {"segments": ["day"]}, {"final": True}])
+def test_the_smallest_logs_are_analysed_or_refused_in_words(rows: int, more: dict[str, Any]) -> None:
+    rng = np.random.default_rng(rows)
+    table = pa.table(
+        {
+            "action": ["a", "b", *rng.choice(["a", "b"], rows - 2)],
+            "buy": pa.array([None, *rng.integers(0, 2, rows - 1).tolist()], pa.float64()),
+            "day": np.arange(rows) // 3,
+            "p_a": np.full(rows, 0.5),
+            "p_b": np.full(rows, 0.5),
+        }
+    )
+    found = analyze_bandit(table, arm="action", control="a", metrics=["buy"], **more)
+    assert found.verdict.code in ("keep_running", "stop", "roll_out")
+    assert any("1 rows have no value" in note for note in found.notes)
