@@ -75,7 +75,9 @@ def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) ->
     if reading.goal.name in levels.rates and levels.shares and not reading.clustered:
         return False
     place = reading.quantity.numerator
-    return any(each.filled is not None and each.filled[place] < min(ENOUGH_FILLED, each.n / 2) for each in (arm, control))
+    return any(
+        each.filled is not None and each.filled[place] < min(ENOUGH_FILLED, each.n / 2) for each in (arm, control)
+    )
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
