@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
 
@@ -82,6 +83,13 @@ def assign_all(
 
 
 def _edges(shares: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    return _laid(tuple(shares.items()))
+
+
+# The same few splits and keys come with every unit: laying them out anew would cost more than the hash.
+@lru_cache(maxsize=256)
+def _laid(split: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
+    shares = dict(split)
     if not all(math.isfinite(share) and share >= 0 for share in shares.values()) or not math.isclose(
         math.fsum(shares.values()), 1.0, abs_tol=1e-9
     ):
@@ -93,6 +101,7 @@ def _edges(shares: Mapping[str, float]) -> tuple[list[str], list[float]]:
     return arms, list(accumulate(shares[arm] for arm in arms))
 
 
+@lru_cache(maxsize=256)
 def _prefix(key: str) -> bytes:
     if not _is_text(key) or not key or SEPARATOR in key:
         raise InputError("the key of the experiment can't be hashed", got=repr(key), do="use letters, digits and ._:-")
