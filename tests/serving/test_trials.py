@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import select
 
 from experiments.design import Arm, Experiment
 from experiments.layers import check_together
@@ -177,3 +178,12 @@ def test_an_audience_that_makes_no_sense_is_refused(monday):
     ):
         with pytest.raises(InputError, match=told):
             trials(design("spring", monday, audience=audience))
+
+
+def test_a_request_names_its_session(web):
+    answer = web.decide("anna", "k-1", session_id="visit-1")
+    assert answer.status_code == 200
+    with web.site.ledger.reading() as book:
+        (kept,) = book.connection.scalars(select(schema.decisions.c.session_id)).all()
+        assert kept == "visit-1"
+        assert book.latest(1)[0].ask.session_id == "visit-1"

@@ -1,0 +1,142 @@
+"""A look at a ramped experiment, and at one on sessions, from the ledger to the findings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from experiments.policies import AnyPolicy, Nothing, Static
+from rapport.init import create_project
+from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
+from rapport.project import Project, load_project
+from serving.decision import Ask
+from serving.desk import Case, Desk
+from serving.ledger import Ledger
+from serving.rules import RuleBook, Rules
+from serving.trial import Trial
+from serving.trials import Trials
+
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+DESIGN = """
+key = "letter"
+title = "The letter against nothing"
+hypothesis = "The letter sells."
+control = "nothing"
+start = 2026-03-02
+largest_loss = 1
+{more}
+[[arms]]
+name = "nothing"
+shows = "nothing"
+policy = "nothing"
+share = 0.9
+[[arms]]
+name = "static"
+shows = "the letter"
+policy = "static"
+share = 0.1
+[[goals]]
+name = "bought"
+kind = "any"
+events = ["purchase"]
+window_days = 3
+[[goals]]
+name = "order_value"
+kind = "ratio"
+numerator = "revenue"
+denominator = "orders"
+window_days = 3
+money = true
+[[parts]]
+name = "orders"
+kind = "count"
+events = ["purchase"]
+window_days = 3
+[[parts]]
+name = "revenue"
+kind = "sum"
+events = ["purchase"]
+window_days = 3
+money = true
+cap = 2000
+"""
+RAMP = "[[ramp]]\nat = 2026-03-09\nshares = {nothing = 0.5, static = 0.5}\n"
+
+
+def shop(folder: Path, *, more: str = "", ramp: str = "") -> Project:
+    create_project(folder, name="Shop")
+    (folder / "experiments" / "letter.toml").write_text(DESIGN.format(more=more) + ramp, encoding="utf-8")
+    return load_project(folder)
+
+
+def decide(project: Project, asks: list[Ask]) -> None:
+    policies: dict[str, AnyPolicy] = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
+    trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
+    ledger = Ledger(project.ledger)
+    rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
+    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
+    desk.decide([Case(ask=ask, row=None, values=None) for ask in asks])
+    ledger.close()
+
+
+def buy(project: Project, bought: list[tuple[str, datetime, int]]) -> None:
+    moments = [moment for _, moment, _ in bought]
+    events = {
+        "event_id": [f"p{place}" for place in range(len(bought))],
+        "customer_id": [customer for customer, _, _ in bought],
+        "kind": ["purchase"] * len(bought),
+        "occurred_at": moments,
+        "recorded_at": moments,
+        "amount": pa.array([amount for _, _, amount in bought], pa.int64()),
+    }
+    project.history.append(pa.table(events), part="till")
+
+
+def look(project: Project) -> Look:
+    design, decisions = project.experiment("letter"), decided_so_far(project, "letter")
+    units = units_of(decisions, design)
+    return take_look(project, design, units=units, decisions=decisions, as_of=START + 30 * DAY)
+
+
+def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path: Path) -> None:
+    project, rng = shop(tmp_path / "shop", ramp=RAMP), np.random.default_rng(2)
+    early = [Ask(customer_id=f"c{number}", moment=START, seed="s") for number in range(400)]
+    late = [Ask(customer_id=f"c{number}", moment=START + 9 * DAY, seed="s") for number in range(300, 800)]
+    decide(project, [*early, *late])
+    # Early customers buy three times as often as late ones, whatever they are sent.
+    first = {f"c{number}": START if number < 400 else START + 9 * DAY for number in range(800)}
+    buys = [who for place, who in enumerate(first) if rng.random() < (0.6 if place < 400 else 0.2)]
+    buy(project, [(who, first[who] + DAY, 1000 + place * 10) for place, who in enumerate(buys)])
+    found = look(project)
+    assert {arm.arm: arm.planned_share for arm in found.findings.arms} == {"nothing": 0.7, "static": 0.3}
+    assert found.findings.srm.status == "green"
+    assert found.findings.balance is None
+    by_hand = []
+    for rows in (range(400), range(400, 800)):
+        here = {f"c{number}" for number in rows}
+        arms = {row["customer_id"]: row["arm"] for row in found.units.to_pylist() if row["customer_id"] in here}
+        own = {arm: [who in buys for who, there in arms.items() if there == arm] for arm in ("nothing", "static")}
+        by_hand.append(np.mean(own["static"]) - np.mean(own["nothing"]))
+    row = found.findings.metrics[0]
+    assert row.difference == pytest.approx(np.mean(by_hand), abs=1e-9)
+    assert [each.metric for each in found.findings.metrics] == ["bought", "revenue/orders"]
+    told = {each.sentence for each in report_of(found, project=project, number=1).health if each.name == "Stop rules"}
+    assert any("more than the largest loss" in each for each in told) == (-row.difference * row.n_arm > 1)
+
+
+def test_a_look_at_sessions_counts_each_and_allows_for_their_customers(tmp_path: Path) -> None:
+    project = shop(tmp_path / "shop", more='unit = "session"')
+    visits = [(f"c{number % 150}", f"s{number}", START + number // 150 * DAY) for number in range(600)]
+    decide(project, [Ask(customer_id=who, session_id=visit, moment=at, seed="s") for who, visit, at in visits])
+    buy(project, [(who, at + DAY / 2, 1500) for place, (who, _, at) in enumerate(visits) if place % 3 == 0])
+    found = look(project)
+    assert found.outcomes.num_rows == 600
+    assert sum(found.outcomes["orders"].to_pylist()) == 200
+    assert sum(arm.n for arm in found.findings.arms) == 600
+    assert any("clusters have rows in several arms" in note for note in found.findings.notes)
+    assert sum(each.revenue for each in found.money) == 200 * 1500
