@@ -183,7 +183,7 @@ def analyze(
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,
-        totals=tuple(_totals(rows, {named("metric in money", each, names) for each in money}, arms=arms, rule=rule)),
+        totals=tuple(_totals(rows, _in_money(money, goals), arms=arms, rule=rule)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
@@ -223,6 +223,16 @@ def _balance(
         for name, n, share in zip(split.values, counts, planned, strict=True)
     )
     return arms, sample_ratio(spread.per_group if spread and not spread.shared else counts, planned)
+
+
+def _in_money(money: Collection[str], goals: Sequence[Goal]) -> list[str]:
+    """The metrics in money, each known and a mean: of a ratio, all units together have no more than one of them."""
+    columns = {goal.name: goal.columns for goal in goals}
+    found = [named("metric in money", each, list(columns)) for each in money]
+    for name in found:
+        if len(columns[name]) > 1:
+            raise InputError("a ratio has no total in money", got=name, do="name the metric of its numerator")
+    return found
 
 
 def _totals(

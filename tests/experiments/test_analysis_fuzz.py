@@ -75,6 +75,10 @@ def test_any_table_is_answered_or_refused() -> None:
                 segments=_some(rng, ["small", "text", "bool", "nothing"], 1),
                 time=next(iter(_some(rng, ["date", "moment", "small"], 1)), None),
                 final=bool(rng.random() < 0.5),
+                caps={"float": str(rng.choice(["1", "90%", "-2", "x"]))} if rng.random() < 0.2 else {},
+                strata=_some(rng, ["small", "text", "bool", "nothing"], 2) if rng.random() < 0.2 else [],
+                exposed=str(rng.choice(["bool", "never", "small"])) if rng.random() < 0.1 else None,
+                money=["float"] if rng.random() < 0.2 else [],
             )
         except InputError:
             ended["refused"] += 1

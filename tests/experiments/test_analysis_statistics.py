@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pyarrow import csv
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 from experiments.analysis import analyze, statistics
 from experiments.analysis.statistics import Moments, Quantity, Sample
+from experiments.results import MetricRow
 
 BLOCKS = arrays.arrays(float, (2, 12), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -115,6 +119,70 @@ KINDS = {
         ]
     ),
 }
+
+
+def _stored(frame: pd.DataFrame, folder: Path) -> dict[str, Path]:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table, folder / "units.parquet", row_group_size=123_457)
+    csv.write_csv(table, folder / "units.csv")
+    return {"parquet": folder / "units.parquet", "csv": folder / "units.csv"}
+
+
+def _exact_mean(values: np.ndarray) -> tuple[float, float]:
+    """The mean and its squared error, each from an exact sum."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((values - mean) ** 2) / (len(values) - 1) / len(values)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "pandas", "chunked arrow"])
+def test_every_estimator_of_a_million_rows_is_exact_from_a_file_as_from_memory(kind: str, tmp_path: Path) -> None:
+    """Capped, stratified and as a ratio, each against sums that lose no digit."""
+    codes, high, skewed = _million()
+    rng = np.random.default_rng(21)
+    region, views = rng.integers(0, 3, 1_000_000), 1.0 + rng.poisson(3, 1_000_000)
+    frame = pd.DataFrame(
+        {
+            "arm": np.array(["c", "a", "a"])[codes],
+            "high": high + region,
+            "skewed": skewed,
+            "views": views,
+            "region": np.array(["n", "s", "w"])[region],
+        }
+    )
+    table = _stored(frame, tmp_path)[kind] if kind in ("parquet", "csv") else KINDS[kind](frame)
+    cap = 5_000.0
+    capped, ratio = analyze(
+        table, arm="arm", control="c", metrics=["skewed", "skewed/views"], caps={"skewed": cap}, final=True
+    ).metrics
+    (weighted,) = analyze(table, arm="arm", control="c", metrics=["high"], strata=["region"], final=True).metrics
+    sides = [codes > 0, codes == 0]
+    low = np.minimum(skewed, cap)
+    means = [_exact_mean(low[side]) for side in sides]
+    assert (capped.arm_mean, capped.control_mean) == pytest.approx([mean for mean, _ in means], rel=1e-13)
+    assert _error(capped) == pytest.approx(math.sqrt(sum(error for _, error in means)), rel=1e-6)
+    for own, side in ((ratio.arm_mean, sides[0]), (ratio.control_mean, sides[1])):
+        assert own == pytest.approx(math.fsum(low[side]) / math.fsum(views[side]), rel=1e-13)
+    influences = [
+        (low[side] - own * views[side]) / views[side].mean()
+        for own, side in ((ratio.arm_mean, sides[0]), (ratio.control_mean, sides[1]))
+    ]
+    assert _error(ratio) == pytest.approx(math.sqrt(sum(_exact_mean(each)[1] for each in influences)), rel=1e-6)
+    cells = [[_exact_mean((high + region)[side & (region == place)]) for place in range(3)] for side in sides]
+    shares = [float((region == place).mean()) for place in range(3)]
+    apart = [arm[0] - control[0] for arm, control in zip(*cells, strict=True)]
+    whole = math.fsum(share * each for share, each in zip(shares, apart, strict=True))
+    added = math.fsum(share * (each - whole) ** 2 for share, each in zip(shares, apart, strict=True)) / 1_000_000
+    error = math.fsum(share**2 * each[1] for side in cells for share, each in zip(shares, side, strict=True)) + added
+    assert weighted.difference == pytest.approx(whole, rel=1e-6)
+    assert weighted.arm_mean == pytest.approx(
+        math.fsum(share * each[0] for share, each in zip(shares, cells[0], strict=True)), rel=1e-13
+    )
+    assert _error(weighted) == pytest.approx(math.sqrt(error), rel=1e-6)
+
+
+def _error(row: MetricRow) -> float:
+    """The standard error: with hundreds of thousands of degrees of freedom, t is the normal to six digits."""
+    return (row.ci_high - row.ci_low) / 2 / float(special.stdtrit(700_000, 0.975))
 
 
 @pytest.mark.parametrize("kind", KINDS)
