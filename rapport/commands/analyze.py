@@ -29,6 +29,9 @@ def analyze(
     stratum: Annotated[
         list[str] | None, typer.Option(help="Column known before the start whose shares are evened out over the arms.")
     ] = None,
+    ramp: Annotated[
+        str | None, typer.Option(help="Column of the period, where planned shares changed between.", show_default=False)
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
     segment: Annotated[list[str] | None, typer.Option(help="Column to compare within.")] = None,
     exposed: Annotated[
@@ -96,6 +99,7 @@ def analyze(
                     "--planned-units": planned_units,
                     "--elapsed": elapsed,
                     "--stratum": stratum,
+                    "--ramp": ramp,
                     "--exposed": exposed,
                     "--cap": cap,
                     "--money": money,
@@ -112,6 +116,7 @@ def analyze(
                 elapsed=elapsed or (),
                 spending=spending,
                 strata=stratum or (),
+                ramp=ramp,
                 exposed=exposed,
                 caps=texts(cap, option="--cap METRIC=VALUE", example="spend=500"),
                 money=money or (),

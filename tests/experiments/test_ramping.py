@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,3 +140,17 @@ def test_a_household_was_assigned_when_its_first_member_was() -> None:
 def test_a_ramp_that_makes_no_sense_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         design(**changes)
+
+
+def test_a_bare_table_names_its_column_of_steps(rapport_cli: Any, tmp_path: Path) -> None:
+    source, out = tmp_path / "ramped.csv", tmp_path / "found.json"
+    table = with_steps(world(0), design())
+    table.to_pandas().to_csv(source, index=False)
+    shares = planned_shares(table, design())
+    split = [part for arm, share in shares.items() for part in ("--split", f"{arm}={share}")]
+    told = ("--arm", "arm", "--control", "static", "--metric", "bought", *split, "--final", "--json", out)
+    assert rapport_cli("analyze", source, *told, "--ramp", STEP).exit_code == 0
+    row = json.loads(out.read_text())["metrics"][0]
+    assert row["difference"] == pytest.approx(found(table.drop_columns([STEP]), design()).metrics[0].difference)
+    assert rapport_cli("analyze", source, *told).exit_code == 0
+    assert json.loads(out.read_text())["metrics"][0]["ci_high"] < 0
