@@ -20,6 +20,7 @@ from features.errors import InputError, unknown
 
 _NEWTON_STEPS = 50
 _CLOSE = 1e-10
+_CHUNK = 4096
 
 
 class Coefficients(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,16 +113,18 @@ class InputBeliefs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def of_rows(self, actions: Sequence[str], features: Mapping[str, np.ndarray]) -> Iterator[Marginals]:
         """The same for each row of ``features``."""
-        means, sds = self.scores(actions, self.inputs(features))
-        for mean, sd in zip(means.tolist(), sds.tolist(), strict=True):
-            yield tuple(Gaussian(mean=m, sd=s) for m, s in zip(mean, sd, strict=True))
+        inputs = self.inputs(features)
+        for start in range(0, len(inputs), _CHUNK):
+            means, sds = self.scores(actions, inputs[start : start + _CHUNK])
+            for mean, sd in zip(means.tolist(), sds.tolist(), strict=True):
+                yield tuple(Gaussian(mean=m, sd=s) for m, s in zip(mean, sd, strict=True))
 
     def scores(self, actions: Sequence[str], inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations of the scores, each (n, actions), at rows of ``inputs`` (n, width)."""
         solved = [self._solved.get(action) or self._unseen for action in actions]
-        means = np.column_stack([inputs @ mean for mean, _ in solved])
-        sds = np.column_stack([np.linalg.norm(inputs @ root.T, axis=1) for _, root in solved])
-        return means, self.spread * sds
+        means, roots = np.array([mean for mean, _ in solved]), np.concatenate([root for _, root in solved])
+        along = (inputs @ roots.T).reshape(len(inputs), *means.shape)
+        return inputs @ means.T, self.spread * np.sqrt(np.einsum("nkw,nkw->nk", along, along))
 
     def faded(self, share: float) -> Self:
         """The beliefs that keep ``share`` of what was learned beyond the prior."""

@@ -60,7 +60,7 @@ class LiveBandit:
     def scores(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations of the scores, each (n, k), at ``inputs`` (n, width)."""
         spread = (inputs @ self._stacked.T).reshape(len(inputs), *self._mean.shape)
-        variances = np.einsum("nkp,np->nk", spread, inputs)
+        variances = np.matmul(spread, inputs[:, :, None])[:, :, 0]
         return inputs @ self._mean.T, self._beliefs.noise_sd * np.sqrt(variances)
 
     def pull(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:

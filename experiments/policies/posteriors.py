@@ -13,6 +13,7 @@ from features.errors import InputError
 
 # Cells are cut where an arm's distribution has these normal scores, so that none is wider than 1.5 of its deviations.
 _SCORES = np.array([-8.0, -6.5, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0])
+_NARROWEST = 1e-12  # next to the mean: what is narrower is a number, which a double can't tell from those beside it
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 
@@ -114,8 +115,12 @@ class Gaussian(msgspec.Struct, frozen=True, kw_only=True, tag="gaussian"):
     noise_sd: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.sd > 0 and self.noise_sd > 0 and np.isfinite(self.mean)):
-            raise InputError("a belief has no width", got=f"sd {self.sd}, noise {self.noise_sd}", do="give sds above 0")
+        if not (_NARROWEST * max(1.0, abs(self.mean)) < self.sd < np.inf and self.noise_sd > 0):
+            raise InputError(
+                "a belief has no width",
+                got=f"mean {self.mean}, sd {self.sd}, noise {self.noise_sd}",
+                do="give sds above 0, in the unit of the mean",
+            )
 
     def update(self, rewards: np.ndarray, *, weights: np.ndarray | None = None) -> Gaussian:
         """The posterior after ``rewards``, each counted ``weights`` times (conjugate normal with known noise)."""

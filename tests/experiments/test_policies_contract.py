@@ -120,7 +120,7 @@ def _sound(policy: Policy, choice: Choice) -> np.ndarray:
 
 
 @EVERY
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(choice=choices())
 def test_chances_sum_to_one_and_keep_the_floor(policy, choice):
     _sound(policy, choice)
@@ -145,7 +145,7 @@ def test_the_same_question_has_the_same_answer(policy):
 
 
 @EVERY
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(choice=choices(), data=st.data())
 def test_the_order_of_the_treatments_does_not_matter(policy, choice, data):
     order = [0, *data.draw(st.permutations(range(1, len(choice.actions))))]
