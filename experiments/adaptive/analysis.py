@@ -76,20 +76,18 @@ def analyze_bandit(
 
     Sources: Hadad, Hirshberg, Zhan, Wager and Athey (PNAS 2021); Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro
     (arXiv 2210.10768).
+
+    >>> import pyarrow as pa
+    >>> half = [0.5] * 800
+    >>> log = pa.table({"action": ["no", "mail"] * 400, "buy": [0, 1, 0, 0] * 200, "p_no": half, "p_mail": half})
+    >>> row = analyze_bandit(log, arm="action", control="no", metrics=["buy"]).metrics[0]
+    >>> round(row.difference, 2), row.anytime_ci_low > 0
+    (0.5, True)
     """
-    if planned:
-        raise InputError("a bandit has no planned split", got=str(dict(planned)), do="leave it out, or the chances")
-    if not metrics:
-        raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
-    if not 0 < alpha < 0.5:
-        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
+    _check(metrics, planned=planned, alpha=alpha)
     goals = [Goal.named(each, column_names(table)) for each in dict.fromkeys(metrics)]
-    wanted = [
-        *(name for each in goals for name in each.columns),
-        *covariates,
-        *segments,
-        *([cluster] if cluster else []),
-    ]
+    columns = [name for each in goals for name in each.columns]
+    wanted = [*columns, *covariates, *segments, *([cluster] if cluster else [])]
     log = read_bandit_log(table, arm=arm, control=control, probabilities=probabilities, columns=wanted, time=time)
     found = _scores(log, goals, covariates=covariates, cluster=cluster)
     levels = Levels(alpha=alpha, expected=expected)
@@ -106,10 +104,7 @@ def analyze_bandit(
         limits=kept,
     )
     fit = Fit.of([log.chosen(place) for place in range(len(log.arms))], list(log.chances))
-    arms = tuple(
-        ArmCount(arm=name, n=n, planned_share=float(chance.mean()))
-        for name, n, chance in zip(log.arms, log.split.counts(), log.chances, strict=True)
-    )
+    arms = _arms(log)
     told = verdict(rows, arms=arms, srm=fit.sample_ratio, rule=rule)
     return Findings(
         arms=arms,
@@ -121,6 +116,22 @@ def analyze_bandit(
         notes=tuple(_notes(log, found, rows, cluster=cluster)),
         rule=rule,
         looks=tuple(_looks(found, log, time, levels)) if time else (),
+    )
+
+
+def _check(metrics: Sequence[str], *, planned: Mapping[str, float] | None, alpha: float) -> None:
+    if planned:
+        raise InputError("a bandit has no planned split", got=str(dict(planned)), do="leave it out, or the chances")
+    if not metrics:
+        raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
+    if not 0 < alpha < 0.5:
+        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
+
+
+def _arms(log: BanditLog) -> tuple[ArmCount, ...]:
+    return tuple(
+        ArmCount(arm=name, n=n, planned_share=float(chance.mean()))
+        for name, n, chance in zip(log.arms, log.split.counts(), log.chances, strict=True)
     )
 
 

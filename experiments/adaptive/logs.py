@@ -31,6 +31,11 @@ class BanditLog:
     ``split``: the action of each row, the control first; ``chances`` and ``known`` (arms, rows): the chance of each
     action, and what was known of it before, which is what weights may look at; ``table``: the other columns;
     ``without_action``: rows that were left out.
+
+    >>> table = pa.table({"action": ["a", None, "b"], "p_a": [0.9, 0.5, 0.4], "p_b": [0.1, 0.5, 0.6]})
+    >>> log = read_bandit_log(table, arm="action", control="b", probabilities="p_", columns=[], time=None)
+    >>> log.arms, log.chances.tolist(), log.without_action
+    (('b', 'a'), [[0.1, 0.6], [0.9, 0.4]], 1)
     """
 
     split: Labels

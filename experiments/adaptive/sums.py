@@ -123,6 +123,10 @@ class Contrast:
 
     All have the shape (...) of the sums that they come from; ``log_error`` is the error of the logarithm of
     ``arm / control``, NaN where either isn't above 0.
+
+    >>> one = np.array(1.0)
+    >>> float(Contrast(arm=3 * one, control=one, error=one, log_error=one).difference)
+    2.0
     """
 
     arm: Floats
