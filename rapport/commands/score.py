@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -305,8 +305,10 @@ def _tell(
             for name, n, cost in actions
         ],
     )
-    arms = _counts(decided, "arm")
-    say("Customers by arm: " + ", ".join(f"{name} {n:,}" for name, n, _ in arms))
+    arms = _arms(decided)
+    for key in dict.fromkeys(each["experiment"] for each in arms):
+        own = ", ".join(f"{each['arm']} {each['n']:,}" for each in arms if each["experiment"] == key)
+        say(f"Customers by arm of {key}: {own}")
     sentences = {reason.code: reason.sentence for reason in Reason}
     for code, n, _ in reasons:
         say(f"{n:,} x {sentences[code]}", style="dim")
@@ -318,11 +320,21 @@ def _tell(
             "at": at.isoformat(),
             "experiment": experiment,
             "actions": [{"action": name, "n": n, "contact_cost_cents": cost} for name, n, cost in actions],
-            "arms": [{"arm": name, "n": n} for name, n, _ in arms],
+            "arms": arms,
             "reasons": [{"code": code, "n": n} for code, n, _ in reasons],
             "out": str(out),
         },
     )
+
+
+def _arms(decided: pa.Table) -> list[dict[str, Any]]:
+    """How many customers each arm of each experiment has, the largest first."""
+    grouped = decided.group_by(["experiment", "arm"]).aggregate([("decision_id", "count")])
+    rows = [
+        {"experiment": row["experiment"], "arm": row["arm"], "n": row["decision_id_count"]}
+        for row in grouped.to_pylist()
+    ]
+    return sorted(rows, key=lambda row: (-row["n"], row["experiment"], row["arm"]))
 
 
 def _counts(decided: pa.Table, column: str) -> list[tuple[str, int, int]]:
