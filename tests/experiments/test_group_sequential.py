@@ -132,6 +132,6 @@ def test_what_is_no_plan_is_refused() -> None:
         {"planned_units": 1_000, "spending": "evenly"},
     ):
         with pytest.raises(InputError):
-            campaign(500, **wrong)  # type: ignore[arg-type]
+            campaign(500, **wrong)
     with pytest.raises(InputError, match="do not ascend"):
         boundaries([0.5, 0.5])
