@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.analysis.balance import sample_ratio
-from experiments.design import Experiment
+from experiments.design import Arm, Experiment
 from experiments.estimation.columns import feature_matrix, screen
 from experiments.estimation.influence import Floats, mean_interval
-from experiments.measures import Measure
+from experiments.measures import Goal, Measure
 from experiments.offpolicy.evaluation import value_of
 from experiments.offpolicy.logs import Log
 from experiments.offpolicy.rewards import decision_rewards
@@ -35,13 +35,15 @@ from serving.decision import Decision
 from serving.ledger import Ledger
 from serving.logged import Logged, read_logged
 from serving.rules import Rules
-from serving.trial import policies_of
+from serving.trial import STANDING, policies_of
 
 _PEOPLE = """
     SELECT account_id, customer_id FROM members
     WHERE strength = 'personalize' AND since < $as_of AND coalesce($as_of <= until, true)
 """
 _DAY = timedelta(days=1)
+_STANDING = "standing"
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ def value_before_launch(
 
     Parameters
     ----------
+    key: of the experiment that decided, or ``standing`` for the trial that runs where none does.
     candidate: the folder of what is to be launched, such as a copy of the project with other offers, rules or limits;
         its model if it has one in force, else the values that the decisions recorded.
     arm: the arm of the candidate's design whose policy is valued; that of the headline if not given.
@@ -111,7 +114,7 @@ def value_before_launch(
     InputError
         When nothing was decided, or the candidate needs what the decisions did not record.
     """
-    design = project.experiment(key)
+    design = _design(project, key)
     measure = _measure(design, goal)
     rules = rules_of(candidate)
     name, policy = _policy(project, candidate, key=key, arm=arm)
@@ -148,6 +151,29 @@ def value_before_launch(
     )
 
 
+def _design(project: Project, key: str) -> Experiment:
+    """The experiment of that key; ``standing`` is the trial that runs where none decides, with profit as its goal."""
+    if key != _STANDING or key in project.experiments:
+        return project.experiment(key)
+    response = project.settings.response
+    profit = Goal(
+        name="profit",
+        kind="given",
+        window_days=response.window_days,
+        delay_days=response.delay_days,
+        money=True,
+    )
+    return Experiment(
+        key=key,
+        title="The standing trial",
+        hypothesis="What fits each customer earns more than the static contact.",
+        arms=tuple(Arm(name=name, shows=name, policy=name, share=share) for name, share in STANDING.items()),
+        control="static",
+        goals=(profit,),
+        start=_ALWAYS,
+    )
+
+
 def _measure(design: Experiment, goal: str | None) -> Measure:
     if goal is None:
         return design.goals[0]
@@ -159,7 +185,7 @@ def _measure(design: Experiment, goal: str | None) -> Measure:
 
 def _policy(project: Project, candidate: Project, *, key: str, arm: str | None) -> tuple[str, AnyPolicy]:
     """The name of the candidate's policy and its state: of the candidate's ledger, of the project's, or standing."""
-    design = candidate.experiments.get(key) or project.experiment(key)
+    design = candidate.experiments.get(key) or _design(project, key)
     policies = {each.name: each.policy for each in design.arms}
     chosen = arm or design.headline_arm
     if chosen not in policies:

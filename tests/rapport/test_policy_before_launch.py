@@ -30,6 +30,7 @@ from serving.decision import Ask, Assignment, Decision, decide
 from serving.ledger import Ledger
 from serving.logged import read_logged
 from serving.rules import Rules
+from serving.trial import STANDING
 
 
 class Ran(Protocol):
@@ -334,6 +335,21 @@ def test_what_the_candidate_needs_and_the_log_did_not_record_is_told(
     with pytest.raises(InputError, match="no decision's window has closed"):
         early = world.market.begin(1)
         value_before_launch(world.project, world.project, key="personal", as_of=early)
+
+
+def test_the_standing_trial_is_a_log_too(tmp_path: Path) -> None:
+    world, begin = make_world(tmp_path / "shop", customers=2_000, seed=4, weeks=0)
+    policies: dict[str, AnyPolicy] = {"static": Static(treatment="shoes-10@email"), "one_to_one": OneToOne(floor=0.01)}
+    arms = assign_all(world.market.customer_ids.to_pylist(), experiment="standing", shares=STANDING).to_pylist()
+    ledger = Ledger(world.project.ledger)
+    world.run(ledger, policies, arms, week=1, key="standing")
+    ledger.close()
+    found = value_before_launch(world.project, world.project, key="standing", as_of=NOW)
+    assert (found.goal, found.policy, found.window_days) == ("profit", "one_to_one", 7)
+    assert [each.arm for each in found.arms] == list(STANDING)
+    # The candidate is the published one, which keeps no floor: better than the arm that ran.
+    _, low, high = doubly_robust(found)
+    assert low < world.truth(rules_of(world.project), OneToOne(), begin, week=1) < high
 
 
 def test_longer_limits_look_back_further_than_the_decisions_recorded(
