@@ -61,7 +61,7 @@ def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
 
 def rare_counts(reading: Reading, arm: Moments, control: Moments, *, place: int, levels: Levels) -> Counts | None:
     """The events of the arm at ``place`` and of the control, where a rate has too few of them for an approximation."""
-    if reading.goal.name not in levels.rates or not levels.shares or reading.clustered or not (arm.n and control.n):
+    if not _exactly(reading, arm, levels) or not (arm.n and control.n):
         return None
     mine, theirs = (
         Count(n=each.n, events=round(each.n * reading.quantity.value(each)), share=levels.shares[at])
@@ -70,9 +70,17 @@ def rare_counts(reading: Reading, arm: Moments, control: Moments, *, place: int,
     return (mine, theirs) if few_events(mine, theirs) else None
 
 
+def _exactly(reading: Reading, arm: Moments, levels: Levels) -> bool:
+    """Whether few events can be compared exactly: of a rate whose units came one by one, by the same shares always.
+
+    Strata may be the steps of a ramp, whose shares differ.
+    """
+    return reading.goal.name in levels.rates and bool(levels.shares) and not reading.clustered and not arm.strata
+
+
 def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
     """Whether a mean rests on too few units that have a value at all, most being zero; rates are compared exactly."""
-    if reading.goal.name in levels.rates and levels.shares and not reading.clustered:
+    if _exactly(reading, arm, levels):
         return False
     place = reading.quantity.numerator
     return any(
