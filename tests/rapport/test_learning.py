@@ -20,7 +20,7 @@ from rapport.learning import learn
 from rapport.project import Project, load_project
 from serving.assembly import rules_of, trials_of
 from serving.batch import decide_all
-from serving.book import Consent, policy_version
+from serving.book import Book, Consent, policy_version
 from serving.desk import Desk
 from serving.learned import learned_name
 from serving.ledger import Ledger
@@ -157,6 +157,21 @@ def test_learning_twice_changes_nothing_and_an_older_state_replaces_no_newer_one
     assert older.version != first.version
     assert not older.published
     assert _published(shop) == before
+
+
+def test_a_run_that_dies_leaves_the_old_state_in_force(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    _learn(shop, day=7.5)
+    before, publish = _published(shop), Book.publish
+
+    def dies(book: Book, *given: Any, **named: Any) -> None:
+        publish(book, *given, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Book, "publish", dies)
+        _learn(shop, day=14)
+    assert _published(shop) == before
+    assert _learn(shop, day=14).published
 
 
 def test_a_late_outcome_is_in_its_place_and_the_past_can_be_computed_again(shop: Project) -> None:
