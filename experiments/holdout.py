@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -28,6 +28,8 @@ class Holdout:
     share: how many are withheld at a time, at most a half.
     months: how long a period is; periods begin with the calendar year, in UTC.
     unit: a customer, or a whole household.
+    channels: how many are withheld from one channel only, each channel on a line of its own: so chance withholds from
+        each independently of the others, and what a channel brings can be told (``experiments.channels``).
 
     >>> from datetime import UTC
     >>> holdout = Holdout(share=0.25)
@@ -38,6 +40,7 @@ class Holdout:
     share: float
     months: Literal[1, 2, 3, 4, 6, 12] = 3
     unit: Literal["customer", "household"] = "customer"
+    channels: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(
@@ -47,6 +50,14 @@ class Holdout:
             do="give a share from 0 to 0.5 and 1, 2, 3, 4, 6 or 12 months",
         )
 
+        for channel, share in self.channels.items():
+            check(
+                0 < share <= 0.5,
+                f"the holdout of channel {channel!r} is out of range",
+                got=f"{share:g}",
+                do="give a share above 0 and up to 0.5",
+            )
+
     def period(self, moment: datetime) -> Period:
         """The period of a moment."""
         at = moment.astimezone(UTC)
@@ -55,15 +66,29 @@ class Holdout:
 
     def withholds(self, unit_id: str, *, at: datetime) -> bool:
         """Whether a unit is withheld at a moment."""
-        return (uniform(unit_id, _KEY) - self._first(at)) % 1.0 < self.share
+        return (uniform(unit_id, _KEY) - self._first(at, self.share)) % 1.0 < self.share
+
+    def withheld_channels(self, unit_id: str, *, at: datetime) -> tuple[str, ...]:
+        """The channels from which a unit is withheld at a moment, beside what it is withheld from altogether."""
+        return tuple(
+            channel
+            for channel, share in self.channels.items()
+            if (uniform(unit_id, f"{_KEY}:{channel}") - self._first(at, share)) % 1.0 < share
+        )
+
+    def withheld_from(self, channel: str, unit_ids: Sequence[str], *, at: datetime) -> np.ndarray:
+        """Whether each of many units is withheld from one channel: booleans of shape (len(unit_ids),)."""
+        share = self.channels[channel]
+        found: np.ndarray = (uniform_all(unit_ids, f"{_KEY}:{channel}") - self._first(at, share)) % 1.0 < share
+        return found
 
     def withheld(self, unit_ids: Sequence[str], *, at: datetime) -> np.ndarray:
         """``withholds`` of many units: booleans of shape (len(unit_ids),)."""
-        found: np.ndarray = (uniform_all(unit_ids, _KEY) - self._first(at)) % 1.0 < self.share
+        found: np.ndarray = (uniform_all(unit_ids, _KEY) - self._first(at, self.share)) % 1.0 < self.share
         return found
 
-    def _first(self, at: datetime) -> float:
-        return self.period(at).number * self.share % 1.0
+    def _first(self, at: datetime, share: float) -> float:
+        return self.period(at).number * share % 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a look tells beyond its goals: who gains, who stays, and what marketing as a whole is worth."""
+"""What a look tells beyond its goals: who gains, who stays, what each channel and marketing as a whole is worth."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from scipy import stats
 from sqlalchemy import select
 
 from experiments.analysis.sequential import sequence_half_width
+from experiments.channels import ChannelEffect, Channels, channels, matchback
 from experiments.heterogeneity import ArmGains, gains
 from experiments.holdout import Holdout, Period
 from experiments.money import unit_money
 from experiments.outcomes import by_person, query
 from experiments.record import ExperimentRecord
-from experiments.report import Report
+from experiments.report import ChannelRow, Report
 from experiments.retention import LongRun, Retention, departures, long_run, retention
 from features.errors import InputError
 from features.facts import TIMESTAMP, micros
@@ -66,8 +67,12 @@ def record_insight(project: Project, key: str, *, as_of: datetime) -> str:
 
 def with_insight(report: Report, look: Look, *, project: Project) -> Report:
     """The report with who gains, who stays and the long run, each where there is enough to tell."""
+    found, when = channels_of(project, as_of=look.as_of) or (None, "")
     return replace(
         report,
+        channels=tuple(map(_channel_row, found.channels)) if found else report.channels,
+        overlaps=(*found.pairs, *([found.beyond_sum] if found.beyond_sum else [])) if found else report.overlaps,
+        notes=(*report.notes, *([f"Channels: {when}. {found.notes[0]}"] if found else [])),
         gains=gains_of(project, look),
         retention=retention_of(project, look),
         leaving=_LEFT,
@@ -186,6 +191,65 @@ def long_run_of(project: Project, *, as_of: datetime) -> LongRun | None:
     )
 
 
+def channels_of(project: Project, *, as_of: datetime) -> tuple[Channels, str] | None:
+    """What each channel brought in the last whole period, from the holdout's channels; and when that was.
+
+    Profit is in cents per 1,000 customers. None where no channel has a holdout or too few were withheld to tell.
+    """
+    holdout = project.holdout
+    if holdout is None or not holdout.channels or not project.ledger.exists():
+        return None
+    decisions = _decided(project, until=as_of)
+    period = next(reversed(list(_ended(holdout, decisions, as_of))), None) if decisions.num_rows else None
+    if period is None:
+        return None
+    table = _period(project, holdout, period, decisions=decisions, as_of=as_of)
+    own = decisions.filter(
+        pc.and_(
+            pc.greater_equal(decisions["decided_at"], pa.scalar(period.start, TIMESTAMP)),
+            pc.less(decisions["decided_at"], pa.scalar(period.end, TIMESTAMP)),
+        )
+    )
+    credit = matchback(
+        own,
+        project.history.events(until=as_of, since=period.start),
+        as_of=as_of,
+        window=timedelta(days=project.settings.response.window_days),
+        margin_bp=round(10_000 * project.settings.project.margin),
+    )
+    for channel in holdout.channels:
+        held = holdout.withheld_from(channel, table["unit"].to_pylist(), at=period.start)
+        claims = credit.filter(pc.equal(credit["channel"], channel))
+        place = pc.index_in(table["customer_id"], claims["customer_id"])
+        table = table.append_column(f"held {channel}", pa.array(held))
+        for name in ("claimed", "contacts"):
+            table = table.append_column(f"{name} {channel}", claims[name].take(place))
+    try:
+        found = channels(
+            table,
+            outcome="profit",
+            held={channel: f"held {channel}" for channel in holdout.channels},
+            everything="held" if holdout.share else None,
+            matchback={channel: f"claimed {channel}" for channel in holdout.channels},
+            contacts={channel: f"contacts {channel}" for channel in holdout.channels},
+            cluster="unit",
+        )
+    except InputError:
+        return None  # Too few were withheld from a channel to tell.
+    return found, period.name
+
+
+def _channel_row(each: ChannelEffect) -> ChannelRow:
+    return ChannelRow(
+        channel=each.channel,
+        contacts=each.contacts or 0,
+        profit_per_1000=each.effect,
+        ci_low=each.ci_low,
+        ci_high=each.ci_high,
+        matchback_per_1000=each.matchback,
+    )
+
+
 def _sides(part: pa.Table) -> tuple[int, int]:
     held = pc.sum(part["held"]).as_py() or 0
     return held, part.num_rows - held
@@ -231,8 +295,8 @@ def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa
 
 
 def _decided(project: Project, *, until: datetime) -> pa.Table:
-    """All decisions of the ledger, whatever they belong to: ``decision_id, customer_id, decided_at, contact_cost``."""
-    names = ("decision_id", "customer_id", "decided_at", "contact_cost")
+    """All decisions of the ledger, whatever they belong to, as ``unit_money`` and ``matchback`` take them."""
+    names = ("decision_id", "customer_id", "decided_at", "contact_cost", "action", "channel")
     columns = [schema.decisions.c[name] for name in names]
     wanted = select(*columns).where(schema.decisions.c.decided_at < micros(until))
     ledger = Ledger(project.ledger)
@@ -246,5 +310,7 @@ def _decided(project: Project, *, until: datetime) -> pa.Table:
             "customer_id": pa.array(found[1], pa.string()),
             "decided_at": pa.array(found[2], pa.int64()).cast(TIMESTAMP),
             "contact_cost": pa.array(found[3], pa.int64()),
+            "action": pa.array(found[4], pa.string()),
+            "channel": pa.array(found[5], pa.string()),
         }
     )

@@ -69,6 +69,7 @@ class Assignment:
     """The arm that a customer is in, and the policy that decides there.
 
     ``withheld`` says that all marketing is withheld from the arm, the holdout; service contacts still go out.
+    ``withheld_channels`` are the channels whose marketing alone is withheld from the customer.
     """
 
     experiment: str
@@ -76,6 +77,7 @@ class Assignment:
     policy: AnyPolicy
     version: str
     withheld: bool = False
+    withheld_channels: tuple[str, ...] = ()
 
     @cached_property
     def needs_values(self) -> bool:
@@ -120,6 +122,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     reason: int
     withheld: bool = False
     linked: Linked | None = None
+    withheld_channels: tuple[str, ...] = ()
 
     @property
     def contact(self) -> Contact | None:
@@ -178,7 +181,15 @@ def decide(
     linked: what came from other accounts of the customer, for the record.
     """
     seen = rules.no_features if row is None else row
-    sieve = sift(ask, permission=permission, contacts=contacts, row=seen, withheld=assignment.withheld, rules=rules)
+    sieve = sift(
+        ask,
+        permission=permission,
+        contacts=contacts,
+        row=seen,
+        withheld=assignment.withheld,
+        channels=assignment.withheld_channels,
+        rules=rules,
+    )
     decision_id = ask.decision_id
     if permission is None:
         outcome = _NO_PERMISSION
@@ -218,6 +229,7 @@ def decide(
         reason=int(reason),
         withheld=assignment.withheld,
         linked=linked,
+        withheld_channels=assignment.withheld_channels,
     )
 
 

@@ -216,6 +216,13 @@ class _Sitting:
         trials = self._desk.trials
         if trials.withholds(case.ask, own=case.whose.own):
             return trials.withheld
+        assignment = self._proposed(case)
+        channels = trials.withheld_channels(case.ask, own=case.whose.own)
+        return replace(assignment, withheld_channels=channels) if channels else assignment
+
+    def _proposed(self, case: Case) -> Assignment:
+        """Where a case that may get marketing belongs."""
+        trials = self._desk.trials
         for trial in trials.at(case.ask):
             arm = self._arm(trial, case)
             if arm is not None:

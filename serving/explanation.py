@@ -138,6 +138,7 @@ def replay(decision: Decision, *, rules: Rules, policy: AnyPolicy) -> Decision:
             policy=policy,
             version=decision.policy,
             withheld=decision.withheld,
+            withheld_channels=decision.withheld_channels,
         ),
         rules=rules,
         model=decision.model,

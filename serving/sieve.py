@@ -41,11 +41,12 @@ def sift(
     contacts: Sequence[Contact],
     row: Row,
     withheld: bool,
+    channels: Sequence[str],
     rules: Rules,
 ) -> Sieve:
     """What is left of all treatments for ``ask``; parameters are those of :func:`serving.decision.decide`.
 
-    ``withheld``: marketing is withheld, as from the holdout.
+    ``withheld``: marketing is withheld, as from the holdout; ``channels``: marketing on these alone is.
     """
     sieve = Sieve(rules.every)
     _request(sieve, ask, rules)
@@ -58,6 +59,8 @@ def sift(
     _contact_policy(sieve, ask, contacts, rules)
     if withheld:
         sieve.drop(Reason.HELD_OUT, rules.marketing)
+    for channel in channels:
+        sieve.drop(Reason.HELD_OUT, rules.marketing & rules.of_channel.get(channel, 0))
     return sieve
 
 

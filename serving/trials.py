@@ -58,10 +58,12 @@ class Trials:
         """What decides at a moment, for people."""
         held = self.holdout
         running = tuple(each.sentence_at(moment) for each in (self.designed or (self.standing,)))
-        if held is None or not held.share:
+        if held is None or not (held.share or held.channels):
             return (*running, *self.waiting)
+        shares = [f"{held.share:.1%} of customers from all marketing"] if held.share else []
+        shares += [f"{share:.1%} from {channel} alone" for channel, share in held.channels.items()]
         until = f"until {held.period(moment).end:%d %B %Y}"
-        return (*running, f"{held.share:.1%} of customers are held out of all marketing {until}.", *self.waiting)
+        return (*running, f"{', '.join(shares)} are held out {until}.", *self.waiting)
 
     @property
     def key(self) -> str:
@@ -80,11 +82,23 @@ class Trials:
     def withholds(self, ask: Ask, *, own: Sequence[str] = ()) -> bool:
         """Whether all marketing is withheld: from a person it is where it is from one of their accounts, ``own``."""
         holdout = self.holdout
-        if holdout is None:
-            return False
-        household = ask.household_id if holdout.unit == "household" else None
-        units = [household] if household else [ask.person_id or ask.customer_id, *own]
-        return any(holdout.withholds(unit, at=ask.moment) for unit in units)
+        return holdout is not None and any(holdout.withholds(unit, at=ask.moment) for unit in self._units(ask, own))
+
+    def withheld_channels(self, ask: Ask, *, own: Sequence[str] = ()) -> tuple[str, ...]:
+        """The channels whose marketing alone is withheld from who asks, told for a person as ``withholds`` is."""
+        holdout = self.holdout
+        if holdout is None or not holdout.channels:
+            return ()
+        found = {
+            channel for unit in self._units(ask, own) for channel in holdout.withheld_channels(unit, at=ask.moment)
+        }
+        return tuple(sorted(found))
+
+    def _units(self, ask: Ask, own: Sequence[str]) -> list[str]:
+        """The holdout's units that ask: a household, or a person under each of their accounts."""
+        held = self.holdout
+        household = ask.household_id if held is not None and held.unit == "household" else None
+        return [household] if household else [ask.person_id or ask.customer_id, *own]
 
     @cached_property
     def withheld(self) -> Assignment:

@@ -20,7 +20,7 @@ known AS (
     SELECT * FROM events WHERE kind = 'purchase' AND amount NOT NULL AND recorded_at < $as_of AND occurred_at < $as_of
     QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY recorded_at, occurred_at, customer_id, amount) = 1),
 matched AS (
-    SELECT DISTINCT channel, event_id, customer_id, (amount::HUGEINT * $margin_bp + 5000) // 10000 AS margin
+    SELECT DISTINCT contact.channel, event_id, customer_id, (amount::HUGEINT * $margin_bp + 5000) // 10000 AS margin
     FROM known JOIN contact USING (customer_id)
     WHERE occurred_at > decided_at AND occurred_at <= decided_at + $window),
 credit AS (SELECT channel, customer_id, sum(margin)::BIGINT AS margin FROM matched GROUP BY ALL),

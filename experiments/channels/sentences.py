@@ -37,7 +37,7 @@ def sentences(effects: Sequence[ChannelEffect], pairs: Sequence[Pair], gap: Pair
     if losing:
         yield f"{_listed(losing)} {'costs more than it brings' if len(losing) == 1 else 'cost more than they bring'}."
     if open_ones:
-        yield f"Of {_listed(open_ones)} it can't be told yet."
+        yield f"Whether {_listed(open_ones)} {'pays' if len(open_ones) == 1 else 'pay'} can't be told yet."
     claimed = [each for each in effects if each.matchback is not None and each.matchback > each.ci_high]
     if claimed:
         yield (

@@ -125,6 +125,7 @@ def test_matchback_credits_every_channel_before_a_purchase_once_and_takes_the_co
             "event_id": ["p1", "p1", "p2", "p3"],
             "customer_id": ["a", "a", "b", "c"],
             "kind": ["purchase"] * 4,
+            "channel": ["web"] * 4,
             "occurred_at": days(3, 3, 20, 1),
             "recorded_at": days(3, 4, 20, 1),
             "amount": pa.array([1_000, 1_000, 1_000, 1_000], pa.int64()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,17 +13,20 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from experiments.holdout import Holdout
 from experiments.policies import Nothing, Static
 from experiments.report import numbers_csv, render
 from rapport.init import create_project
-from rapport.insight import gains_of, level_of, long_run_of, retention_of, with_insight
+from rapport.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
 from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.catalogue import Catalogue
 from serving.desk import Desk
+from serving.explanation import differences, replay
 from serving.ledger import Ledger
+from serving.reasons import Reason
 from serving.rules import RuleBook, Rules
 from serving.trial import Trial
 from serving.trials import Trials
@@ -75,7 +79,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Look]:
     create_project(root, name="Shop")
     (root / "experiments" / "letter.toml").write_text(DESIGN, encoding="utf-8")
     with (root / "rapport.toml").open("a", encoding="utf-8") as settings:
-        settings.write("\n[holdout]\nshare = 0.25\n")
+        settings.write("\n[holdout]\nshare = 0.25\nchannels = { mail = 0.4, email = 0.3 }\n")
     project = load_project(root)
     rng = np.random.default_rng(1)
     ledger = Ledger(project.ledger)
@@ -164,6 +168,19 @@ def test_the_long_run_takes_whole_quarters_and_each_quarter_s_own_holdout(shop: 
     assert long_run_of(project, as_of=datetime(2026, 5, 1, tzinfo=UTC)) is None
 
 
+def test_each_channel_is_told_from_those_withheld_from_it_beside_matchback(shop: tuple[Project, Look]) -> None:
+    told = channels_of(shop[0], as_of=AS_OF)
+    assert told is not None
+    found, when = told
+    assert when == "2026-07 to 2026-09"
+    assert [each.channel for each in found.channels] == ["mail", "email"]
+    mail = found.channels[0]
+    # In that quarter nobody was contacted: what customers withheld from mail bought differs by chance alone.
+    assert mail.ci_low <= 0 <= mail.ci_high and mail.matchback == 0
+    assert found.together is not None and found.together.ci_low > 0
+    assert channels_of(shop[0], as_of=datetime(2026, 5, 1, tzinfo=UTC)) is None
+
+
 def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(shop: tuple[Project, Look]) -> None:
     project, look = shop
     report = with_insight(report_of(look, project=project, number=1), look, project=project)
@@ -191,3 +208,31 @@ def test_what_arrives_later_changes_nothing_of_it(shop: tuple[Project, Look]) ->
     look = _look(project)
     after = with_insight(report_of(look, project=project, number=1), look, project=project)
     assert json.dumps(msgspec.to_builtins(after)) == json.dumps(msgspec.to_builtins(before))
+
+
+def test_who_is_withheld_from_a_channel_gets_nothing_there_and_the_decision_replays(tmp_path: Path) -> None:
+    create_project(tmp_path / "shop", name="Shop")
+    project = load_project(tmp_path / "shop")
+    people = PEOPLE[:300]
+    ledger = Ledger(project.ledger)
+    joined = {"occurred_at": START - timedelta(days=9), "recorded_at": START - timedelta(days=9)}
+    with ledger.writing() as book:
+        book.consent(
+            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in people]
+        )
+    policy = Static(treatment="coats-new@mail")
+    holdout = Holdout(share=0.1, channels={"mail": 0.4, "email": 0.2})
+    rules = Rules(RuleBook(catalogue=Catalogue(offers=project.catalogue.offers[1:])))
+    desk = Desk(ledger, rules=rules, trials=Trials(standing=Trial.of_policy(policy, arm="all"), holdout=holdout))
+    decided = decide_all(pa.table({"customer_id": people}), desk=desk, at=START, seed="s", values=None)
+    got = np.asarray(decided["channel"].to_pylist()) == "mail"
+    everything, mail = holdout.withheld(people, at=START), holdout.withheld_from("mail", people, at=START)
+    assert (got == ~(everything | mail)).all()
+    assert 0.3 < mail.mean() < 0.5 and 0.02 < (everything & mail).mean() < 0.07  # chance nests them
+    with ledger.reading() as book:
+        kept = book.decisions([decided["decision_id"][int(np.flatnonzero(mail & ~everything)[0])].as_py()])
+    ledger.close()
+    (decision,) = kept.values()
+    assert "mail" in decision.withheld_channels
+    assert int(Reason.HELD_OUT) in [why for why, _ in decision.removed]
+    assert differences(decision, replay(decision, rules=rules, policy=policy)) == {}
