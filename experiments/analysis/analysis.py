@@ -110,6 +110,12 @@ def analyze(
     A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
     """
     _check(metrics, alpha=alpha, expected=expected, worth=worth)
+    if ramp and exposed:
+        raise InputError(
+            "the exposed of a ramp can't be checked",
+            got=f"exposed {exposed!r} with ramp {ramp!r}",
+            do="leave out one: from step to step, arms and exposure both change by plan",
+        )
     table = opened(table)
     there = column_names(table)
     goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
@@ -150,15 +156,7 @@ def analyze(
     rows = adjust_p_values(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
-    rule = Rule(
-        alpha=alpha,
-        kind=levels.kind,
-        last=plan is not None and plan.last,
-        worth=worth,
-        lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *kept])),
-        rates=tuple(name for name in names if name in levels.rates),
-        limits=kept,
-    )
+    rule = _rule(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
     when = periods(units, time) if time else None
     spread = reader.spread(split)
     arms, srm = _balance(split, shares(planned, split.values), spread)
@@ -198,6 +196,26 @@ def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float)
         raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
     if not 0 <= worth < math.inf:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
+
+
+def _rule(
+    levels: Levels,
+    names: Sequence[str],
+    *,
+    worth: float,
+    lower_is_better: Collection[str],
+    limits: Mapping[str, float],
+) -> Rule:
+    """What decides, of the metrics ``names``: of one with a limit, less is better."""
+    return Rule(
+        alpha=levels.alpha,
+        kind=levels.kind,
+        last=levels.plan is not None and levels.plan.last,
+        worth=worth,
+        lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *limits])),
+        rates=tuple(name for name in names if name in levels.rates),
+        limits=limits,
+    )
 
 
 def _limits(given: Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:

@@ -107,6 +107,11 @@ def test_columns_that_say_nothing_of_exposure_are_refused(column: str, told: str
         analyze(_frame(5).assign(never=0), arm="arm", control="none", metrics=["spend"], exposed=column)
 
 
+def test_the_exposed_of_a_ramp_are_refused() -> None:
+    with pytest.raises(InputError, match="exposed of a ramp"):
+        analyze(_frame(7), arm="arm", control="none", metrics=["spend"], exposed="seen", ramp="views")
+
+
 def test_a_missing_exposure_is_none() -> None:
     frame = _frame(6).astype({"seen": object})
     one, other = frame.copy(), frame.copy()
