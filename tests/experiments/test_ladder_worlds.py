@@ -44,7 +44,7 @@ def test_valuing_a_policy_on_the_data_that_chose_it_invents_a_gain(tied_runs):
 
 
 def test_in_the_market_it_says_static_where_customers_are_alike_and_goes_beyond_where_they_differ():
-    # In full, 200 and 50 runs, these are 97% and 100%: see docs/calibration.md.
+    # In full, 200 and 50 runs, these are 99.5% and 100%: see docs/calibration.md.
     alike = Town.of(heterogeneity=0.0, customers=10_000)
     assert [alike.answers(seed=seed)[0] for seed in range(4)].count("static") >= 3
     unlike = Town.of(heterogeneity=2.0, customers=30_000)
