@@ -62,8 +62,8 @@ class Trials:
             return (*running, *self.waiting)
         shares = [f"{held.share:.1%} of customers from all marketing"] if held.share else []
         shares += [f"{share:.1%} from {channel} alone" for channel, share in held.channels.items()]
-        until = f"until {held.period(moment).end:%d %B %Y}"
-        return (*running, f"{', '.join(shares)} are held out {until}.", *self.waiting)
+        until = f"Withheld until {held.period(moment).end:%d %B %Y}"
+        return (*running, f"{until}: {', '.join(shares)}.", *self.waiting)
 
     @property
     def key(self) -> str:
