@@ -101,13 +101,15 @@ def fail(error: InputError) -> None:
     errors.print(f"[bold]do[/bold]     {escape(error.do)}")
 
 
-def run(app: typer.Typer) -> None:
-    """Run the command line; bad input ends with exit code 2 and a message in three parts."""
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on ``arguments``, or on the process's own; bad input ends with exit code 2 and its parts."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(standalone_mode=False)
+        # Named here, as typer would guess the name from how the process was started.
+        code = app(given, prog_name="rapport", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except typer.TyperException as error:
-        _misused(error)
+        _misused(error, given=given)
         sys.exit(2)
     except InputError as error:
         fail(error)
@@ -140,16 +142,14 @@ def _unforeseen(error: Exception, *, outside: bool) -> InputError:
     )
 
 
-def _misused(error: typer.TyperException) -> None:
-    """Tell of a wrong option or command in three parts; a bare ``rapport`` gets the help that the error holds."""
+def _misused(error: typer.TyperException, *, given: Sequence[str]) -> None:
+    """Tell of a wrong option or command in three parts; a bare ``rapport`` got help instead of a command."""
     context = getattr(error, "ctx", None)
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if "\n" in message:
-        typer.echo(message, err=True)
-        return
+    if not message:
+        return  # the help is on the screen already
     command = context.command_path if context else "rapport"
-    given = " ".join(["rapport", *sys.argv[1:]])
-    fail(InputError(message.rstrip("."), got=given, do=f"see `{command} --help`"))
+    fail(InputError(message.rstrip("."), got=" ".join(["rapport", *given]), do=f"see `{command} --help`"))
 
 
 def _finite(value: Any) -> Any:
