@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -90,10 +91,8 @@ def learns(policy: AnyPolicy | None) -> bool:
 
 def learning_arms(ledger: Path, design: Experiment) -> tuple[str, ...]:
     """The arms of an experiment whose policies learn, by what decided there last."""
-    opened = Ledger(ledger)
-    with opened.reading() as book:
+    with closing(Ledger(ledger)) as opened, opened.reading() as book:
         found = {arm: book.policy(f"{design.key}/{arm}") for arm in design.arm_names}
-    opened.close()
     return tuple(arm for arm, held in found.items() if held is not None and learns(held[1]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -21,12 +22,12 @@ from experiments.measures import Goal, Measure
 from experiments.offpolicy.evaluation import value_of
 from experiments.offpolicy.logs import Log
 from experiments.offpolicy.rewards import decision_rewards
-from experiments.outcomes import query
 from experiments.policies import AnyPolicy
 from experiments.results import Evaluation, Result
 from features.errors import InputError, unknown
 from features.facts import TIMESTAMP
 from rapport.incumbent import incumbent
+from rapport.persons import persons_known
 from rapport.project import Project
 from serving.assembly import rules_of, scorer_of
 from serving.candidate import Candidate
@@ -37,10 +38,6 @@ from serving.logged import Logged, read_logged
 from serving.rules import Rules
 from serving.trial import STANDING, policies_of
 
-_PEOPLE = """
-    SELECT account_id, customer_id FROM members
-    WHERE strength = 'personalize' AND since < $as_of AND coalesce($as_of <= until, true)
-"""
 _DAY = timedelta(days=1)
 _STANDING = "standing"
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,12 +115,8 @@ def value_before_launch(
     measure = _measure(design, goal)
     rules = rules_of(candidate)
     name, policy = _policy(project, candidate, key=key, arm=arm)
-    ledger = Ledger(project.ledger)
-    try:
-        with ledger.reading() as book:
-            logged = read_logged(book, design, candidate=rules)
-    finally:
-        ledger.close()
+    with closing(Ledger(project.ledger)) as ledger, ledger.reading() as book:
+        logged = read_logged(book, design, candidate=rules)
     scorer, notes = _scorer(project, candidate, rules, at=as_of)
     person_of = _persons(project, as_of)
     found = replayed(
@@ -193,13 +186,9 @@ def _policy(project: Project, candidate: Project, *, key: str, arm: str | None) 
     name = policies[chosen]
     for each in (candidate, project):
         if each.ledger.exists():
-            ledger = Ledger(each.ledger)
-            try:
-                with ledger.reading() as book:
-                    if book.policy(name) is not None or each is project:
-                        return name, policies_of([name], catalogue=candidate.catalogue, book=book)[name]
-            finally:
-                ledger.close()
+            with closing(Ledger(each.ledger)) as ledger, ledger.reading() as book:
+                if book.policy(name) is not None or each is project:
+                    return name, policies_of([name], catalogue=candidate.catalogue, book=book)[name]
     raise InputError("the project has no ledger", got=str(project.ledger), do="decide with `rapport score` first")
 
 
@@ -212,7 +201,7 @@ def _scorer(project: Project, candidate: Project, rules: Rules, *, at: datetime)
 
 
 def _persons(project: Project, as_of: datetime) -> Callable[[str], str]:
-    known = query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
+    known = persons_known(project, as_of=as_of)
     persons = dict(zip(known["account_id"].to_pylist(), known["customer_id"].to_pylist(), strict=True))
     return lambda account: str(persons.get(account, account))
 
@@ -283,8 +272,9 @@ def _rewards(
         raise InputError("no decision of the experiment can be valued", got="none was read whole", do="look at them")
     who = pa.array([person_of(each) for each in events["customer_id"].to_pylist()], pa.string())
     events = events.set_column(events.column_names.index("customer_id"), "customer_id", who)
-    margin_bp = round(10_000 * project.settings.project.margin)
-    rewards = decision_rewards(decisions, events, measure=measure, window=window, as_of=as_of, margin_bp=margin_bp)
+    rewards = decision_rewards(
+        decisions, events, measure=measure, window=window, as_of=as_of, margin_bp=project.settings.project.margin_bp
+    )
     known = dict(zip(rewards["decision_id"].to_pylist(), rewards["reward"].to_pylist(), strict=True))
     earned = (known[each.decision_id] for each in found.decisions)
     return np.array([np.nan if value is None else float(value) for value in earned])

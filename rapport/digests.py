@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime
 
 import pyarrow as pa
@@ -26,11 +27,9 @@ def look_digests(project: Project, key: str, *, outcomes: pa.Table, as_of: datet
     """
     found = {"data": table_digest(outcomes)}
     if project.ledger.exists():
-        ledger = Ledger(project.ledger)
-        with ledger.reading() as book:
+        with closing(Ledger(project.ledger)) as ledger, ledger.reading() as book:
             found["policy"] = _digest(_policies(book, key, as_of=as_of))
             said = _consents(book, as_of=as_of)
-        ledger.close()
         files = project.history.consents(until=as_of)
         order = [(name, "ascending") for name in files.column_names]
         found["consent"] = _digest((*said, table_digest(files.sort_by(order))))

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
-from sqlalchemy import select
 
 from experiments.analysis.sequential import sequence_half_width
 from experiments.channels import ChannelEffect, Channels, channels, matchback
@@ -21,12 +20,12 @@ from experiments.record import ExperimentRecord
 from experiments.report import ChannelRow, Report
 from experiments.retention import LongRun, Retention, departures, long_run, retention
 from features.errors import InputError
-from features.facts import TIMESTAMP, micros
+from features.facts import TIMESTAMP
 from features.privacy.purposes import masked
-from rapport.looks import Look, decided_so_far, persons_known, record_look, report_of, take_look, units_of
+from rapport.decided import all_decided, decided_so_far
+from rapport.looks import Look, record_look, report_of, take_look, units_of
+from rapport.persons import persons_known
 from rapport.project import Project
-from serving import schema
-from serving.ledger import Ledger
 
 _ARM, _GOAL, _HOME = "the arm", "the goal", "the household"
 _LEAST = 400
@@ -177,7 +176,7 @@ def long_run_of(project: Project, *, as_of: datetime) -> LongRun | None:
     holdout = project.holdout
     if holdout is None or not holdout.share or not project.ledger.exists():
         return None
-    decisions = _decided(project, until=as_of)
+    decisions = all_decided(project, until=as_of)
     if decisions.num_rows == 0:
         return None
     parts = [
@@ -199,7 +198,7 @@ def channels_of(project: Project, *, as_of: datetime) -> tuple[Channels, str] | 
     holdout = project.holdout
     if holdout is None or not holdout.channels or not project.ledger.exists():
         return None
-    decisions = _decided(project, until=as_of)
+    decisions = all_decided(project, until=as_of)
     period = next(reversed(list(_ended(holdout, decisions, as_of))), None) if decisions.num_rows else None
     if period is None:
         return None
@@ -215,7 +214,7 @@ def channels_of(project: Project, *, as_of: datetime) -> tuple[Channels, str] | 
         project.history.events(until=as_of, since=period.start),
         as_of=as_of,
         window=timedelta(days=project.settings.response.window_days),
-        margin_bp=round(10_000 * project.settings.project.margin),
+        margin_bp=project.settings.project.margin_bp,
     )
     for channel in holdout.channels:
         held = holdout.withheld_from(channel, table["unit"].to_pylist(), at=period.start)
@@ -284,7 +283,7 @@ def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa
         events,
         decisions,
         as_of=as_of,
-        margin_bp=round(10_000 * project.settings.project.margin),
+        margin_bp=project.settings.project.margin_bp,
         since=period.start,
         window=period.end - period.start - timedelta(microseconds=1),
     )
@@ -292,25 +291,3 @@ def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa
     table = pa.table({"customer_id": who["customer_id"], "unit": unit, "held": held})
     named = table.append_column("period", pa.repeat(period.name, who.num_rows))
     return named.join(own, "customer_id").sort_by("customer_id")
-
-
-def _decided(project: Project, *, until: datetime) -> pa.Table:
-    """All decisions of the ledger, whatever they belong to, as ``unit_money`` and ``matchback`` take them."""
-    names = ("decision_id", "customer_id", "decided_at", "contact_cost", "action", "channel")
-    columns = [schema.decisions.c[name] for name in names]
-    wanted = select(*columns).where(schema.decisions.c.decided_at < micros(until))
-    ledger = Ledger(project.ledger)
-    with ledger.reading() as book:
-        rows = book.connection.execute(wanted.order_by(schema.decisions.c.decision_id)).all()
-    ledger.close()
-    found = list(zip(*rows, strict=True)) or [()] * len(names)
-    return pa.table(
-        {
-            "decision_id": pa.array(found[0], pa.string()),
-            "customer_id": pa.array(found[1], pa.string()),
-            "decided_at": pa.array(found[2], pa.int64()).cast(TIMESTAMP),
-            "contact_cost": pa.array(found[3], pa.int64()),
-            "action": pa.array(found[4], pa.string()),
-            "channel": pa.array(found[5], pa.string()),
-        }
-    )

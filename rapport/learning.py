@@ -23,9 +23,10 @@ from experiments.offpolicy.rewards import decision_rewards
 from experiments.outcomes import by_person
 from experiments.policies import Bandit
 from features.errors import InputError
-from features.facts import TIMESTAMP, micros
+from features.facts import micros
 from rapport.base import allowed
-from rapport.looks import persons_known
+from rapport.decided import EARNING, as_table
+from rapport.persons import persons_known
 from rapport.project import Project
 from serving import schema
 from serving.book import Book, policy_version
@@ -38,15 +39,6 @@ from serving.trial import policies_of
 
 # Decisions in which the policy had a choice: where nothing but nothing was left, nothing can be learned of it.
 _CHOSEN = (int(Reason.CHOSEN), int(Reason.NOTHING_CHOSEN))
-_DECISIONS = pa.schema(
-    [
-        ("decision_id", pa.string()),
-        ("customer_id", pa.string()),
-        ("decided_at", TIMESTAMP),
-        ("action", pa.string()),
-        ("contact_cost", pa.int64()),
-    ]
-)
 _decoder = msgspec.msgpack.Decoder(Decision)
 
 
@@ -167,7 +159,7 @@ class _Replay:
         """The decisions that the policy took, oldest first, and the features ``names`` that each one saw."""
         columns = schema.decisions.c
         wanted = (
-            select(*(columns[name] for name in _DECISIONS.names), columns.record)
+            select(*(columns[name] for name in EARNING.names), columns.record)
             .where(columns.experiment == self.design.key, columns.arm.in_(arms), columns.reason.in_(_CHOSEN))
             .where(columns.decided_at < micros(self.as_of))
             .order_by(columns.decided_at, columns.decision_id)
@@ -175,12 +167,7 @@ class _Replay:
         with self.ledger.reading() as book:
             rows = [tuple(row) for row in book.connection.execute(wanted)]
             seen = _seen(book, [row[-1] for row in rows]) if names else []
-        held = list(zip(*rows, strict=True)) or [()] * (len(_DECISIONS) + 1)
-        arrays = [
-            pa.array(column, pa.int64()).cast(each.type) if each.type == TIMESTAMP else pa.array(column, each.type)
-            for each, column in zip(_DECISIONS, held, strict=False)
-        ]
-        decisions = pa.table(arrays, schema=_DECISIONS)
+        decisions = as_table([row[:-1] for row in rows], columns=EARNING)
         return decisions, self._permitted(decisions, {name: [each.get(name) for each in seen] for name in names})
 
     def _permitted(self, decisions: pa.Table, features: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
@@ -209,7 +196,7 @@ class _Replay:
             measure=goal,
             window=self.window or goal.window,
             as_of=self.as_of,
-            margin_bp=round(10_000 * self.project.settings.project.margin),
+            margin_bp=self.project.settings.project.margin_bp,
         )
         place = pc.index_in(decisions["decision_id"], value_set=found["decision_id"])
         rewards: np.ndarray = found["reward"].take(place).cast(pa.float64()).to_numpy()

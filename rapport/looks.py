@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
 
 from experiments.adaptive import ActionValue
 from experiments.analysis import Findings, analyze
 from experiments.design import Experiment, Unit
 from experiments.ladder import ladder_of_arms
+from experiments.measures import Measure
 from experiments.money import ArmMoney, money_by_arm, unit_money, with_profit
 from experiments.outcomes import OutcomeCounts, by_person, count_outcomes, join_outcomes, query
 from experiments.ramping import STEP, planned_shares, with_steps
@@ -22,14 +23,11 @@ from experiments.report import AllocationPoint, HealthCheck, LookPoint, ReasonCo
 from experiments.results import Ladder
 from experiments.stopping import stops
 from features.errors import InputError
-from features.facts import TIMESTAMP, micros
 from rapport.bandits import bandit_values, learning_arms
 from rapport.digests import look_digests
 from rapport.objections import contacts_after_opt_out
+from rapport.persons import persons_known
 from rapport.project import Project
-from serving import schema
-from serving.batch import DECISIONS
-from serving.inbox import EVER
 from serving.ledger import Ledger
 from serving.reasons import Reason
 
@@ -40,10 +38,6 @@ _UNITS = """
     FROM decisions WHERE arm IN $arms GROUP BY customer_id, {session}decisions.arm ORDER BY customer_id, assigned_at
 """
 _CLUSTERS: dict[Unit, str | None] = {"customer": None, "household": "household_id", "session": "customer_id"}
-_PEOPLE = """
-    SELECT account_id, customer_id FROM members
-    WHERE strength = 'personalize' AND since < $as_of AND coalesce($as_of <= until, true)
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,42 +64,6 @@ class Look:
         return look_points(self.findings, experiment=self.design, as_of=self.as_of)
 
 
-def decided_so_far(project: Project, key: str, *, until: datetime = EVER) -> pa.Table:
-    """The decisions of an experiment before ``until``, oldest first, in the columns of ``serving.batch.DECISIONS``.
-
-    Raises
-    ------
-    InputError
-        When nothing was decided in the experiment yet.
-    """
-    columns = [schema.decisions.c[name] for name in DECISIONS.names]
-    table = schema.decisions.c
-    wanted = (
-        select(*columns)
-        .where(table.experiment == key, table.decided_at < micros(until))
-        .order_by(table.decided_at, table.decision_id)
-    )
-    ledger = Ledger(project.ledger)
-    with ledger.reading() as book:
-        rows = list(zip(*book.connection.execute(wanted), strict=True))
-    ledger.close()
-    if not rows:
-        raise InputError(
-            f"nothing was decided in experiment {key!r} yet",
-            got="no decision of it in the ledger",
-            do="decide with `rapport score` or `rapport serve` while it runs",
-        )
-    codes = {int(reason): reason.code for reason in Reason}
-    named = dict(zip(DECISIONS.names, rows, strict=True)) | {"reason": [codes[each] for each in rows[-1]]}
-    arrays = [
-        pa.array(named[field.name], pa.int64()).cast(TIMESTAMP)
-        if field.type == TIMESTAMP
-        else pa.array(named[field.name], field.type)
-        for field in DECISIONS
-    ]
-    return pa.table(arrays, schema=DECISIONS)
-
-
 def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
     """One row per account (or session) and each of the experiment's arms that it was seen in.
 
@@ -113,11 +71,6 @@ def units_of(decisions: pa.Table, design: Experiment) -> pa.Table:
     """
     sql = _UNITS.format(session="session_id, " if design.unit == "session" else "")
     return query(sql, values={"arms": list(design.arm_names)}, decisions=decisions)
-
-
-def persons_known(project: Project, *, as_of: datetime) -> pa.Table:
-    """``account_id, customer_id`` of the accounts that were known to be one person's at ``as_of``."""
-    return query(_PEOPLE, values={"as_of": as_of}, members=project.history.members())
 
 
 def take_look(
@@ -150,18 +103,48 @@ def take_look(
     events = by_person(project.history.events(until=as_of, since=design.start), people)
     held = by_person(decisions, people)
     held = held.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
+    margin_bp = project.settings.project.margin_bp
+    unit = f"{design.unit}_id"
     money = unit_money(
         units,
         events,
         held,
         as_of=as_of,
-        margin_bp=round(10_000 * project.settings.project.margin),
+        margin_bp=margin_bp,
         since=design.start,
         window=max(each.window for each in measures),
-        unit=f"{design.unit}_id",
+        unit=unit,
     )
+    mature = _mature(units, events, measures, money=money, design=design, as_of=as_of)
+    with closing(Ledger(project.ledger)) as ledger:
+        actions = bandit_values(
+            ledger, held, events, measure=measures[0], as_of=as_of, margin_bp=margin_bp, alpha=design.alpha
+        )
+    return Look(
+        design=design,
+        as_of=as_of,
+        units=units,
+        decisions=held,
+        outcomes=mature,
+        findings=_findings(design, mature, as_of=as_of, covariates=covariates, segments=segments, earlier=earlier),
+        money=money_by_arm(money),
+        counts=count_outcomes(units, events, measures, as_of=as_of, unit=unit),
+        actions=actions,
+    )
+
+
+def _mature(
+    units: pa.Table,
+    events: pa.Table,
+    measures: Sequence[Measure],
+    *,
+    money: pa.Table,
+    design: Experiment,
+    as_of: datetime,
+) -> pa.Table:
+    """The outcomes of the units whose windows have closed."""
     outcomes = join_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
-    for goal in (each for each in design.columns if each.kind == "given"):
+    for goal in (each for each in measures if each.kind == "given"):
         outcomes = with_profit(outcomes, money, name=goal.name)
     mature = outcomes.filter(outcomes["mature"])
     if mature.num_rows == 0:
@@ -171,9 +154,22 @@ def take_look(
             got=f"{units.num_rows:,} customers, the first of them counts from {first:%d %B %Y}",
             do="look again then",
         )
+    return mature
+
+
+def _findings(
+    design: Experiment,
+    mature: pa.Table,
+    *,
+    as_of: datetime,
+    covariates: Sequence[str],
+    segments: Sequence[str],
+    earlier: Sequence[LookPoint],
+) -> Findings:
+    """The arms compared as the design says."""
     looked_at, elapsed = _campaign(design, earlier, as_of=as_of, units=mature.num_rows)
     ramps = len(design.steps) > 1
-    findings = analyze(
+    return analyze(
         with_steps(mature, design) if ramps else mature,
         arm="arm",
         control=design.control,
@@ -190,29 +186,6 @@ def take_look(
         looked_at=looked_at,
         elapsed=elapsed,
         alpha=design.alpha,
-    )
-    counts = count_outcomes(units, events, measures, as_of=as_of, unit=f"{design.unit}_id")
-    ledger = Ledger(project.ledger)
-    actions = bandit_values(
-        ledger,
-        held,
-        events,
-        measure=measures[0],
-        as_of=as_of,
-        margin_bp=round(10_000 * project.settings.project.margin),
-        alpha=design.alpha,
-    )
-    ledger.close()
-    return Look(
-        design=design,
-        as_of=as_of,
-        units=units,
-        decisions=held,
-        outcomes=mature,
-        findings=findings,
-        money=money_by_arm(money),
-        counts=counts,
-        actions=actions,
     )
 
 

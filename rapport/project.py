@@ -51,6 +51,11 @@ class Identity:
         if not 0 <= self.margin <= 1:
             raise InputError("margin is a share", got=str(self.margin), do="give a number from 0 to 1, such as 0.3")
 
+    @property
+    def margin_bp(self) -> int:
+        """The margin in basis points, so that cents stay whole numbers."""
+        return round(10_000 * self.margin)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:

@@ -14,9 +14,11 @@ from experiments.analysis.planning import Metric, measured
 from experiments.design import Experiment
 from experiments.measures import EVENT_KINDS, Measure
 from experiments.money import unit_money, with_profit
-from experiments.outcomes import by_person, join_outcomes, query
+from experiments.outcomes import by_person, join_outcomes
 from features.errors import InputError
 from features.facts import TIMESTAMP
+from rapport.decided import EARNING
+from rapport.persons import persons_known
 from rapport.readiness import audience
 from training.dataset import last_known
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
 _RECENT = timedelta(days=28)
 _BEFORE = "_before"
-_CONTACTS = pa.schema([("decision_id", pa.string()), ("customer_id", pa.string()), ("decided_at", TIMESTAMP),
-                       ("contact_cost", pa.int64())])  # fmt: skip
-_PEOPLE = "SELECT account_id, customer_id FROM members WHERE strength = $strength AND since < $at AND until IS NULL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +110,7 @@ def _prospect(measure: Measure, table: pa.Table, *, design: Experiment) -> Prosp
 
 def _table(project: Project, design: Experiment, *, people: pa.ChunkedArray, cut: datetime, now: datetime) -> pa.Table:
     """One row per customer: the columns of the design in the window, and in the one before it."""
-    members = project.history.members()
-    links = query(_PEOPLE, values={"strength": "personalize", "at": now}, members=members)
+    links = persons_known(project, as_of=now)
     events = by_person(project.history.events(until=now), links)
     units = pa.table(
         {
@@ -123,7 +121,7 @@ def _table(project: Project, design: Experiment, *, people: pa.ChunkedArray, cut
     )
     units = by_person(units, links)
     if design.unit == "household":
-        homes = query(_PEOPLE, values={"strength": "household", "at": now}, members=members)
+        homes = persons_known(project, as_of=now, strength="household")
         home = by_person(units.select(["customer_id"]), homes)["customer_id"]
         units = units.append_column("household_id", home)
     after = _measured(project, units, events, design.columns, as_of=now, since=cut)
@@ -144,9 +142,10 @@ def _measured(
     window = max(each.window for each in columns)
     table = join_outcomes(units, events, made, as_of=as_of) if made else units.sort_by("customer_id")
     if len(made) < len(columns):
-        margin = round(10_000 * project.settings.project.margin)
-        nobody = _CONTACTS.empty_table()
-        money = unit_money(units, events, nobody, as_of=as_of, margin_bp=margin, since=since, window=window)
+        nobody = EARNING.empty_table()
+        money = unit_money(
+            units, events, nobody, as_of=as_of, margin_bp=project.settings.project.margin_bp, since=since, window=window
+        )
         for each in columns:
             table = with_profit(table, money, name=each.name) if each.kind == "given" else table
     for each in columns:

@@ -12,8 +12,9 @@ import pytest
 from experiments.analysis.group_sequential import boundaries
 from experiments.policies import Nothing, Static
 from experiments.report import LookPoint, decision, headline
+from rapport.decided import decided_so_far
 from rapport.init import create_project
-from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
+from rapport.looks import Look, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.batch import decide_all
 from serving.book import Consent

@@ -16,9 +16,10 @@ from scipy import stats
 from experiments.holdout import Holdout
 from experiments.policies import Nothing, Static
 from experiments.report import numbers_csv, render
+from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
-from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
+from rapport.looks import Look, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.batch import decide_all
 from serving.book import Consent

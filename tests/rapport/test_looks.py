@@ -16,9 +16,10 @@ import pytest
 from experiments.policies import Nothing, Static
 from experiments.record import ExperimentRecord, report_again
 from features.errors import InputError
+from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.insight import record_insight
-from rapport.looks import decided_so_far, take_look, units_of
+from rapport.looks import take_look, units_of
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
 from serving.batch import decide_all

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from experiments.policies import AnyPolicy, Nothing, Static
+from rapport.decided import decided_so_far
 from rapport.init import create_project
-from rapport.looks import Look, decided_so_far, report_of, take_look, units_of
+from rapport.looks import Look, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.decision import Ask
 from serving.desk import Case, Desk

@@ -14,8 +14,9 @@ import pytest
 from experiments.policies import Nothing, Static
 from features import History
 from features.facts import MEMBERS
+from rapport.decided import decided_so_far
 from rapport.init import create_project
-from rapport.looks import Look, decided_so_far, take_look, units_of
+from rapport.looks import Look, take_look, units_of
 from rapport.project import Project, load_project
 from serving.batch import decide_all
 from serving.book import Consent
