@@ -217,12 +217,19 @@ def campaign(
     Raises
     ------
     InputError
-        When units or shares don't ascend, as when an earlier look had already reached the end of the plan.
+        When units or shares don't ascend, as when an earlier look had already reached the end of the plan; when earlier
+        looks stand without a plan, or planned units beside shares of time, which would go unread.
     """
-    if planned_units is None and not elapsed:
-        return None
     if spending not in _SPENDING:
         raise unknown("way to spend the error", spending, _SPENDING)
+    if (planned_units is not None and elapsed) or (looked_at and planned_units is None and not elapsed):
+        raise InputError(
+            "it isn't clear how much of the campaign has passed",
+            got="planned units and shares of the time" if elapsed else "earlier looks without a plan",
+            do="give the planned units, or the share of the planned time at each look",
+        )
+    if planned_units is None and not elapsed:
+        return None
     looks = (*map(float, looked_at), float(units))
     if not (looks[0] > 0 and all(low <= high for low, high in pairwise(looks))):
         raise InputError(

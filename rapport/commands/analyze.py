@@ -11,6 +11,7 @@ import typer
 
 from rapport.commands.analysis_tables import show
 from rapport.commands.pairs import pairs, texts
+from rapport.commands.unfit import refuse
 from rapport.terminal import JsonFile, step, write_json
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def analyze(
                 probabilities=probabilities,
                 unfit={
                     "--planned-units": planned_units,
+                    "--looked-at": looked_at,
                     "--elapsed": elapsed,
                     "--stratum": stratum,
                     "--ramp": ramp,
@@ -144,14 +146,7 @@ def analyze(
 def _of_a_bandit(table: Path, *, probabilities: str, unfit: Mapping[str, object]) -> partial[Findings]:
     """The analysis of a bandit's log, which some of the options don't fit."""
     from experiments.adaptive import analyze_bandit
-    from features.errors import InputError, listed
     from features.tables import read_table
 
-    given = [option for option, value in unfit.items() if value]
-    if given:
-        raise InputError(
-            "an option doesn't fit a bandit's log",
-            got=f"--probabilities with {listed(given)}",
-            do="leave it out: its intervals hold at any look, by the logged chances",
-        )
+    refuse(unfit, beside="a bandit's log", why="its intervals hold at any look, by the logged chances")
     return partial(analyze_bandit, read_table(table), probabilities=probabilities)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapport.commands.pairs import texts
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def channels(
         found = hold(
             read_table(table),
             outcome=outcome,
-            held=_columns(held, option="--held"),
+            held=texts(held, option="--held CHANNEL=COL", example="email=no_email"),
             everything=everything,
-            matchback=_columns(matchback, option="--matchback"),
-            contacts=_columns(contacts, option="--contacts"),
+            matchback=texts(matchback, option="--matchback CHANNEL=COL", example="email=claimed_email"),
+            contacts=texts(contacts, option="--contacts CHANNEL=COL", example="email=emails"),
             cluster=cluster,
             alpha=alpha,
         )
@@ -85,19 +85,3 @@ def _range(value: float, low: float, high: float) -> str:
     from experiments.heterogeneity.sentences import amounts
 
     return amounts(1.0)(value, low, high)
-
-
-def _columns(given: Iterable[str] | None, *, option: str) -> dict[str, str]:
-    from features.errors import InputError
-
-    named: dict[str, str] = {}
-    for each in given or ():
-        channel, _, column = each.partition("=")
-        if not channel or not column or channel in named:
-            raise InputError(
-                f"{option} can't be read",
-                got=f"{each!r} a second time" if column and channel else repr(each),
-                do=f"pass it once for each channel, as {option} email=no_email",
-            )
-        named[channel] = column
-    return named

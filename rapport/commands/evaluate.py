@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from rapport.commands.unfit import refuse
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -86,6 +87,17 @@ def evaluate(
                 got="a table beside it" if log is not None else "no --experiment",
                 do="give --project DIR --experiment KEY, and --candidate DIR for what is to be launched",
             )
+        beside_table = {
+            "--action": action,
+            "--reward": reward,
+            "--probability": probability,
+            "--policy": policy,
+            "--key": key,
+            "--feature": feature,
+            "--exclude": exclude,
+            "--cluster": cluster,
+        }
+        refuse(beside_table, beside="a project's log", why="its decisions tell it themselves")
         folder = project or Path()
         _whole_policy(
             folder,
@@ -96,6 +108,8 @@ def evaluate(
             json=json,
         )
         return
+    beside_project = {"--arm": arm, "--goal": goal, "--window": window, "--every": every}
+    refuse(beside_project, beside="a table", why="they are for the log of a project")
     named = _named(log=log, action=action, reward=reward, probability=probability, policy=policy)
     with step("reading the log and the policy"):
         from experiments.offpolicy import evaluate as value_of

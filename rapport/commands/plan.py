@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rapport.commands.unfit import refuse
 from rapport.terminal import JsonFile, print_table, say, write_json
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def plan(
     lift: Annotated[
         float | None, typer.Option(help="Difference to find, relative to the baseline (0.1 = 10%).")
     ] = None,
-    units: Annotated[int | None, typer.Option(help="Units per arm at hand: what lift can be told?")] = None,
+    units: Annotated[
+        int | None, typer.Option(help="Units at hand per arm, with --experiment of all: what lift can be told?")
+    ] = None,
     daily: Annotated[float | None, typer.Option(help="Units a day, all arms together.")] = None,
     days: Annotated[float | None, typer.Option(help="Days at hand, with --daily: what lift can be told?")] = None,
     arms: Annotated[int, typer.Option(help="Arms with the control.")] = 2,
@@ -61,6 +64,22 @@ def plan(
     if experiment is not None:
         from rapport.commands.plan_experiment import plan_experiment
 
+        measured_there = {
+            "TABLE": table,
+            "--metric": metric,
+            "--covariate": covariate,
+            "--cluster": cluster,
+            "--baseline": baseline,
+            "--std": std,
+            "--rho": rho != 0,
+            "--design-effect": design_effect != 1,
+            "--mde": mde,
+            "--lift": lift,
+            "--days": days,
+            "--arms": arms != 2,
+            "--alpha": alpha != 0.05,
+        }
+        refuse(measured_there, beside="--experiment", why="the design says it, or the history shows it")
         plan_experiment(experiment, project=project, units=units, daily=daily, power=power, looks=looks, json=json)
         return
     known = _known(table, metric, covariate or [], cluster, baseline, std, rho, design_effect)

@@ -162,4 +162,4 @@ def test_the_command_refuses_a_channel_without_its_column(
     path = tmp_path / "t.csv"
     write_table(pa.table({"a": [0, 1]}), path)
     ran = rapport_cli("channels", path, "--outcome", "a", "--held", given)
-    assert ran.exit_code == 2 and "--held can't be read" in ran.stderr
+    assert ran.exit_code == 2 and "--held CHANNEL=COL can't be read" in ran.stderr

@@ -130,6 +130,8 @@ def test_what_is_no_plan_is_refused() -> None:
         {"elapsed": [0.5]} | {"looked_at": [100]},
         {"elapsed": [0.6, 0.5], "looked_at": [100]},
         {"planned_units": 1_000, "spending": "evenly"},
+        {"planned_units": 1_000, "elapsed": [0.5]},
+        {"looked_at": [100]},
     ):
         with pytest.raises(InputError):
             campaign(500, **wrong)
