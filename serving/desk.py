@@ -214,10 +214,10 @@ class _Sitting:
     def _assignment(self, case: Case) -> Assignment:
         """Where the case belongs: to those withheld, to the experiment where its unit has an arm, or to a new one."""
         trials = self._desk.trials
-        if trials.withholds(case.ask, own=case.whose.own):
+        if trials.withholds(case.ask):
             return trials.withheld
         assignment = self._proposed(case)
-        channels = trials.withheld_channels(case.ask, own=case.whose.own)
+        channels = trials.withheld_channels(case.ask)
         return replace(assignment, withheld_channels=channels) if channels else assignment
 
     def _proposed(self, case: Case) -> Assignment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -79,26 +78,17 @@ class Trials:
         """The trial of a unit that has no arm in a running experiment."""
         return next((trial for trial in self.at(ask) if trial.takes(ask, row)), self.standing)
 
-    def withholds(self, ask: Ask, *, own: Sequence[str] = ()) -> bool:
-        """Whether all marketing is withheld: from a person it is where it is from one of their accounts, ``own``."""
+    def withholds(self, ask: Ask) -> bool:
+        """Whether all marketing is withheld from who asks."""
         holdout = self.holdout
-        return holdout is not None and any(holdout.withholds(unit, at=ask.moment) for unit in self._units(ask, own))
+        return holdout is not None and holdout.withholds(_held_unit(ask, holdout), at=ask.moment)
 
-    def withheld_channels(self, ask: Ask, *, own: Sequence[str] = ()) -> tuple[str, ...]:
-        """The channels whose marketing alone is withheld from who asks, told for a person as ``withholds`` is."""
+    def withheld_channels(self, ask: Ask) -> tuple[str, ...]:
+        """The channels whose marketing alone is withheld from who asks."""
         holdout = self.holdout
         if holdout is None or not holdout.channels:
             return ()
-        found = {
-            channel for unit in self._units(ask, own) for channel in holdout.withheld_channels(unit, at=ask.moment)
-        }
-        return tuple(sorted(found))
-
-    def _units(self, ask: Ask, own: Sequence[str]) -> list[str]:
-        """The holdout's units that ask: a household, or a person under each of their accounts."""
-        held = self.holdout
-        household = ask.household_id if held is not None and held.unit == "household" else None
-        return [household] if household else [ask.person_id or ask.customer_id, *own]
+        return tuple(sorted(holdout.withheld_channels(_held_unit(ask, holdout), at=ask.moment)))
 
     @cached_property
     def withheld(self) -> Assignment:
@@ -126,3 +116,14 @@ class Trials:
         for trial in (*self.designed, self.standing):
             trial.publish(book, at=at)
         book.publish(HOLDOUT, _SERVICE, at=at)
+
+
+def _held_unit(ask: Ask, holdout: Holdout) -> str:
+    """Whose place in the holdout's line an ask has: the household's, or the person's whichever account is asked for.
+
+    Were every account of a person to have a place of its own, who has many would be withheld more often than planned. A
+    person is called by the account that was linked first, so their place stays when further accounts are linked, and
+    those take it over.
+    """
+    household = ask.household_id if holdout.unit == "household" else None
+    return household or ask.person_id or ask.customer_id

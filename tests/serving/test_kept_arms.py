@@ -17,11 +17,13 @@ from experiments.measures import Goal
 from experiments.policies import Nothing, RandomEligible, Static
 from experiments.rules import Ramp
 from features.errors import InputError
+from features.identity import Person
 from serving import schema
 from serving.decision import Ask
 from serving.designs import recorded_design
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay
+from serving.people import person_id
 from serving.trial import Trial
 from serving.trials import HOLDOUT, Trials
 
@@ -189,12 +191,46 @@ def test_the_holdout_passes_on_and_nobody_is_held_twice_running(decide, monday, 
         assert set(book.arms("spring", NAMES)) == set(NAMES)
 
 
-def test_a_person_is_withheld_where_one_of_their_accounts_is(monday):
+def test_persons_are_withheld_as_often_as_planned_however_many_accounts_they_have(ledger, shop, agree, monday):
+    """400 persons of four accounts: were one withheld account enough, most of them would be (1 - 0.8^4 = 59%)."""
+    holdout = Holdout(share=0.2, channels={"web": 0.3})
+    trials = Trials(standing=Trial.of_policy(RandomEligible(), arm="all"), holdout=holdout)
+    desk = Desk(ledger, rules=shop.rules, trials=trials)
+    persons = [tuple(f"{name}-{number}" for number in range(4)) for name in NAMES]
+    agree(*(account for own in persons for account in own))
+
+    def decided(day, accounts):
+        """Each person's decisions, one for each of the ``accounts``, as the links are known by then."""
+        cases = []
+        for own in persons:
+            linked = own[: 1 + day]  # a further account is linked every day
+            person = Person(own[0], None, linked, linked, linked)
+            for account in own[:accounts]:
+                whose = person if account in linked else Person.alone(account)
+                moment = monday + timedelta(days=day)
+                ask = Ask(customer_id=account, moment=moment, seed="s", person_id=person_id(account, whose))
+                cases.append(Case(ask=ask, row=(2, 0, 0, "CA"), values=None, person=whose))
+        answers = desk.decide(cases)
+        return [answers[start : start + accounts] for start in range(0, len(answers), accounts)]
+
+    first = [one[0] for one in decided(0, 4)]
+    for told, share in ((lambda each: each.withheld, 0.2), (lambda each: "web" in each.withheld_channels, 0.3 * 0.8)):
+        # Four standard errors of a share of 400 persons.
+        assert abs(sum(map(told, first)) / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
+        # Whatever is linked later, the person stays, and what was linked follows.
+        for day in (1, 2, 3):
+            every = decided(day, day + 1)
+            assert [{told(each) for each in one} for one in every] == [{told(each)} for each in first]
+    assert [each.ask.customer_id for each in first if each.withheld] == [
+        own[0] for own in persons if holdout.withholds(own[0], at=monday)
+    ]
+
+
+def test_a_household_is_withheld_as_one(monday):
     trials = Trials(standing=Trial.of_policy(Nothing(), arm="quiet"), holdout=Holdout(share=0.2))
     held = next(name for name in NAMES if trials.holdout.withholds(name, at=monday))
     free = next(name for name in NAMES if not trials.holdout.withholds(name, at=monday))
-    assert not trials.withholds(Ask(customer_id=free, moment=monday, seed="s"))
-    assert trials.withholds(Ask(customer_id=free, moment=monday, seed="s"), own=(free, held))
+    assert not trials.withholds(Ask(customer_id=free, household_id=held, moment=monday, seed="s"))
     of_homes = Trials(standing=trials.standing, holdout=Holdout(share=0.2, unit="household"))
     assert of_homes.withholds(Ask(customer_id=free, household_id=held, moment=monday, seed="s"))
     assert not of_homes.withholds(Ask(customer_id=held, household_id=free, moment=monday, seed="s"))
