@@ -16,6 +16,7 @@ from experiments.analysis import analyze
 from experiments.channels import Pair
 from experiments.design import Arm, Experiment
 from experiments.heterogeneity import ArmGains, GroupEffect, KnownGroups, Trait
+from experiments.ladder import ladder_of_arms
 from experiments.measures import Goal, Guardrail
 from experiments.money import money_by_arm, unit_money, with_profit
 from experiments.outcomes import count_outcomes, join_outcomes
@@ -31,7 +32,7 @@ from experiments.report import (
     health_checks,
     look_points,
 )
-from experiments.results import Analysis, Ladder, MetricRow, Rung, RungName
+from experiments.results import Analysis, Ladder, MetricRow, RungName
 from experiments.retention import LongRun, Retention, departures, long_run, retention
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -334,29 +335,8 @@ def _analysis(table: pa.Table, design: Experiment, *, control: str = "", segment
 
 
 def _ladder(table: pa.Table) -> Ladder:
-    rungs: list[Rung] = []
-    before = (0.0, 0.0)
-    for name, _, _, _, _, _, rung in _ARMS:
-        if rung is None:
-            continue
-        profit = table.filter(pa.compute.equal(table["arm"], name))["profit"].to_numpy().astype(float)
-        mean, error = float(profit.mean()), float(profit.std() / np.sqrt(len(profit)))
-        gain, wide = mean - before[0], 1.96 * float(np.hypot(error, before[1]))
-        first = not rungs
-        rungs.append(
-            Rung(
-                rung=rung,
-                value=mean,
-                ci_low=mean - 1.96 * error,
-                ci_high=mean + 1.96 * error,
-                gain=None if first else gain,
-                gain_ci_low=None if first else gain - wide,
-                gain_ci_high=None if first else gain + wide,
-                shares={"nothing": 1.0} if first else {"email": 0.6, "mail": 0.3, "nothing": 0.1},
-            )
-        )
-        before = (mean, error)
-    return Ladder(rungs=tuple(rungs), recommended="segment", sentence="Segments are enough here")
+    rungs = {name: rung for name, _, _, _, _, _, rung in _ARMS if rung is not None}
+    return ladder_of_arms(table, arm="arm", outcome="profit", rungs=rungs, unit="profit per customer")
 
 
 def _allocation() -> tuple[AllocationPoint, ...]:
