@@ -15,6 +15,7 @@ from experiments.analysis.comparison import Levels, adjust_p_values, compare
 from experiments.analysis.exposure import exposure
 from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
+from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
 from experiments.analysis.readings import Goal, Reader, Spread
 from experiments.analysis.segments import filled_labels, segment_rows
@@ -168,6 +169,7 @@ def analyze(
             reader.stratum_sizes(split.codes, groups=width),
             arms=split.values,
         )
+    lost = {} if ramp else missing_by_arm(readings, split, shares=shares(planned, split.values))
     in_segments = segment_rows(reader, split, units, segments, levels=levels)
     told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
     return Findings(
@@ -175,9 +177,9 @@ def analyze(
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(in_segments),
-        verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance),
+        verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance, missing=lost.pop(names[0], "")),
         kind=levels.kind,
-        notes=tuple(told),
+        notes=(*told, *lost.values()),
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,

@@ -22,6 +22,8 @@ _ROWS_PER_GROUP = 200
 _GLANCE = 2_000
 # Units with a value other than zero, as buyers are of revenue, below which a mean is far from normal.
 ENOUGH_FILLED = 50
+# Of sums over millions of rows the last two digits or so are rounding; 1e-14 of a value is below what a double tells.
+_LOST_DIGITS = 1e-14
 # A stratum of fewer units in an arm tells too little of its own spread, and stands together with others like it.
 LEAST_IN_STRATUM = 10
 
@@ -181,8 +183,21 @@ def sample(moments: Moments, quantity: Quantity) -> Sample:
     """One arm's mean with its variance by the delta method (Deng, Knoblich and Lu 2018)."""
     slope = quantity.gradient(moments)
     used = np.flatnonzero(slope)
-    variance = slope[used] @ moments.covariance[np.ix_(used, used)] @ slope[used]
-    return Sample(n=moments.n, mean=quantity.value(moments), variance=float(variance))
+    joint = moments.covariance[np.ix_(used, used)]
+    variance = _beyond_rounding(slope[used], joint, mean=moments.mean[used])
+    return Sample(n=moments.n, mean=quantity.value(moments), variance=variance)
+
+
+def _beyond_rounding(weights: Vector, joint: Matrix, *, mean: Vector) -> float:
+    """The variance of a weighted sum of columns, 0 where it is no more than what sums of floating point leave.
+
+    A column that is 0.1 throughout has deviations from its mean, of its last digit: they are no spread to test by.
+    """
+    found = float(weights @ joint @ weights)
+    lost = (
+        _LOST_DIGITS * float(weights**2 @ np.diag(joint)) + (_LOST_DIGITS * float(np.abs(weights) @ np.abs(mean))) ** 2
+    )
+    return 0.0 if found <= lost else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +279,9 @@ def adjusted(arm: Moments, control: Moments, *, quantity: Quantity, covariates: 
         joint = slopes @ side.covariance @ slopes.T
         turn = np.array([1.0, *-weights])
         shift = np.array([each.value(side) for each in covariates]) - centre
-        return Sample(n=side.n, mean=quantity.value(side) - float(weights @ shift), variance=float(turn @ joint @ turn))
+        means = slopes @ side.mean
+        variance = _beyond_rounding(turn, joint, mean=means)
+        return Sample(n=side.n, mean=quantity.value(side) - float(weights @ shift), variance=variance)
 
     after = Adjusted(arm=corrected(arm), control=corrected(control), variance_kept=1.0)
     before = plain.arm.error + plain.control.error

@@ -121,11 +121,12 @@ def verdict(
     srm: SampleRatio,
     rule: Rule | None = None,
     balance: Balance | None = None,
+    missing: str = "",
 ) -> Verdict:
     """What to do, decided by the first metric among ``rows``.
 
-    - ``do_not_trust``: the split is red, or what was known before the start is; no number is worth reading before the
-      cause is found.
+    - ``do_not_trust``: the split is red, or what was known before the start is, or the metric is missing by arm, as
+      the sentence ``missing`` says; no number is worth reading before the cause is found.
     - ``stop``: no arm can still be worth it: each one's interval ends below ``rule.worth``.
     - ``roll_out``: an arm is better after correction for all metrics and arms, its interval lies at or above
       ``rule.worth``, the split is green, and no other metric of that arm stands in the way. Of several, the one with
@@ -141,6 +142,8 @@ def verdict(
         return Verdict(code="do_not_trust", sentence=_distrust(arms, srm))
     if balance and balance.status == "red":
         return Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_uncapitalized(balance.sentence)}")
+    if missing:
+        return Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {missing}")
     primary = [row for row in rows if row.metric == rows[0].metric]
     known = [row for row in primary if rule.best_case(row) == rule.best_case(row)]
     known.sort(key=lambda row: -rule.sign(row.metric) * row.difference)

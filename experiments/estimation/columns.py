@@ -25,6 +25,8 @@ _TELLS = 1e-6
 _TWIN = 0.95
 # So much of the outcome is seldom known before: worth a question.
 _MUCH = 0.2
+# Models hold numbers in single precision, whose squares must stay in the range of double.
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Column:
             return None if codes is None or codes.max() == codes.min() else cls(name=name, numbers=None, levels=codes)
         if pa.types.is_integer(column.type) and numbers.size > _LEVELS and np.unique(numbers).size == numbers.size:
             return None  # A number that no two rows share counts rows or customers.
+        numbers = np.clip(numbers, -_LARGEST, _LARGEST)
         levels = _bands(numbers)
         return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
 

@@ -66,7 +66,7 @@ def evaluate(
     ] = None,
     every: Annotated[bool, typer.Option("--every", help="All decisions on a customer, not the first alone.")] = False,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 1,
     json: JsonFile = None,
 ) -> None:
     """The value of a policy that never ran, from logged decisions; refuses where the log can't tell.

@@ -29,7 +29,7 @@ def ladder(
     cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 1,
     json: JsonFile = None,
 ) -> None:
     """What each step from contacting nobody to one-to-one is worth, from a randomized table, and where it stops paying.
