@@ -79,13 +79,23 @@ def _exactly(reading: Reading, arm: Moments, levels: Levels) -> bool:
 
 
 def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
-    """Whether a mean rests on too few units that have a value at all, most being zero; rates are compared exactly."""
-    if _exactly(reading, arm, levels):
-        return False
+    """Whether a mean rests on too few units that have a value other than zero; rates are compared exactly.
+
+    The sequence takes that many of each arm: two units of a small arm may be alike by chance, which makes their error
+    far too small.
+    """
+    return not _exactly(reading, arm, levels) and _fewest_filled(reading, arm, control) < ENOUGH_FILLED
+
+
+def sparse(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
+    """Whether most of those few are zero: then an interval on Student's scale, which allows for few, is wrong too."""
+    fewest = _fewest_filled(reading, arm, control)
+    return thin(reading, arm, control, levels=levels) and fewest < min(arm.n, control.n) / 2
+
+
+def _fewest_filled(reading: Reading, arm: Moments, control: Moments) -> float:
     place = reading.quantity.numerator
-    return any(
-        each.filled is not None and each.filled[place] < min(ENOUGH_FILLED, each.n / 2) for each in (arm, control)
-    )
+    return min((float(each.filled[place]) for each in (arm, control) if each.filled is not None), default=math.inf)
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
@@ -120,25 +130,40 @@ def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: b
     return Interval(estimate=apart.estimate, error=apart.error, low=apart.estimate - half, high=apart.estimate + half)
 
 
-def repeated(both: Adjusted, *, levels: Levels) -> tuple[float, float, float] | None:
-    """The repeated confidence interval of this look (low, high) and its p-value; None without a plan."""
+def repeated(
+    both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False
+) -> tuple[float, float, float] | None:
+    """The repeated confidence interval of this look (low, high) and its p-value; None without a plan.
+
+    Of ``counts`` it is the exact one, which holds at every look, so at those of a campaign, too. ``few``: the means are
+    too far from normal for any, as where an arm without a buyer would have no error.
+    """
     if levels.plan is None:
         return None
+    if counts:
+        return *rare_difference(*counts, alpha=levels.alpha, expected=levels.expected), rare_p_value(*counts)
+    if few:
+        return math.nan, math.nan, math.nan
     found = difference(both.arm, both.control, alpha=levels.plan.level(levels.alpha))
     return found.low, found.high, levels.plan.p_value(p_value(both.arm, both.control), alpha=levels.alpha)
 
 
 def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False) -> float:
-    """What the metric may have risen by at most, sure on that side alone, by the kind of interval that decides."""
+    """What the metric may have risen by at most, sure on that side alone, by the kind of interval that decides.
+
+    Of ``counts`` exactly, for any kind: that nobody opted out of a few hundred doesn't show that nobody will.
+    """
     one_side = 2 * levels.alpha  # the upper end of an interval at twice alpha is sure at alpha on its own side
+    if counts:
+        return rare_difference(*counts, alpha=one_side, expected=levels.expected)[1]
+    if few:
+        return math.nan
     if levels.kind != "anytime":
         level = levels.plan.level(one_side) if levels.plan else one_side
         return difference(both.arm, both.control, alpha=level).high
-    if counts:
-        return rare_difference(*counts, alpha=one_side, expected=levels.expected)[1]
     apart = difference(both.arm, both.control, alpha=one_side)
     reach = one_sided_reach(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
-    return apart.estimate + reach if apart.error > 0 and not few else math.nan
+    return apart.estimate + reach if apart.error > 0 else math.nan
 
 
 def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, counts: Counts | None) -> float:
@@ -155,12 +180,13 @@ def _row(
     arm, control = sides
     both = adjust(reading, arm, control)
     counts = rare_counts(reading, arm, control, place=place, levels=levels)
-    few = thin(reading, arm, control, levels=levels)
+    few, zeros = (told(reading, arm, control, levels=levels) for told in (thin, sparse))
     fixed = difference(both.arm, both.control, alpha=levels.alpha)
     anytime = band(both, levels=levels, counts=counts, few=few)
     share = relative(both.arm, both.control, alpha=levels.alpha)
     p = p_value(both.arm, both.control)
-    sequential = repeated(both, levels=levels) or (None, None, None)
+    sequential = repeated(both, levels=levels, counts=counts, few=zeros) or (None, None, None)
+    waits = few if levels.kind == "anytime" else zeros and levels.kind == "group_sequential"
     return MetricRow(
         metric=reading.goal.name,
         arm=name,
@@ -183,5 +209,5 @@ def _row(
         sequential_ci_low=sequential[0],
         sequential_ci_high=sequential[1],
         sequential_p_value=sequential[2],
-        highest=highest(both, levels=levels, counts=counts, few=few) if reading.goal.name in levels.limited else None,
+        highest=highest(both, levels=levels, counts=counts, few=waits) if reading.goal.name in levels.limited else None,
     )

@@ -168,7 +168,7 @@ def _numbers(rows: tuple[MetricRow, ...]) -> np.ndarray:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_changes_nothing(seed: int) -> None:
-    frame = _frame(3)
+    frame = _frame(3, rows=800)
     shuffled = frame.sample(frac=1, random_state=seed)
     how = {"arm": "arm", "control": "none", "metrics": METRICS, "covariates": ["before"], "segments": ["channel"]}
     one, other = analyze(frame, **how), analyze(shuffled, **how)
@@ -221,7 +221,7 @@ def test_swapping_arm_and_control_turns_the_sign(seed: int) -> None:
 
 
 def test_json_has_the_fixed_keys() -> None:
-    found = analyze(_frame(6), arm="arm", control="none", metrics=METRICS, segments=["channel"]).to_json()
+    found = analyze(_frame(6, rows=800), arm="arm", control="none", metrics=METRICS, segments=["channel"]).to_json()
     assert {"arms", "srm", "metrics", "segments", "verdict"} <= set(found)
     assert set(found["arms"][0]) == {"arm", "n", "planned_share"}
     assert set(found["srm"]) == {"p_value", "status"}

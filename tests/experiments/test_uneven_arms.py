@@ -1,0 +1,153 @@
+"""A small arm beside a large one: few events, few buyers or few customers must not look like a finding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from experiments.analysis import analyze
+from experiments.analysis.comparison import Levels, band, compare, repeated
+from experiments.analysis.group_sequential import Plan
+from experiments.analysis.limits import standing
+from experiments.analysis.readings import Reading, Variable
+from experiments.analysis.statistics import Adjusted, Moments, Quantity, sample
+from experiments.results import MetricRow
+
+LOOKS, RUNS = 6, 150
+ONE = Quantity(numerator=0)
+
+
+def _reading(name: str) -> Reading:
+    return Reading(
+        goal=Variable(name=name, columns=(name,)), moments=[], quantity=ONE, covariates=(), missing=0, clustered=False
+    )
+
+
+def _looks(batch: int, *, share: float, **more: object) -> list[Levels]:
+    """The levels of each look of a campaign with ``LOOKS`` looks, each after as many units more."""
+    plans = [
+        Plan(units=tuple(batch * (each + 1.0) for each in range(look)), elapsed=tuple(np.arange(1, look + 1) / LOOKS))
+        for look in range(1, LOOKS + 1)
+    ]
+    return [
+        Levels(kind="group_sequential", plan=plan, shares=(1 - share, share), **more)  # type: ignore[arg-type]
+        for plan in plans
+    ]
+
+
+def _naive(sides: list[Moments], levels: Levels) -> tuple[float, float]:
+    both = Adjusted(arm=sample(sides[1], ONE), control=sample(sides[0], ONE), variance_kept=1.0)
+    found = repeated(both, levels=levels)
+    assert found is not None
+    return found[0], found[1]
+
+
+def _rates(rng: np.random.Generator, *, batch: int, share: float, rates: tuple[float, float]) -> list[list[Moments]]:
+    """Control and arm as they grow from look to look."""
+    arm = rng.binomial(batch, share, LOOKS)
+    sizes = np.stack([batch - arm, arm])
+    events = rng.binomial(sizes, np.array(rates)[:, None]).cumsum(axis=1)
+    return [
+        [
+            replace(Moments.from_sums(n=int(n), total=float(k), squares=float(k)), filled=np.array([k]))
+            for n, k in zip(sizes.cumsum(axis=1)[:, look], events[:, look], strict=True)
+        ]
+        for look in range(LOOKS)
+    ]
+
+
+def test_a_campaign_with_a_tenth_of_its_units_in_an_arm_does_not_stop_for_rare_events() -> None:
+    rng, batch = np.random.default_rng(61), 4_000
+    reading, looks = _reading("buys"), _looks(batch, share=0.1, rates=frozenset(["buys"]))
+    missed, naive = np.zeros(RUNS, dtype=bool), np.zeros(RUNS, dtype=bool)
+    for run in range(RUNS):
+        for sides, levels in zip(_rates(rng, batch=batch, share=0.1, rates=(0.003, 0.003)), looks, strict=True):
+            (row,) = compare(reading, sides, ["none", "mail"], levels=levels)
+            low, high = row.interval("group_sequential")
+            missed[run] |= low > 0 or high < 0
+            low, high = _naive(sides, levels)
+            naive[run] |= low > 0 or high < 0
+    assert missed.mean() <= 0.08  # 5%, and what chance leaves in so many runs
+    assert naive.mean() > 0.10
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_guardrail_that_is_broken_is_seldom_told_as_kept_at_any_look_of_a_campaign(share: float) -> None:
+    rng, batch, limit = np.random.default_rng(62), 1_000, 0.002
+    reading = _reading("opt_outs")
+    looks = _looks(batch, share=share, rates=frozenset(["opt_outs"]), limited=frozenset(["opt_outs"]))
+    kept, naive = np.zeros(RUNS, dtype=bool), np.zeros(RUNS, dtype=bool)
+    for run in range(RUNS):
+        for sides, levels in zip(_rates(rng, batch=batch, share=share, rates=(0.001, 0.003)), looks, strict=True):
+            (row,) = compare(reading, sides, ["none", "mail"], levels=levels)
+            kept[run] |= _within(row, limit)
+            naive[run] |= _within(replace(row, highest=row.difference + _reach(sides, levels)), limit)
+    assert kept.mean() <= 0.08
+    assert naive.mean() > 0.15
+
+
+def _within(row: MetricRow, limit: float) -> bool:
+    return standing(row, interval=row.interval("group_sequential"), limit=limit) == "within"
+
+
+def _reach(sides: list[Moments], levels: Levels) -> float:
+    """What a one-sided repeated interval adds to the difference by the arms' own spread; nothing where none is seen."""
+    assert levels.plan is not None
+    errors = sum(sample(each, ONE).error for each in sides)
+    return float(levels.plan.bound(0.1) * np.sqrt(errors))
+
+
+def test_a_campaign_does_not_stop_for_want_of_buyers_in_a_small_arm() -> None:
+    rng, batch = np.random.default_rng(63), 1_500
+    reading, looks = _reading("revenue"), _looks(batch, share=0.1)
+    missed, naive = np.zeros(RUNS, dtype=bool), np.zeros(RUNS, dtype=bool)
+    for run in range(RUNS):
+        sides = [Moments.none(1), Moments.none(1)]
+        for levels in looks:
+            for place, n in enumerate((batch * 9 // 10, batch // 10)):
+                sides[place] += Moments.of((rng.random((1, n)) < 0.02) * rng.lognormal(3, 1, (1, n)))
+            (row,) = compare(reading, sides, ["none", "mail"], levels=levels)
+            low, high = row.interval("group_sequential")
+            missed[run] |= low > 0 or high < 0
+            low, high = _naive(sides, levels)
+            naive[run] |= low > 0 or high < 0
+    assert missed.mean() <= 0.05
+    assert naive.mean() > 0.10
+
+
+def test_a_hundredth_of_the_customers_withheld_is_no_finding_after_two_of_them() -> None:
+    """Values of every customer, none zero: two in an arm may be alike, and their error is then nearly nothing."""
+    rng, levels, reading = np.random.default_rng(64), Levels(), _reading("days")
+    missed, naive = np.zeros(RUNS, dtype=bool), np.zeros(RUNS, dtype=bool)
+    for run in range(RUNS):
+        sides = [Moments.none(1), Moments.none(1)]
+        for _ in range(40):
+            for place, n in enumerate((198, 2)):
+                sides[place] += Moments.of(rng.exponential(size=(1, n)))
+            (row,) = compare(reading, sides, ["many", "few"], levels=levels)
+            missed[run] |= row.anytime_ci_low > 0 or row.anytime_ci_high < 0
+            both = Adjusted(arm=sample(sides[1], ONE), control=sample(sides[0], ONE), variance_kept=1.0)
+            found = band(both, levels=levels)
+            naive[run] |= found.low > 0 or found.high < 0
+    assert missed.mean() <= 0.08
+    assert naive.mean() > 0.15
+
+
+def test_a_limit_that_nobody_has_broken_yet_is_not_kept_by_a_few_hundred_at_the_end_of_a_campaign_either() -> None:
+    arm = np.arange(1_000) % 2
+    table = pa.table(
+        {
+            "arm": np.where(arm, "mail", "none"),
+            "visit": np.arange(1_000) // 2 % 4 < np.where(arm, 3, 1),
+            "opt_out": np.zeros(1_000, dtype=int),
+        }
+    )
+    for how in ({"planned_units": 1_000}, {"final": True}):
+        found = analyze(
+            table, arm="arm", control="none", metrics=["visit", "opt_out"], limits={"opt_out": 0.002}, **how
+        )
+        assert found.verdict.code == "keep_running"
+        assert found.metrics[1].highest is not None and found.metrics[1].highest > 0.002
