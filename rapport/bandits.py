@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from experiments.adaptive import ActionValue, action_values
 from experiments.analysis.comparison import Levels
-from experiments.design import Experiment
 from experiments.measures import Measure
 from experiments.offpolicy.rewards import decision_rewards
+from experiments.outcomes import query
 from experiments.policies import AnyPolicy
 from serving import schema
 from serving.book import Book
@@ -26,6 +26,7 @@ from serving.ledger import Ledger
 
 _decoder = msgspec.msgpack.Decoder(Decision)
 _CHANCE = "p_"
+_LAST = "SELECT arm, arg_max(decision_id, (decided_at, decision_id)) AS decision_id FROM decisions GROUP BY arm"
 
 
 def bandit_values(
@@ -89,11 +90,15 @@ def learns(policy: AnyPolicy | None) -> bool:
     return policy is not None and policy.learns
 
 
-def learning_arms(ledger: Path, design: Experiment) -> tuple[str, ...]:
-    """The arms of an experiment whose policies learn, by what decided there last."""
+def learning_arms(ledger: Path, decisions: pa.Table) -> tuple[str, ...]:
+    """The arms whose policies learn, by what took the last decision of each among ``decisions`` of an experiment.
+
+    What was published after these decisions is nothing that they can tell of.
+    """
+    last = query(_LAST, values={}, decisions=decisions)
     with closing(Ledger(ledger)) as opened, opened.reading() as book:
-        found = {arm: book.policy(f"{design.key}/{arm}") for arm in design.arm_names}
-    return tuple(arm for arm, held in found.items() if held is not None and learns(held[1]))
+        taken = book.decisions(last["decision_id"].to_pylist()).values()
+        return tuple(sorted(each.arm for each in taken if learns(book.policy_of_version(each.policy))))
 
 
 def _chances(book: Book, wanted: Sequence[str]) -> Iterator[tuple[str, Mapping[str, float]]]:

@@ -23,13 +23,14 @@ EARNING = pa.schema(
     [
         ("decision_id", pa.string()),
         ("customer_id", pa.string()),
+        ("household_id", pa.string()),
         ("decided_at", TIMESTAMP),
         ("contact_cost", pa.int64()),
         ("action", pa.string()),
         ("channel", pa.string()),
     ]
 )
-"""The columns of decisions that ``unit_money``, ``decision_rewards`` and ``matchback`` take."""
+"""The columns of decisions that ``unit_money``, ``decision_rewards`` and ``matchback`` take, and whose they were."""
 
 
 def decided_so_far(project: Project, key: str, *, until: datetime = EVER) -> pa.Table:

@@ -33,18 +33,25 @@ _FEWEST_LEAVING = 20
 _FEWEST_HELD = 50
 _MOST_PERIODS = 12
 _LEAVING, _LEFT = ("opt_out",), "opted out"
-# Whoever the history knew when a period began, but those of several accounts: each of theirs has a chance of its own to
-# be withheld, so among them it would not be the share that was planned.
+# Whom the history knew when a period began, by the links that were known then: a link that was found later may come of
+# what somebody did in the period. A household is the one that was decided for, else the one that links or facts tell.
 _POPULATION = """
     WITH seen AS (
         SELECT customer_id FROM events WHERE recorded_at < $start AND occurred_at < $start
         UNION SELECT customer_id FROM profile WHERE recorded_at < $start AND occurred_at < $start),
-    household AS (
-        SELECT customer_id, arg_max(value, (occurred_at, recorded_at)) AS household_id FROM profile
-        WHERE attribute = 'household_id' AND recorded_at < $start AND occurred_at < $start GROUP BY customer_id)
-    SELECT customer_id, household_id FROM seen LEFT JOIN household USING (customer_id)
-    WHERE customer_id NOT IN (SELECT account_id FROM people) AND customer_id NOT IN (SELECT customer_id FROM people)
-    ORDER BY customer_id
+    told AS (
+        SELECT customer_id AS account_id, arg_max(value, (occurred_at, recorded_at)) AS home FROM profile
+        WHERE attribute = 'household_id' AND recorded_at < $start AND occurred_at < $start GROUP BY ALL),
+    decided AS (
+        SELECT customer_id AS account_id, arg_max(household_id, (decided_at, decision_id)) AS home FROM decisions
+        WHERE decided_at < $start GROUP BY ALL)
+    SELECT coalesce(people.customer_id, seen.customer_id) AS customer_id,
+        coalesce(max(decided.home), max(homes.customer_id), max(told.home)) AS household_id
+    FROM seen LEFT JOIN people ON people.account_id = seen.customer_id
+        LEFT JOIN decided ON decided.account_id = seen.customer_id
+        LEFT JOIN homes ON homes.account_id = seen.customer_id
+        LEFT JOIN told ON told.account_id = seen.customer_id
+    GROUP BY ALL ORDER BY ALL
 """
 
 
@@ -171,7 +178,7 @@ def long_run_of(project: Project, *, as_of: datetime) -> LongRun | None:
     """What marketing as a whole is worth, over the whole periods of the project's holdout since its first decision.
 
     Who is withheld follows from the published hash, as whoever decided asked it; so those whom nobody decided on are
-    counted, too.
+    counted, too. A person counts once, by the accounts that were known to be theirs when a period began.
     """
     holdout = project.holdout
     if holdout is None or not holdout.share or not project.ledger.exists():
@@ -203,6 +210,7 @@ def channels_of(project: Project, *, as_of: datetime) -> tuple[Channels, str] | 
     if period is None:
         return None
     table = _period(project, holdout, period, decisions=decisions, as_of=as_of)
+    people = persons_known(project, as_of=period.start)
     own = decisions.filter(
         pc.and_(
             pc.greater_equal(decisions["decided_at"], pa.scalar(period.start, TIMESTAMP)),
@@ -210,8 +218,8 @@ def channels_of(project: Project, *, as_of: datetime) -> tuple[Channels, str] | 
         )
     )
     credit = matchback(
-        own,
-        project.history.events(until=as_of, since=period.start),
+        by_person(own, people),
+        by_person(project.history.events(until=as_of, since=period.start), people),
         as_of=as_of,
         window=timedelta(days=project.settings.response.window_days),
         margin_bp=project.settings.project.margin_bp,
@@ -265,12 +273,18 @@ def _ended(holdout: Holdout, decisions: pa.Table, as_of: datetime) -> Iterator[P
 
 
 def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa.Table, as_of: datetime) -> pa.Table:
-    """One row per customer known when a period began: ``customer_id, unit, period, held, profit`` (cents)."""
+    """One row per person known when a period began: ``customer_id, unit, period, held, profit`` (cents)."""
     history = project.history
     events = history.events(until=as_of)
-    people = persons_known(project, as_of=as_of)
+    people = persons_known(project, as_of=period.start)
     who = query(
-        _POPULATION, values={"start": period.start}, events=events, profile=history.profile(until=as_of), people=people
+        _POPULATION,
+        values={"start": period.start},
+        events=events,
+        profile=history.profile(until=as_of),
+        decisions=decisions,
+        people=people,
+        homes=persons_known(project, as_of=period.start, strength="household"),
     )
     unit = who["customer_id"]
     if holdout.unit == "household":
@@ -280,8 +294,8 @@ def _period(project: Project, holdout: Holdout, period: Period, *, decisions: pa
     sides = pc.if_else(held, "held", "in")
     money = unit_money(
         pa.table({"customer_id": who["customer_id"], "arm": sides, "assigned_at": begun}),
-        events,
-        decisions,
+        by_person(events, people),
+        by_person(decisions, people),
         as_of=as_of,
         margin_bp=project.settings.project.margin_bp,
         since=period.start,

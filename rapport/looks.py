@@ -244,7 +244,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
             ),
         ),
         looks=(*points, *look.points),
-        allocation=_allocation(decisions, arms=learning_arms(project.ledger, look.design)),
+        allocation=_allocation(decisions, arms=learning_arms(project.ledger, decisions)),
         actions=look.actions,
         money=look.money,
         ladder=_ladder(look),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from experiments.policies import ArmBeliefs, Bandit, Beta, LinearBeliefs, Nothing, Static
 from features.errors import InputError
 from rapport.bandits import learning_arms
+from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.learning import learn
 from rapport.project import Project, load_project
@@ -200,7 +202,20 @@ def test_what_was_learned_decides_from_then_on_until_another_opening_is_publishe
         assert in_force() == policy_version(opening)
     ledger.close()
     _decide(shop, START + 15 * DAY)
-    assert learning_arms(shop.ledger, shop.experiment("learning")) == ("learner",)
+    assert learning_arms(shop.ledger, decided_so_far(shop, "learning")) == ("learner",)
+
+
+def test_a_policy_that_is_published_later_changes_no_report_of_an_earlier_day(shop: Project) -> None:
+    def learning(day: float) -> tuple[str, ...]:
+        return learning_arms(shop.ledger, decided_so_far(shop, "learning", until=START + day * DAY))
+
+    _decide(shop, START + 15 * DAY)
+    with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
+        for name in ("letters", "learning/learner"):
+            book.publish(name, Static(treatment="nothing"), at=START + 16 * DAY)
+    assert learning(15.5) == learning(30) == ("learner",)
+    _decide(shop, START + 17 * DAY)
+    assert (learning(15.5), learning(30)) == (("learner",), ())
 
 
 def test_old_outcomes_count_less_where_the_policy_forgets(shop: Project) -> None:
