@@ -22,6 +22,7 @@ from rapport.commands.learn import learn
 from rapport.commands.link import link
 from rapport.commands.market import market
 from rapport.commands.plan import plan
+from rapport.commands.publish import publish
 from rapport.commands.replay import replay
 from rapport.commands.report import report
 from rapport.commands.retention import retention
@@ -62,6 +63,7 @@ app.command()(learn)
 app.command()(link)
 app.command()(market)
 app.command()(plan)
+app.command()(publish)
 app.command()(replay)
 app.command()(report)
 app.command()(retention)

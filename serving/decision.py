@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -132,23 +132,24 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return Contact(self.offer_id, self.channel, self.contact_class, self.ask.moment)
 
 
-class _Numbers(Mapping[str, float]):
-    """The numbers of a feature row by name; what is missing or text is not in it."""
+class _Known(Mapping[str, Any]):
+    """The values of one kind in a feature row by name; what is missing or of another kind is not in it."""
 
-    __slots__ = ("_places", "_row")
+    __slots__ = ("_kinds", "_places", "_row")
 
-    def __init__(self, row: Row, places: Mapping[str, int]) -> None:
+    def __init__(self, row: Row, places: Mapping[str, int], *kinds: type) -> None:
         self._row = row
         self._places = places
+        self._kinds = kinds
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> Any:
         value = self._row[self._places[name]]
-        if isinstance(value, int | float):
+        if isinstance(value, self._kinds):
             return value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._places if isinstance(self._row[self._places[name]], int | float))
+        return (name for name in self._places if isinstance(self._row[self._places[name]], self._kinds))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -267,7 +268,8 @@ def _chances(
         choice = Choice(
             actions=left.names,
             values=np.zeros(len(left.names)) if values is None else values[left.index],
-            features=_Numbers(row, rules.feature_places),
+            features=_Known(row, rules.feature_places, int, float),
+            labels=_Known(row, rules.feature_places, str),
             segment=ask.segment,
         )
         chances = assignment.policy.probabilities(choice)

@@ -213,22 +213,27 @@ def audience_of(design: Experiment, *, feature_names: Sequence[str]) -> Callable
 _NOTHING = Nothing()
 
 
-def policies_of(names: Sequence[str], *, catalogue: Catalogue, book: Book) -> dict[str, AnyPolicy]:
-    """The policies called ``names``: those in force in the ledger, else the standing ones.
+def standing_policies(catalogue: Catalogue) -> dict[str, AnyPolicy]:
+    """The policies that need no publishing, by name.
 
-    Standing are ``nothing``, ``random``, ``static`` (the catalogue's first static contact) and ``one_to_one``, which
-    keeps a floor of 1% under every surviving action so that what it does not choose can still be judged.
+    ``static`` is the catalogue's first static contact; ``one_to_one`` keeps a floor of 1% under every surviving action
+    so that what it does not choose can still be judged.
     """
-    standing: dict[str, AnyPolicy] = {
+    return {
         "nothing": Nothing(),
         "random": RandomEligible(),
         "static": Static(treatment=catalogue.static[0] if catalogue.static else NOTHING),
         "one_to_one": OneToOne(floor=_FLOOR),
     }
+
+
+def policies_of(names: Sequence[str], *, catalogue: Catalogue, book: Book) -> dict[str, AnyPolicy]:
+    """The policies called ``names``: those in force in the ledger, else the standing ones."""
+    standing = standing_policies(catalogue)
     found = {}
     for name in names:
         published = book.policy(name)
         if published is None and name not in standing:
-            raise unknown("policy", name, standing, do="publish it in the ledger first")
+            raise unknown("policy", name, standing, do=f"publish it: rapport publish {name} --project DIR")
         found[name] = published[1] if published else standing[name]
     return found

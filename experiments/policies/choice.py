@@ -22,6 +22,7 @@ class Choice:
     actions: ``nothing`` first, then treatment ids, each once.
     values: expected incremental profit of each action in cents, shape (len(actions),); 0 for ``nothing``.
     features: numbers that clusters and contextual bandits look at.
+    labels: texts that are known of the customer, by which segments can be told.
     segment: the marketers' segment of the customer, when there is one.
 
     >>> Choice(actions=("nothing", "shoes-10@email"), values=np.array([0.0, 42.0])).place("shoes-10@email")
@@ -31,6 +32,7 @@ class Choice:
     actions: tuple[str, ...]
     values: np.ndarray
     features: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     segment: str | None = None
 
     def __post_init__(self) -> None:

@@ -16,11 +16,17 @@ def fit_static(values: np.ndarray, *, actions: Sequence[str]) -> Static:
     return Static(treatment=_best(values, actions))
 
 
-def fit_segment(values: np.ndarray, *, actions: Sequence[str], segments: Sequence[str]) -> Segment:
-    """The best action of each segment; customers of unseen segments get what is best over all."""
-    labels = np.asarray(segments, dtype=str)
-    table = {name: _best(values[labels == name], actions) for name in np.unique(labels).tolist()}
-    return Segment(table=table, default=_best(values, actions))
+def fit_segment(
+    values: np.ndarray, *, actions: Sequence[str], segments: Sequence[str | None], by: str | None = None
+) -> Segment:
+    """The best action of each segment; customers of unseen segments, or of none, get what is best over all.
+
+    ``by``: the text feature that the segments are the values of, if they are.
+    """
+    labels = np.asarray(segments, dtype=object)
+    names = sorted({each for each in segments if each is not None})
+    table = {name: _best(values[labels == name], actions) for name in names}
+    return Segment(table=table, default=_best(values, actions), by=by)
 
 
 def fit_few(

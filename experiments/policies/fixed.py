@@ -82,6 +82,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True, tag="segment"):
     ----------
     table: segment -> treatment id or ``nothing``.
     default: what customers of other segments get.
+    by: the text feature that tells a customer's segment; None for the marketers' own, which comes with the customer.
 
     >>> policy = Segment(table={"young": "a@email"})
     >>> policy.probabilities(Choice(actions=("nothing", "a@email"), values=np.zeros(2), segment="young"))
@@ -93,11 +94,12 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True, tag="segment"):
 
     table: dict[str, str]
     default: str = NOTHING
+    by: str | None = None
 
     def probabilities(self, choice: Choice) -> np.ndarray:
         """All on the segment's treatment, or on ``nothing`` when it did not survive."""
-        treatment = self.default if choice.segment is None else self.table.get(choice.segment, self.default)
-        return certain(choice, choice.place(treatment))
+        segment = choice.segment if self.by is None else choice.labels.get(self.by)
+        return certain(choice, choice.place(self.default if segment is None else self.table.get(segment, self.default)))
 
 
 class Few(msgspec.Struct, frozen=True, kw_only=True, tag="few"):

@@ -22,12 +22,12 @@ from experiments.policies import (
     RandomEligible,
     Static,
 )
-from experiments.policies.fitting import fit_few, fit_segment
 from features.facts import TIMESTAMP
 from rapport.base import allowed
 from rapport.demo.setting import CLUSTERS, HISTORY_WEEKS, Tried
 from rapport.learning import learn
 from rapport.project import Project
+from rapport.publishing import Valued, few_policy, segment_policy
 from serving.assembly import masking_of, rules_of
 from serving.batch import decide_all
 from serving.book import Consent
@@ -43,7 +43,6 @@ SEGMENT, COVARIATE = "age_band", "spend_90d"
 _REWARD = timedelta(days=7)
 # The bandit starts from the history as if it had seen a twentieth of it, so that it can still be taught better.
 _TRUST = 20
-_FLOOR = 0.0025
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +60,15 @@ class Campaign:
     model: str
 
 
-def opening_policies(values: np.ndarray, *, rules: Rules, table: pa.Table, seed: int) -> dict[str, AnyPolicy]:
-    """The policy of each arm that does not learn, by name.
-
-    Parameters
-    ----------
-    values: expected incremental profit (customers, actions) of the first week, from the models.
-    table: the features of the same customers.
-    """
-    names = [name for name in rules.book.feature_names if name.startswith("interest_")]
-    looks = np.column_stack([table[name].to_numpy().astype(float) for name in names])
+def opening_policies(found: Valued, *, seed: int) -> dict[str, AnyPolicy]:
+    """The policy of each arm that does not learn, by name, from what is known before the first week."""
+    interests = [name for name in found.numbers if name.startswith("interest_")]
     return {
         "nothing": Nothing(),
         "random": RandomEligible(),
-        "static": Static(treatment=rules.book.catalogue.static[0]),
-        "segment": fit_segment(values, actions=rules.actions, segments=table[SEGMENT].to_pylist()),
-        "few": fit_few(values, actions=rules.actions, features=looks, names=names, clusters=CLUSTERS, seed=seed),
+        "static": Static(treatment=found.rules.book.catalogue.static[0]),
+        "segment": segment_policy(found, by=SEGMENT),
+        "few": few_policy(found, names=interests, clusters=CLUSTERS, seed=seed),
         "one_to_one": OneToOne(),
     }
 
@@ -89,7 +81,7 @@ def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Bandit:
             width = found.sd * (_TRUST / found.n) ** 0.5
             beliefs[action] = Gaussian(mean=found.mean - cost, sd=width, noise_sd=found.sd)
     prior = Gaussian(mean=0.0, sd=100.0, noise_sd=300.0)
-    return Bandit(beliefs=ArmBeliefs(prior=prior, arms=beliefs), floor=_FLOOR)
+    return Bandit(beliefs=ArmBeliefs(prior=prior, arms=beliefs))
 
 
 def run_campaign(
@@ -117,10 +109,10 @@ def run_campaign(
     for week in range(HISTORY_WEEKS, HISTORY_WEEKS + weeks):
         moment = market.begin(week)
         table, masks = allowed(project, _customers(project, market, moment), people=people)
-        table = table.append_column("segment", table[SEGMENT])
         if not policies:
             opening, units = values_of.values_of(table), table
-            policies = opening_policies(opening, rules=rules, table=table, seed=market.spec.seed)
+            known = Valued(table=table, values=opening, rules=rules, at=moment)
+            policies = opening_policies(known, seed=market.spec.seed)
             _publish(ledger, policies | {"bandit": opening_bandit(rules, tried)}, at=moment)
         (bandit,) = learn(project, design, as_of=moment, window=_REWARD)
         trial = Trial.of_experiment(design, policies=policies | {"bandit": bandit.policy})
