@@ -17,7 +17,7 @@ from scipy import special
 from benchmarks.calibration.table import Line
 from experiments.analysis.comparison import Levels, compare
 from experiments.analysis.group_sequential import Plan
-from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.statistics import Moments, Quantity
 from experiments.analysis.verdict import Rule, verdict
 from experiments.results import ArmCount, SampleRatio
@@ -80,7 +80,7 @@ def _grown(rng: np.random.Generator, *, mean: float) -> list[Moments]:
 
 def _code(way: Way, control: Moments, arm: Moments) -> str:
     reading = Reading(
-        goal=Goal(name="spend", columns=("spend",)),
+        goal=Variable(name="spend", columns=("spend",)),
         moments=[control, arm],
         quantity=Quantity(numerator=0),
         covariates=(),

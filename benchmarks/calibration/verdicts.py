@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.calibration.looks import BATCH, LOOKS
 from benchmarks.calibration.table import Line
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
-from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.statistics import Moments, Quantity
 from experiments.analysis.verdict import Rule, verdict
 from experiments.results import ArmCount, IntervalKind, SampleRatio
@@ -19,7 +19,7 @@ _ARMS = ("static", "a", "b")
 
 def false_verdicts(rng: np.random.Generator, *, runs: int) -> np.ndarray:
     """Shares of A/A/A runs rolled out at any of the looks: by the rule, and with the rule of one planned look."""
-    goal = Goal(name="visit", columns=("visit",))
+    goal = Variable(name="visit", columns=("visit",))
     arms = tuple(ArmCount(arm=name, n=1, planned_share=1 / 3) for name in _ARMS)
     wrong = np.zeros((runs, 2), dtype=bool)
     for run in range(runs):

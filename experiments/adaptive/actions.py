@@ -15,7 +15,7 @@ from experiments.adaptive.logs import read_bandit_log
 from experiments.adaptive.scores import Floats
 from experiments.adaptive.sums import arm_value, contrast
 from experiments.analysis.comparison import Levels
-from experiments.analysis.readings import Goal
+from experiments.analysis.readings import Variable
 from experiments.analysis.sequential import sequence_half_width
 from experiments.observations import MOST_ARMS, codes, numbers
 
@@ -83,7 +83,7 @@ def action_values(
     )
     scores = Scores.of(
         log,
-        Goal(name=reward, columns=(reward,)),
+        Variable(name=reward, columns=(reward,)),
         [numbers(log.table, reward).astype(np.float64)],
         cluster=codes(log.table, cluster)[1] if cluster else None,
     )

@@ -17,7 +17,7 @@ from experiments.adaptive.sums import Contrast, Sums, contrast
 from experiments.analysis.analysis import Findings
 from experiments.analysis.comparison import Levels, adjust_p_values
 from experiments.analysis.looks import Look, periods
-from experiments.analysis.readings import Goal
+from experiments.analysis.readings import Variable
 from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
 from experiments.analysis.verdict import Rule, verdict
 from experiments.observations import MISSING, MOST_VALUES, codes, column_names, labels, named, numbers
@@ -85,7 +85,7 @@ def analyze_bandit(
     (0.5, True)
     """
     _check(metrics, planned=planned, alpha=alpha)
-    goals = [Goal.named(each, column_names(table)) for each in dict.fromkeys(metrics)]
+    goals = [Variable.named(each, column_names(table)) for each in dict.fromkeys(metrics)]
     columns = [name for each in goals for name in each.columns]
     wanted = [*columns, *covariates, *segments, *([cluster] if cluster else [])]
     log = read_bandit_log(table, arm=arm, control=control, probabilities=probabilities, columns=wanted, time=time)
@@ -135,7 +135,9 @@ def _arms(log: BanditLog) -> tuple[ArmCount, ...]:
     )
 
 
-def _scores(log: BanditLog, goals: Sequence[Goal], *, covariates: Sequence[str], cluster: str | None) -> list[Scores]:
+def _scores(
+    log: BanditLog, goals: Sequence[Variable], *, covariates: Sequence[str], cluster: str | None
+) -> list[Scores]:
     known = log.table.select(list(covariates)) if covariates else None
     groups = codes(log.table, cluster)[1] if cluster else None
     return [

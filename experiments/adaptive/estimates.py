@@ -16,7 +16,7 @@ from experiments.adaptive.models import expected_rewards
 from experiments.adaptive.scores import Codes, Floats, arm_scores
 from experiments.adaptive.sums import Sums
 from experiments.adaptive.weights import of_arm, of_contrast
-from experiments.analysis.readings import Goal
+from experiments.analysis.readings import Variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Scores:
     n) the scores; ``missing`` rows of the log lack the goal.
     """
 
-    goal: Goal
+    goal: Variable
     log: BanditLog
     rows: Codes
     reward: Floats
@@ -39,7 +39,7 @@ class Scores:
     def of(
         cls,
         log: BanditLog,
-        goal: Goal,
+        goal: Variable,
         columns: Sequence[Floats],
         *,
         features: pa.Table | None = None,

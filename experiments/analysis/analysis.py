@@ -17,7 +17,7 @@ from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
-from experiments.analysis.readings import Goal, Reader, Spread
+from experiments.analysis.readings import Reader, Spread, Variable
 from experiments.analysis.segments import filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
 from experiments.analysis.verdict import Rule, verdict
@@ -119,8 +119,8 @@ def analyze(
         )
     table = opened(table)
     there = column_names(table)
-    goals = [Goal.named(each, there) for each in dict.fromkeys(metrics)]
-    adjusters = [Goal.named(each, there) for each in dict.fromkeys(covariates)]
+    goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
+    adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
     strata = tuple(dict.fromkeys([*strata, *([ramp] if ramp else [])]))
     wanted = [arm, *segments, *strata, *(each for each in (cluster, time, exposed) if each)]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
@@ -245,7 +245,7 @@ def _balance(
     return arms, sample_ratio(spread.per_group if spread and not spread.shared else counts, planned)
 
 
-def _in_money(money: Collection[str], goals: Sequence[Goal]) -> list[str]:
+def _in_money(money: Collection[str], goals: Sequence[Variable]) -> list[str]:
     """The metrics in money, each known and a mean: of a ratio, all units together have no more than one of them."""
     columns = {goal.name: goal.columns for goal in goals}
     found = [named("metric in money", each, list(columns)) for each in money]

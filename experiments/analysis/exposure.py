@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.analysis.balance import exposure_ratio
 from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
-from experiments.analysis.readings import Goal, Reader, Reading
+from experiments.analysis.readings import Reader, Reading, Variable
 from experiments.analysis.statistics import Sample, sample
 from experiments.observations import Labels, numbers
 from experiments.results import ExposedCount, ExposedRow, Exposure, MetricRow, SampleRatio
@@ -76,7 +76,7 @@ def _shares(reader: Reader, split: Labels, mask: NDArray[np.bool_]) -> list[Samp
     """The share of exposed rows in each arm and the control together, with its error."""
     alone = replace(
         reader,
-        goals=(Goal(name="exposed", columns=("exposed",)),),
+        goals=(Variable(name="exposed", columns=("exposed",)),),
         covariates=(),
         columns={"exposed": mask},
         valid={},

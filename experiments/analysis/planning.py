@@ -12,7 +12,7 @@ from scipy import optimize, special
 
 from experiments.analysis.campaign_power import LOOKS, needed_drift, outlook
 from experiments.analysis.mixtures import mixture_rho
-from experiments.analysis.readings import Goal, Reader
+from experiments.analysis.readings import Reader, Variable
 from experiments.analysis.statistics import sample, variance_kept
 from experiments.observations import codes, column_names, select
 from experiments.results import IntervalKind
@@ -183,7 +183,7 @@ def measured(table: Any, *, metric: str, covariates: Sequence[str] = (), cluster
     over that of rows.
     """
     there = column_names(table)
-    goal, adjusters = Goal.named(metric, there), [Goal.named(each, there) for each in dict.fromkeys(covariates)]
+    goal, adjusters = Variable.named(metric, there), [Variable.named(each, there) for each in dict.fromkeys(covariates)]
     wanted = [name for each in (goal, *adjusters) for name in each.columns]
     units = select(table, [*wanted, *([cluster] if cluster else [])])
     everyone = np.zeros(units.num_rows, dtype=np.int32)

@@ -17,10 +17,10 @@ from features.errors import InputError, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Goal:
+class Variable:
     """A metric or covariate as the user names it: a column, or ``NUM/DEN`` for a ratio of sums.
 
-    >>> Goal.named("clicks/views", ["clicks", "views"]).columns
+    >>> Variable.named("clicks/views", ["clicks", "views"]).columns
     ('clicks', 'views')
     """
 
@@ -28,8 +28,8 @@ class Goal:
     columns: tuple[str, ...]
 
     @classmethod
-    def named(cls, name: str, there: Sequence[str]) -> Goal:
-        """The goal that ``name`` means among the columns that are there; a column's whole name goes first."""
+    def named(cls, name: str, there: Sequence[str]) -> Variable:
+        """The variable that ``name`` means among the columns that are there; a column's whole name goes first."""
         cuts = [place for place, mark in enumerate(name) if mark == "/"]
         pairs = [(name[:cut].strip(), name[cut + 1 :].strip()) for cut in cuts]
         for columns in [(name,), *pairs]:
@@ -43,7 +43,7 @@ class Goal:
 class Reading:
     """A goal's moments per group, and where in them the goal and the covariates stand."""
 
-    goal: Goal
+    goal: Variable
     moments: Sequence[Moments]
     quantity: Quantity
     covariates: tuple[Quantity, ...]
@@ -85,14 +85,14 @@ class Reader:
     ``strata`` the stratum of each, if the groups' moments shall keep strata apart.
 
     >>> table = pa.table({"spend": [1.0, 3.0, None, 8.0]})
-    >>> reader = Reader.of(table, goals=[Goal.named("spend", ["spend"])], covariates=[], clusters=None)
+    >>> reader = Reader.of(table, goals=[Variable.named("spend", ["spend"])], covariates=[], clusters=None)
     >>> (spend,) = reader.read(np.array([0, 0, 1, 1]), groups=2)
     >>> [(group.n, spend.quantity.value(group)) for group in spend.moments], spend.missing
     ([(2, 2.0), (1, 8.0)], 1)
     """
 
-    goals: tuple[Goal, ...]
-    covariates: tuple[Goal, ...]
+    goals: tuple[Variable, ...]
+    covariates: tuple[Variable, ...]
     columns: Mapping[str, Column]
     valid: Mapping[str, NDArray[np.bool_]]
     adjusters: Mapping[str, Column]
@@ -105,8 +105,8 @@ class Reader:
         cls,
         table: pa.Table,
         *,
-        goals: Sequence[Goal],
-        covariates: Sequence[Goal],
+        goals: Sequence[Variable],
+        covariates: Sequence[Variable],
         clusters: Codes | None,
         strata: Labels | None = None,
     ) -> Reader:
@@ -197,7 +197,7 @@ class Reader:
         counted = np.bincount(cells[cells >= 0], minlength=len(names) * groups).reshape(len(names), groups)
         return dict(zip(names, counted.tolist(), strict=True))
 
-    def _pass(self, goals: Sequence[Goal], codes: Codes, groups: int, *, missing: int = 0) -> list[Reading]:
+    def _pass(self, goals: Sequence[Variable], codes: Codes, groups: int, *, missing: int = 0) -> list[Reading]:
         if not goals:
             return []
         names = list(dict.fromkeys(name for each in goals for name in each.columns))
@@ -227,7 +227,7 @@ class Reader:
         ]
 
 
-def _quantity(goal: Goal, place: Mapping[str, int], size: int | None) -> Quantity:
+def _quantity(goal: Variable, place: Mapping[str, int], size: int | None) -> Quantity:
     # Of clusters a mean per row is a ratio too: the clusters' totals over their sizes.
     below = place[goal.columns[1]] if len(goal.columns) > 1 else size
     return Quantity(numerator=place[goal.columns[0]], denominator=below)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.calibration.verdicts import false_verdicts
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
-from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.statistics import Moments, Quantity
 from experiments.analysis.verdict import Rule, verdict
 from experiments.results import ArmCount, MetricRow, SampleRatio
@@ -26,7 +26,7 @@ def _row(*, difference: float, error: float = 0.01, metric: str = "visit", arm: 
         for mean in (0.2, 0.2 + difference)
     ]
     reading = Reading(
-        goal=Goal(name=metric, columns=(metric,)),
+        goal=Variable(name=metric, columns=(metric,)),
         moments=moments,
         quantity=Quantity(numerator=0),
         covariates=(),

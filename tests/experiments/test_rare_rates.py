@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from experiments.analysis import analyze
 from experiments.analysis.comparison import Levels, adjust, band, thin
 from experiments.analysis.rare import Count, few_events, rare_difference, rare_p_value
-from experiments.analysis.readings import Goal, Reading
+from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.sequential import sequence_half_width
 from experiments.analysis.statistics import Moments, Quantity
 
@@ -67,7 +67,7 @@ def _revenue_missed(rng: np.random.Generator) -> tuple[bool, bool]:
 
 
 def _reading() -> Reading:
-    goal = Goal(name="revenue", columns=("revenue",))
+    goal = Variable(name="revenue", columns=("revenue",))
     return Reading(goal=goal, moments=[], quantity=Quantity(numerator=0), covariates=(), missing=0, clustered=False)
 
 
