@@ -322,7 +322,7 @@ def load_project(folder: str | Path = ".") -> Project:
     Raises
     ------
     InputError
-        When the folder holds no valid ``rapport.toml``.
+        When the folder holds no valid ``rapport.toml``, or its holdout names a channel that nobody else does.
     """
     root = Path(folder).resolve()
     path = root / "rapport.toml"
@@ -343,7 +343,21 @@ def load_project(folder: str | Path = ".") -> Project:
         raise InputError("a source is declared wrongly", got=f"source = {tables!r:.60}", do="write it as [[source]]")
     sources = tuple(Source.from_config(table) for table in tables)
     parts["identity"] = IdentityRules.from_config(raw.get("identity", {}), what=f"[identity] of {path.name}")
-    return Project(root, read_config({**raw, **parts, "source": sources}, Settings, what=path.name))
+    project = Project(root, read_config({**raw, **parts, "source": sources}, Settings, what=path.name))
+    _check_channels(project)
+    return project
+
+
+def _check_channels(project: Project) -> None:
+    """Raise for a holdout from a channel that nothing is ever sent on: it would withhold nothing, and never tell."""
+    known = set(project.settings.features.channels)
+    strange = [each for each in (project.holdout.channels if project.holdout else ()) if each not in known]
+    if strange:  # only then are the offers read, which may be many
+        known |= {each.channel for each in project.catalogue.treatments}
+    for channel in strange:
+        if channel not in known:
+            do = "name a channel of [features] channels, or of an offer"
+            raise unknown("channel in [holdout] channels", channel, sorted(known), do=do)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -170,3 +170,18 @@ def test_an_objection_told_to_the_service_stops_further_training_on_it(tmp_path:
         book.consent([objection])
     ledger.close()
     assert project.contacts().frame["visits_7d"].fillna(-1).tolist() == [-1, 1]
+
+
+def test_a_holdout_from_a_channel_that_is_not_there_is_refused(shop: Path) -> None:
+    path = shop / "rapport.toml"
+    told = path.read_text(encoding="utf-8")
+    path.write_text(told + "\n[holdout]\nshare = 0.1\nchannels = { emial = 0.05 }\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"unknown channel in \[holdout\] channels 'emial'.*did you mean 'email'"):
+        load_project(shop)
+    # One that the vocabulary doesn't name, but an offer is sent on.
+    path.write_text(told + "\n[holdout]\nshare = 0.1\nchannels = { push = 0.05 }\n", encoding="utf-8")
+    with pytest.raises(InputError, match="name a channel"):
+        load_project(shop)
+    offers = shop / "offers.toml"
+    offers.write_text(offers.read_text(encoding="utf-8").replace('channel = "mail"', 'channel = "push"'), "utf-8")
+    assert load_project(shop).holdout is not None
