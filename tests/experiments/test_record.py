@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy
 
 @pytest.fixture(scope="module")
 def example(example_report: Callable[..., Report]) -> Report:
-    return example_report(customers=4_000, weeks=1)
+    return example_report(customers=6_000, weeks=1)
 
 
 @pytest.fixture(scope="module")
