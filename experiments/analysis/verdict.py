@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 from experiments.analysis.limits import Standing, standing
 from experiments.results import ArmCount, Balance, IntervalKind, MetricRow, SampleRatio, Verdict
@@ -133,9 +134,10 @@ def verdict(
       the largest difference.
     - ``keep_running``: anything else, with what stands in the way.
 
-    Better means an adjusted p-value below alpha and, where more than one look may be taken, the p-value that holds at
-    each of them below alpha divided by the number of arms. A metric with a limit stands in the way until it is within:
-    what may still be broken is not known to be kept. One without stands in the way when significantly worse.
+    Better means an adjusted p-value below alpha, which allows for all metrics, and the p-value of the kind that decides
+    below alpha divided by the number of arms: what other metrics show is no reason to believe more of the first. So
+    does the interval that is held against a worth allow for the arms. A metric with a limit stands in the way until it
+    is within: what may still be broken is not known to be kept. One without stands in the way when significantly worse.
     """
     rule = rule or Rule()
     if srm.status == "red":
@@ -157,7 +159,7 @@ def verdict(
     if hopeless:
         return Verdict(code="stop", sentence=_stop(known, rule))
     harms = _harms((row for row in rows if row.metric != rows[0].metric), rule)
-    clean = [row for row in ahead if row.arm not in harms and rule.worst_case(row) >= rule.worth]
+    clean = [row for row in ahead if row.arm not in harms and _worth_it(row, len(primary), rule)]
     if clean:
         return Verdict(code="roll_out", sentence=_roll_out(clean[0], known, rule))
     return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule))
@@ -168,8 +170,18 @@ def _uncapitalized(sentence: str) -> str:
 
 
 def _better(row: MetricRow, arms: int, rule: Rule) -> bool:
-    sure = row.adjusted_p_value < rule.alpha and (rule.kind == "fixed" or row.p(rule.kind) < rule.alpha / arms)
+    sure = row.adjusted_p_value < rule.alpha and row.p(rule.kind) < rule.alpha / arms
     return sure and rule.sign(row.metric) * row.difference > 0
+
+
+def _worth_it(row: MetricRow, arms: int, rule: Rule) -> bool:
+    """Whether the bad end lies at or above the worth: with several arms, of an interval as wide as for all of them."""
+    if not rule.worth:
+        return rule.worst_case(row) >= 0
+    quantile = NormalDist().inv_cdf
+    wider = quantile(rule.alpha / 2 / arms) / quantile(rule.alpha / 2)
+    told = rule.sign(row.metric) * row.difference
+    return told - wider * (told - rule.worst_case(row)) >= rule.worth
 
 
 def _harms(rows: Iterable[MetricRow], rule: Rule) -> dict[str, MetricRow]:
@@ -238,13 +250,16 @@ def _undecided(best: MetricRow, ahead: Sequence[MetricRow], harms: Mapping[str, 
     told = f"{rule.waiting}: {_sides(first, rule)}"
     if first.arm in harms:
         return f"{told}, but {_harm(harms[first.arm], rule)}"
-    return f"{told}. That is a gain, but it may still be less than the {_worth(first, rule)} that would be worth it."
+    arms = ", allowing for the arms compared" if rule.worst_case(first) >= rule.worth else ""
+    worth = _worth(first, rule)
+    return f"{told}. That is a gain, but it may still be less than the {worth} that would be worth it{arms}."
 
 
 def _harm(row: MetricRow, rule: Rule) -> str:
     against = rule.standing(row)
     if against is None:
-        return f"{row.metric} is worse, {_told(row, rule)}. Weigh the two before you roll out."
+        worse = "is worse" if rule.best_case(row) < 0 else "looks worse, which is not sure"
+        return f"{row.metric} {worse}, {_told(row, rule)}. Weigh the two before you roll out."
     limit = f"{rule.amount(row, rule.limits[row.metric])}{rule.unit(row.metric)}"
     change = f"{rule.difference(row)}{rule.unit(row.metric)}"
     if against == "over":
