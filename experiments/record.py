@@ -24,8 +24,17 @@ from features.tracking import TrackingStore
 
 PREFIX = "experiments/"
 _KIND, _DIGEST = "rapport.kind", "rapport.report_sha256"
-_INTERVALS = ("difference", "ci_low", "ci_high", "anytime_ci_low", "anytime_ci_high")
-_P_VALUES = ("p_value", "anytime_p_value", "adjusted_p_value")
+_INTERVALS = (
+    "difference",
+    "ci_low",
+    "ci_high",
+    "sequential_ci_low",
+    "sequential_ci_high",
+    "anytime_ci_low",
+    "anytime_ci_high",
+    "highest",
+)
+_P_VALUES = ("p_value", "sequential_p_value", "anytime_p_value", "adjusted_p_value")
 
 
 @dataclass(frozen=True)
