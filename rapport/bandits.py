@@ -43,7 +43,7 @@ def bandit_values(
 
     Parameters
     ----------
-    decisions: ``decision_id, customer_id, decided_at, arm, action, contact_cost`` of an experiment, by persons.
+    decisions: ``decision_id, customer_id, decided_at, experiment, arm, action, contact_cost``, by persons.
     events: of the same persons.
     measure: what is earned, within its window after each decision.
     margin_bp: the share of revenue that is margin, in basis points.
@@ -51,7 +51,7 @@ def bandit_values(
     if measure.kind == "ratio" or decisions.num_rows == 0:
         return ()
     with ledger.reading() as book:
-        chances = dict(_chances(book, decisions["decision_id"].to_pylist()))
+        chances = dict(_chances(book, decisions))
     if not chances:
         return ()
     own = decisions.filter(pc.is_in(decisions["decision_id"], pa.array(list(chances), pa.string())))
@@ -101,13 +101,14 @@ def learning_arms(ledger: Path, decisions: pa.Table) -> tuple[str, ...]:
         return tuple(sorted(each.arm for each in taken if learns(book.policy_of_version(each.policy))))
 
 
-def _chances(book: Book, wanted: Sequence[str]) -> Iterator[tuple[str, Mapping[str, float]]]:
+def _chances(book: Book, decisions: pa.Table) -> Iterator[tuple[str, Mapping[str, float]]]:
     """The chances of the actions of each decision that a learning policy took, by decision."""
-    kept = set(wanted)
+    kept = set(decisions["decision_id"].to_pylist())
     learning: dict[str, bool] = {}
     actions: dict[str, tuple[str, ...]] = {}
     columns = schema.decisions.c
-    for decision_id, record in book.connection.execute(select(columns.decision_id, columns.record)):
+    own = columns.experiment.in_(pc.unique(decisions["experiment"]).to_pylist())
+    for decision_id, record in book.connection.execute(select(columns.decision_id, columns.record).where(own)):
         if decision_id not in kept:
             continue
         decision = _decoder.decode(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -30,6 +30,7 @@ decisions = Table(
     Column("record", LargeBinary, nullable=False),
     Index("decisions_of_customer", "customer_id"),
     Index("decisions_in_time", "decided_at"),
+    Index("decisions_of_experiment", "experiment", "decided_at"),
 )
 """One row a decision; ``record`` is the whole :class:`serving.decision.Decision` as MessagePack."""
 

@@ -56,6 +56,13 @@ def test_the_migrations_make_the_tables_that_are_declared(ledger):
         assert ScriptDirectory(str(folder)).get_current_head() == schema.HEAD
 
 
+def test_the_decisions_of_one_experiment_are_found_without_reading_all_others(ledger):
+    wanted = "SELECT action FROM decisions WHERE experiment = 'spring' AND decided_at < 5 ORDER BY decided_at"
+    with ledger.reading() as book:
+        (plan,) = book.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {wanted}").all()
+    assert "decisions_of_experiment (experiment=? AND decided_at<?)" in plan[-1]
+
+
 def test_a_ledger_of_the_first_form_is_brought_up_to_date_and_loses_nothing(desk, monday, tmp_path):
     first = tmp_path / "first.db"
     config = Config()
