@@ -203,16 +203,13 @@ def _tell(name: str, groups: tuple[Group, ...], found: Valued, done: Published, 
     from rapport.openings import remark
     from rapport.publishing import alike
 
-    rows = [
-        (group.name if not place else "", f"{group.customers:,}" if not place else "", action, f"{share:.0%}")
-        for group in groups
-        for place, (action, share) in enumerate(list(group.shares.items())[:_SHOWN])
-    ]
+    asked, count = sum(group.customers for group in groups), found.table.num_rows
     print_table(
         f"what {name} would do",
         ("whom", "customers", "contact", "share"),
-        rows,
-        note="of those who may have it by its conditions; consent and limits are asked at each decision",
+        [row for group in groups for row in _rows(group)],
+        note=("" if asked == count else f"by the chances that it gives to {asked:,} of {count:,} customers; ")
+        + "as if all had said yes and no limit were reached, which each decision asks",
     )
     if found.note:
         say(f"{found.note[0].upper()}{found.note[1:]}.", style="yellow")
@@ -234,6 +231,14 @@ def _tell(name: str, groups: tuple[Group, ...], found: Valued, done: Published, 
         say(f'No experiment has an arm with policy = "{name}"; add one to experiments/*.toml.', style="yellow")
     if dry_run:
         say("Nothing was published.", style="dim")
+
+
+def _rows(group: Group) -> list[tuple[str, ...]]:
+    """The contacts that most of a group would get, and the others together."""
+    most, others = list(group.shares.items())[:_SHOWN], list(group.shares.values())[_SHOWN:]
+    told = [*most, *([(f"{len(others)} others", sum(others))] if others else [])]
+    whom = [(group.name, f"{group.customers:,}"), *[("", "")] * (len(told) - 1)]
+    return [(*each, action, f"{share:.0%}") for each, (action, share) in zip(whom, told, strict=True)]
 
 
 def _payload(
