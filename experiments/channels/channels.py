@@ -23,6 +23,8 @@ from features.errors import InputError
 
 PER = 1000.0
 _LEAST = 50
+# Chance makes independent holdouts look like this once in a million pairs.
+_HANG_TOGETHER = 1e-6
 
 
 def channels(
@@ -53,7 +55,8 @@ def channels(
     ------
     InputError
         For unknown columns, one that holds anything but 0 and 1, and a channel from which fewer than 50 customers (or
-        households) were withheld, or that fewer might get.
+        households) were withheld, or that fewer might get; for two channels whose holdouts hang together, as then what
+        the one brings would be told of the other.
     """
     if not held:
         raise InputError("no channel is named", got="an empty mapping", do="name the column of each channel's holdout")
@@ -69,6 +72,7 @@ def channels(
     masks = {channel: _flags(rows, column) for channel, column in held.items()}
     none = np.zeros(rows.num_rows, dtype=bool) if everything is None else _flags(rows, everything)
     _check_sizes(cells, {**masks, **({"everything": none} if everything else {})}, none=none)
+    _check_apart(cells, masks, among=~none)
     effects = tuple(
         _effect(cells, channel, mask=mask, among=~none, alpha=_each(alpha, len(masks)))
         for channel, mask in masks.items()
@@ -120,6 +124,21 @@ def _check_sizes(cells: Cells, masks: Mapping[str, Mask], *, none: Mask) -> None
                 raise InputError(
                     f"too few {what} {name!r}", got=f"{size}", do=f"withhold more by chance: {_LEAST} at the least"
                 )
+
+
+def _check_apart(cells: Cells, masks: Mapping[str, Mask], *, among: Mask) -> None:
+    """Refuse two channels of which one chance withheld the same customers, more than chance alone would have it."""
+    for first, second in combinations(masks, 2):
+        one, two = masks[first], masks[second]
+        together = np.where(among, (one - one[among].mean()) * (two - two[among].mean()), 0.0)
+        found = cells.interval(together, alpha=_HANG_TOGETHER)
+        if not found.low <= 0 <= found.high:
+            of_held, of_rest = (float(two[among & side].mean()) for side in (one, ~one))
+            raise InputError(
+                f"the holdouts of {first!r} and {second!r} hang together",
+                got=f"withheld from {second!r}: {of_held:.1%} of those withheld from {first!r}, {of_rest:.1%} of others",
+                do=f"withhold from each by a chance of its own; else tell of {second!r} among those who get {first!r}",
+            )
 
 
 def _each(alpha: float, many: int) -> float:

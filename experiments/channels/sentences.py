@@ -33,7 +33,7 @@ def sentences(effects: Sequence[ChannelEffect], pairs: Sequence[Pair], gap: Pair
     losing = [each.channel for each in effects if each.ci_high < 0]
     open_ones = [each.channel for each in effects if each.ci_low <= 0 <= each.ci_high]
     if paying:
-        yield f"Beyond doubt {_listed(paying)} {'pays' if len(paying) == 1 else 'pay'}."
+        yield f"{_listed(paying)} {'pays' if len(paying) == 1 else 'pay'}, by more than chance explains."
     if losing:
         yield f"{_listed(losing)} {'costs more than it brings' if len(losing) == 1 else 'cost more than they bring'}."
     if open_ones:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from scipy import stats
 
 from benchmarks import channels as world
 from experiments.channels import channels, matchback
@@ -95,6 +96,19 @@ def test_bad_input_is_told(columns: dict[str, Any], options: dict[str, Any], wro
     table = pa.table({**columns, "y": np.arange(200.0)})
     with pytest.raises(InputError, match=wrong):
         channels(table, outcome="y", **options)
+
+
+def test_holdouts_that_hang_together_are_refused_as_one_channel_would_be_told_the_other_s_gain() -> None:
+    rng, n = np.random.default_rng(3), 20_000
+    email = rng.random(n) < 0.1
+    apart, nested = rng.random(n) < 0.1, np.where(email, rng.random(n) < 0.6, rng.random(n) < 0.05)
+    spend = rng.normal(20, 20, n) + 5 * ~email
+    told = channels(pa.table({"y": spend, "email": email, "sms": apart}), outcome="y", held={"e": "email", "s": "sms"})
+    assert told.channels[1].ci_low < 0 < told.channels[1].ci_high  # sms brings nothing
+    naive = stats.ttest_ind(spend[~nested], spend[nested])
+    assert naive.pvalue < 1e-6
+    with pytest.raises(InputError, match="hang together"):
+        channels(pa.table({"y": spend, "email": email, "sms": nested}), outcome="y", held={"e": "email", "s": "sms"})
 
 
 def test_rows_without_a_value_are_left_out_and_told() -> None:
