@@ -37,7 +37,8 @@ def test_a_ratio_that_is_the_same_for_all_is_not_tested_either() -> None:
 
 def test_a_small_spread_on_a_large_mean_is_still_tested() -> None:
     apart = _judged({"y": Y + 1e12}, metric="y").metrics[0]
-    assert apart.p_value == pytest.approx(_judged({"y": Y}, metric="y").metrics[0].p_value, rel=1e-3)
+    # A sum of 2,000 such values is known to about a quarter, their mean to 0.0001: a thousandth of the standard error.
+    assert apart.p_value == pytest.approx(_judged({"y": Y}, metric="y").metrics[0].p_value, rel=5e-3)
 
 
 def test_values_that_one_arm_takes_away_are_not_trusted() -> None:
@@ -58,6 +59,6 @@ def test_of_a_further_metric_a_note_says_that_values_are_missing_by_arm() -> Non
 
 
 def test_features_beyond_single_precision_are_cut_not_infinite() -> None:
-    column = Column.read(pa.table({"x": Y * 1e300}), "x")
+    column = Column.read(pa.table({"x": (Y - 10) * 1e300}), "x")
     assert column is not None
     assert np.isfinite(column.matrix()).all()
