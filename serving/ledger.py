@@ -155,7 +155,8 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(raw: Any, _: object) -> None:
         raw.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        _in_turn(raw, "PRAGMA journal_mode=WAL")
+        for setting in ("synchronous=FULL", "secure_delete=ON"):
             raw.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
@@ -172,6 +173,19 @@ def _engine(path: Path) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for SQLAlchemy's own error
 
     return engine
+
+
+def _in_turn(driver: sqlite3.Connection, statement: str) -> None:
+    """Run what SQLite refuses at once, whatever its timeout, while another connection does the same to a new file."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            driver.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != _BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(_LOOK / 1000)
 
 
 def _begun(driver: sqlite3.Connection, *, patience: float) -> bool:
