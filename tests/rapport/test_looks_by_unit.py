@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from experiments.policies import AnyPolicy, Nothing, Static
+from features.facts import MEMBERS
 from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.looks import Look, report_of, take_look, units_of
@@ -128,6 +130,42 @@ def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path:
     assert [each.metric for each in found.findings.metrics] == ["bought", "revenue/orders"]
     told = {each.sentence for each in report_of(found, project=project, number=1).health if each.name == "Stop rules"}
     assert any("more than the largest loss" in each for each in told) == (-row.difference * row.n_arm > 1)
+
+
+def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps(tmp_path: Path) -> None:
+    """The step is the one in which the household was assigned, or the person: nobody is cut in two."""
+    late = START + 9 * DAY
+    homes = {f"{who}{number}": f"h{number}" if number % 7 else None for number in range(400) for who in "ab"}
+    came = {each: START if each[0] == "a" and int(each[1:]) < 200 else late for each in homes}
+    asks = [Ask(customer_id=each, household_id=homes[each], moment=came[each], seed="s") for each in homes]
+    asks.sort(key=lambda ask: ask.moment)
+    for unit, first in (("household", "household_id"), ("customer", "customer_id")):
+        project = shop(tmp_path / unit, more=f'unit = "{unit}"', ramp=RAMP)
+        if unit == "customer":
+            _link(project, [(f"a{number}", f"b{number}") for number in range(400) if number % 7])
+        decide(project, asks)
+        buy(project, [(ask.customer_id, ask.moment + DAY, 1500) for ask in asks[::3]])
+        found = look(project)
+        assert found.findings.srm.status == "green"
+        rows = found.outcomes.to_pylist()
+        begun: dict[str, datetime] = {}
+        for row in rows:
+            mine = row[first] or row["customer_id"]
+            begun[mine] = min(begun.get(mine, late), row["assigned_at"])
+        early = sum(moment == START for moment in begun.values()) / len(begun)
+        planned = {arm.arm: arm.planned_share for arm in found.findings.arms}
+        assert planned == pytest.approx({"nothing": 0.5 + 0.4 * early, "static": 0.5 - 0.4 * early})
+        assert {arm.arm: arm.n for arm in found.findings.arms} == {
+            arm: sum(row["arm"] == arm for row in rows) for arm in planned
+        }
+
+
+def _link(project: Project, pairs: list[tuple[str, str]]) -> None:
+    """Make each pair one person from before the start on."""
+    known = {"strength": "personalize", "since": START - DAY, "until": None}
+    rows = [{**known, "account_id": each, "customer_id": pair[0]} for pair in pairs for each in pair]
+    (project.history.folder / "members").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), project.history.folder / "members" / "m.parquet")
 
 
 def test_a_look_at_sessions_counts_each_and_allows_for_their_customers(tmp_path: Path) -> None:
