@@ -27,7 +27,7 @@ class Holdout:
     ----------
     share: how many are withheld at a time, at most a half.
     months: how long a period is; periods begin with the calendar year, in UTC.
-    unit: a customer, or a whole household.
+    unit: a customer, who is one person whichever account is asked for, or a whole household.
     channels: how many are withheld from one channel only, each channel on a line of its own: so chance withholds from
         each independently of the others, and what a channel brings can be told (``experiments.channels``).
 
