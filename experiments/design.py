@@ -15,11 +15,10 @@ from typing import Any, Literal
 import msgspec
 
 from experiments.measures import Goal, Guardrail, Measure, check
-from experiments.results import RungName
+from experiments.results import IntervalKind, RungName
 from experiments.rules import Ramp, StartRules, check_shares
 from features.errors import unknown
 
-StopRule = Literal["fixed", "group_sequential", "anytime"]
 Unit = Literal["customer", "household", "session"]
 _CHANGEABLE = ("title", "ramp", "stopped")
 
@@ -98,7 +97,7 @@ class Experiment:
     guardrails: tuple[Guardrail, ...] = ()
     parts: tuple[Measure, ...] = ()
     start_rules: StartRules = field(default_factory=StartRules)
-    stop_rule: StopRule | None = None
+    stop_rule: IntervalKind | None = None
     planned_units: int | None = None
     largest_loss: float | None = None
     ramp: tuple[Ramp, ...] = ()
@@ -240,7 +239,7 @@ class Experiment:
         return self.personalized or (one_to_one or [self.arms[-1].name])[0]
 
     @property
-    def interval_kind(self) -> StopRule:
+    def interval_kind(self) -> IntervalKind:
         """The kind of interval that decides a look: the stop rule, or what follows from having an end or none."""
         return self.stop_rule or ("anytime" if self.end is None else "group_sequential")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from experiments.analysis.balance import before_the_start, sample_ratio
 from experiments.analysis.caps import winsorized
@@ -17,12 +18,12 @@ from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
-from experiments.analysis.readings import Reader, Spread, Variable
+from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
 from experiments.analysis.verdict import Rule, verdict
 from experiments.observations import Labels, arms_of, codes, column_names, crossed, named, opened, select, shares
-from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, Total
+from experiments.results import Analysis, ArmCount, Balance, MetricRow, SampleRatio, Total
 from features.errors import InputError
 
 
@@ -117,23 +118,18 @@ def analyze(
             got=f"exposed {exposed!r} with ramp {ramp!r}",
             do="leave out one: from step to step, arms and exposure both change by plan",
         )
-    table = opened(table)
-    there = column_names(table)
-    goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
-    adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
-    strata = tuple(dict.fromkeys([*strata, *([ramp] if ramp else [])]))
-    wanted = [arm, *segments, *strata, *(each for each in (cluster, time, exposed) if each)]
-    units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
-    split = arms_of(units, arm, control=control)
-    reader = Reader.of(
-        units,
-        goals=goals,
-        covariates=adjusters,
-        clusters=codes(units, cluster)[1] if cluster else None,
-        strata=crossed([filled_labels(units, each) for each in strata]) if strata else None,
+    units, split, reader = _read(
+        table,
+        arm=arm,
+        control=control,
+        metrics=metrics,
+        covariates=covariates,
+        cluster=cluster,
+        strata=tuple(dict.fromkeys([*strata, *([ramp] if ramp else [])])),
+        others=[*segments, *(each for each in (time, exposed) if each)],
     )
     reader, capped = winsorized(reader, caps or {}, split)
-    names = [goal.name for goal in goals]
+    names = [goal.name for goal in reader.goals]
     kept = _limits(limits or {}, names)
     plan = campaign(
         sum(split.counts()),
@@ -161,14 +157,7 @@ def analyze(
     when = periods(units, time) if time else None
     spread = reader.spread(split)
     arms, srm = _balance(split, shares(planned, split.values), spread)
-    width = len(split.values)
-    balance = None
-    if ramp is None:  # over the steps of a ramp the arms are not alike, by plan
-        balance = before_the_start(
-            reader.before(split.codes, groups=width, readings=readings),
-            reader.stratum_sizes(split.codes, groups=width),
-            arms=split.values,
-        )
+    balance = None if ramp else _before(reader, split, readings)  # over a ramp's steps arms are not alike, by plan
     lost = {} if ramp else missing_by_arm(readings, split, shares=shares(planned, split.values))
     in_segments = segment_rows(reader, split, units, segments, levels=levels)
     told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
@@ -183,7 +172,7 @@ def analyze(
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,
-        totals=tuple(_totals(rows, _in_money(money, goals), arms=arms, rule=rule)),
+        totals=tuple(_totals(rows, _in_money(money, reader.goals), arms=arms, rule=rule)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
@@ -198,6 +187,45 @@ def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float)
         raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
     if not 0 <= worth < math.inf:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
+
+
+def _read(
+    table: Any,
+    *,
+    arm: str,
+    control: object,
+    metrics: Sequence[str],
+    covariates: Sequence[str],
+    cluster: str | None,
+    strata: Sequence[str],
+    others: Sequence[str],
+) -> tuple[pa.Table, Labels, Reader]:
+    """The columns of the units that are named, their arms, and the reader of metrics and covariates."""
+    table = opened(table)
+    there = column_names(table)
+    goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
+    adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
+    wanted = [arm, *strata, *others, *([cluster] if cluster else [])]
+    units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
+    split = arms_of(units, arm, control=control)
+    reader = Reader.of(
+        units,
+        goals=goals,
+        covariates=adjusters,
+        clusters=codes(units, cluster)[1] if cluster else None,
+        strata=crossed([filled_labels(units, each) for each in strata]) if strata else None,
+    )
+    return units, split, reader
+
+
+def _before(reader: Reader, split: Labels, readings: Sequence[Reading]) -> Balance | None:
+    """Whether the arms were alike in what was known before the start."""
+    width = len(split.values)
+    return before_the_start(
+        reader.before(split.codes, groups=width, readings=readings),
+        reader.stratum_sizes(split.codes, groups=width),
+        arms=split.values,
+    )
 
 
 def _rule(
