@@ -38,7 +38,7 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(
     assert (tmp_path / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
     told = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
     assert [row["held"] for row in told["truths"]].count(True) >= 5  # of six 95% intervals
-    assert len(COMMANDS) == 21
+    assert len(COMMANDS) == 22
     for command in COMMANDS:
         if "{decision}" in command:
             decided = read_table(tmp_path / "decisions.parquet")["decision_id"][0].as_py()

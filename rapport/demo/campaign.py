@@ -81,6 +81,7 @@ def opening_bandit(rules: Rules, tried: Mapping[str, Tried]) -> Bandit:
             width = found.sd * (_TRUST / found.n) ** 0.5
             beliefs[action] = Gaussian(mean=found.mean - cost, sd=width, noise_sd=found.sd)
     prior = Gaussian(mean=0.0, sd=100.0, noise_sd=300.0)
+    # The floor is what makes the log of the arm usable: with the market's 21 actions a fifth of its contacts is chance.
     return Bandit(beliefs=ArmBeliefs(prior=prior, arms=beliefs))
 
 
