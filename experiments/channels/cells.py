@@ -1,11 +1,19 @@
-"""Means of cells of customers, as influence values: combinations of them keep what they share."""
+"""Means of cells of customers, as influence values: combinations of them keep what they share.
+
+Few are withheld, and fewer of them buy. Whether one of these bought much is luck, and without that luck their mean is
+low and its own error small: what is withheld seems to pay. So a cell's outcomes are taken to be no less spread than
+those of all.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
 
@@ -39,9 +47,18 @@ class Cells:
         """Influence values of what two that aren't held bring together beyond the sum of each without the other."""
         return self.gain(first, among=among & ~second) - self.gain(first, among=among & second)
 
-    def interval(self, influence: Floats, *, alpha: float) -> Interval:
-        """The mean of influence values with its interval."""
-        return mean_interval(influence, cluster=self.cluster, alpha=alpha)
+    def interval(self, influence: Floats, *, alpha: float, cells: Sequence[Mask] = ()) -> Interval:
+        """The mean of influence values with its interval, which allows for what small ``cells`` don't show."""
+        own = mean_interval(influence, cluster=self.cluster, alpha=alpha)
+        unseen = float(stats.norm.isf(alpha / 2)) * math.sqrt(sum(map(self.unseen, cells)))
+        reach = math.hypot(own.high - own.value, unseen)
+        return Interval(value=own.value, low=own.value - reach, high=own.value + reach)
+
+    def unseen(self, cell: Mask) -> float:
+        """By how much the squared error of a cell's mean is below that of outcomes as spread as those of all."""
+        within = np.flatnonzero(cell)
+        parts = 1.0 if self.cluster is None else float(np.square(np.bincount(self.cluster[within])).sum()) / within.size
+        return max(0.0, float(self.outcome.var() - self.outcome[within].var())) * parts / within.size
 
     def size(self, cell: Mask) -> int:
         """How many independent parts a cell has: households where there are any, else customers."""

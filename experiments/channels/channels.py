@@ -17,7 +17,7 @@ import pyarrow as pa
 from experiments.channels.cells import Cells, Mask
 from experiments.channels.results import ChannelEffect, Channels, Pair
 from experiments.channels.sentences import method, of_everything, of_pair, sentences
-from experiments.estimation.influence import Floats
+from experiments.estimation.influence import Floats, Interval
 from experiments.observations import codes, numbers, select
 from features.errors import InputError
 
@@ -136,7 +136,7 @@ def _check_apart(cells: Cells, masks: Mapping[str, Mask], *, among: Mask) -> Non
             of_held, of_rest = (float(two[among & side].mean()) for side in (one, ~one))
             raise InputError(
                 f"the holdouts of {first!r} and {second!r} hang together",
-                got=f"withheld from {second!r}: {of_held:.1%} of those withheld from {first!r}, {of_rest:.1%} of others",
+                got=f"{second!r} withheld from {of_held:.1%} of those without {first!r}, from {of_rest:.1%} of others",
                 do=f"withhold from each by a chance of its own; else tell of {second!r} among those who get {first!r}",
             )
 
@@ -148,7 +148,7 @@ def _each(alpha: float, many: int) -> float:
 
 
 def _effect(cells: Cells, channel: str, *, mask: Mask, among: Mask, alpha: float) -> ChannelEffect:
-    found = cells.interval(PER * cells.gain(mask, among=among), alpha=alpha)
+    found = _per_thousand(cells, cells.gain(mask, among=among), alpha=alpha, of=(among & mask, among & ~mask))
     return ChannelEffect(
         channel=channel,
         n=int((among & ~mask).sum()),
@@ -157,6 +157,15 @@ def _effect(cells: Cells, channel: str, *, mask: Mask, among: Mask, alpha: float
         ci_low=found.low,
         ci_high=found.high,
     )
+
+
+def _per_thousand(cells: Cells, influence: Floats, *, alpha: float, of: Sequence[Mask]) -> Interval:
+    found = cells.interval(influence, alpha=alpha, cells=of)
+    return Interval(value=PER * found.value, low=PER * found.low, high=PER * found.high)
+
+
+def _four(one: Mask, two: Mask, *, among: Mask) -> tuple[Mask, Mask, Mask, Mask]:
+    return among & one & two, among & one & ~two, among & ~one & two, among & ~one & ~two
 
 
 def _with_claims(
@@ -188,16 +197,15 @@ def _pairs(
     untold: list[tuple[str, str]] = []
     for first, second in combinations(masks, 2):
         one, two = masks[first], masks[second]
-        four = (among & one & two, among & one & ~two, among & ~one & two, among & ~one & ~two)
-        (told if min(map(cells.size, four)) >= _LEAST else untold).append((first, second))
+        (told if min(map(cells.size, _four(one, two, among=among))) >= _LEAST else untold).append((first, second))
     level = _each(alpha, max(len(told), 1))
     return tuple(_pair(cells, masks, pair, among=among, alpha=level) for pair in told), tuple(untold)
 
 
 def _pair(cells: Cells, masks: Mapping[str, Mask], pair: tuple[str, str], *, among: Mask, alpha: float) -> Pair:
     first, second = pair
-    influence: Floats = PER * cells.beyond_sum(masks[first], masks[second], among=among)
-    found = cells.interval(influence, alpha=alpha)
+    one, two = masks[first], masks[second]
+    found = _per_thousand(cells, cells.beyond_sum(one, two, among=among), alpha=alpha, of=_four(one, two, among=among))
     return Pair(
         first=first,
         second=second,
@@ -213,7 +221,8 @@ def _gap(cells: Cells, masks: Mapping[str, Mask], *, none: Mask, alpha: float) -
     everybody = np.ones_like(none)
     whole = cells.gain(none, among=everybody)
     parts = sum((cells.gain(mask, among=~none) for mask in masks.values()), np.zeros_like(whole))
-    found = cells.interval(PER * (whole - parts), alpha=alpha)
+    held = [mask & ~none for mask in masks.values()]
+    found = _per_thousand(cells, whole - parts, alpha=alpha, of=(none, *held))
     return Pair(
         first="everything",
         second="the sum of the channels",

@@ -7,12 +7,14 @@ alpha add up to alpha however many periods come (the union bound), and every rea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from experiments.channels.cells import Mask
+from experiments.channels.cells import Cells, Mask
 from experiments.estimation.influence import Floats, Interval, mean_interval
 from experiments.observations import codes, labels, numbers, select
 from experiments.retention.results import LongRun, PeriodValue
@@ -69,7 +71,7 @@ def _periods(
 ) -> Iterator[PeriodValue]:
     """Each period's values; a unit's part in a sum is the sum of its parts, so what lasts over quarters counts."""
     groups = int(units.max()) + 1
-    total, parts = 0.0, np.zeros(groups)
+    total, parts, unseen = 0.0, np.zeros(groups), 0.0
     for place, name in enumerate(names):
         rows = at == place
         sides = [(rows & ~held), (rows & held)]
@@ -83,8 +85,11 @@ def _periods(
         )
         total, parts = total + means[0] - means[1], parts + own
         there = np.unique(units[rows])
-        single = _interval(own[there] * there.size / groups, means[0] - means[1], alpha=alpha)
-        sums = _interval(parts, total, alpha=alpha / ((place + 1) * (place + 2)))
+        cells = Cells(outcome=worth[rows], cluster=units[rows])
+        hidden = math.sqrt(sum(cells.unseen(side[rows]) for side in sides))
+        unseen += hidden  # at most as if it were the same in all periods
+        single = _interval(own[there] * there.size / groups, means[0] - means[1], alpha=alpha, unseen=hidden)
+        sums = _interval(parts, total, alpha=alpha / ((place + 1) * (place + 2)), unseen=unseen)
         yield PeriodValue(
             period=name,
             n=int(sides[0].sum()),
@@ -100,9 +105,11 @@ def _periods(
         )
 
 
-def _interval(parts: Floats, value: float, *, alpha: float) -> Interval:
+def _interval(parts: Floats, value: float, *, alpha: float, unseen: float) -> Interval:
+    """The interval of a mean of parts, with the error that few who are withheld don't show (``channels.cells``)."""
     found = mean_interval(parts, alpha=alpha)
-    return Interval(value=value, low=value + found.low - found.value, high=value + found.high - found.value)
+    reach = math.hypot(found.high - found.value, float(stats.norm.isf(alpha / 2)) * unseen)
+    return Interval(value=value, low=value - reach, high=value + reach)
 
 
 def _sentence(last: PeriodValue, periods: int) -> str:

@@ -98,6 +98,19 @@ def test_bad_input_is_told(columns: dict[str, Any], options: dict[str, Any], wro
         channels(table, outcome="y", **options)
 
 
+def test_few_buyers_among_those_withheld_are_no_proof_that_a_channel_pays() -> None:
+    """Nothing brings anything; 300 are withheld, of whom 15 buy. By the arms' own errors one in eight would pay."""
+    rng, n, runs = np.random.default_rng(4), 6_000, 200
+    pays, naive = 0, 0
+    for _ in range(runs):
+        held, spend = rng.random(n) < 0.05, (rng.random(n) < 0.05) * rng.lognormal(3, 1, n)
+        (found,) = channels(pa.table({"y": spend, "mail": held}), outcome="y", held={"mail": "mail"}).channels
+        pays += found.ci_low > 0
+        naive += stats.ttest_ind(spend[~held], spend[held], equal_var=False).confidence_interval().low > 0
+    assert pays <= 0.04 * runs
+    assert naive >= 0.07 * runs
+
+
 def test_holdouts_that_hang_together_are_refused_as_one_channel_would_be_told_the_other_s_gain() -> None:
     rng, n = np.random.default_rng(3), 20_000
     email = rng.random(n) < 0.1

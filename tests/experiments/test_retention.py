@@ -179,7 +179,8 @@ def test_a_quarter_is_a_difference_of_means_and_the_sum_adds_them_up() -> None:
     first = found.periods[0]
     sides = [table.to_pandas().query(f"quarter == '2026-Q1' and held == {held}")["worth"] for held in (False, True)]
     error = np.sqrt(sum(side.var() / len(side) for side in sides))
-    assert (first.ci_high - first.ci_low) / 2 == pytest.approx(1.961 * error, rel=2e-3)
+    # No narrower than Welch's; a little wider where the values of those withheld are less spread than all.
+    assert 0.998 <= (first.ci_high - first.ci_low) / 2 / (1.961 * error) <= 1.05
     assert "pays" in found.sentence
 
 
