@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -15,32 +14,6 @@ from features.errors import InputError
 _SCORES = np.array([-8.0, -6.5, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0])
 _NARROWEST = 1e-12  # next to the mean: what is narrower is a number, which a double can't tell from those beside it
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
-
-
-class Belief(Protocol):
-    """A continuous distribution of an arm's mean reward."""
-
-    @property
-    def mean(self) -> float:
-        """Its mean."""
-        ...
-
-    @property
-    def sd(self) -> float:
-        """Its standard deviation."""
-        ...
-
-    def breaks(self) -> np.ndarray:
-        """Where the distribution has the normal scores of the grid, ascending."""
-        ...
-
-    def pdf(self, x: np.ndarray) -> np.ndarray:
-        """Its density."""
-        ...
-
-    def cdf(self, x: np.ndarray) -> np.ndarray:
-        """Its distribution function."""
-        ...
 
 
 class Beta(msgspec.Struct, frozen=True, kw_only=True, tag="beta"):
