@@ -102,11 +102,11 @@ def level_of(look: Look, *, units: int) -> float:
 def gains_of(project: Project, look: Look) -> ArmGains | None:
     """Who gains from the arm of the headline, by the project's features as of each assignment; None where too few are.
 
-    What customers don't allow to be used is not used.
+    What customers don't allow to be used is not used. Under a ramp the arms' customers came at different times.
     """
     design = look.design
     goal = design.goals[0]
-    if goal.kind == "ratio" or design.unit == "session":
+    if goal.kind == "ratio" or design.unit == "session" or look.ramped:
         return None
     pair = (design.control, design.headline_arm)
     units = look.outcomes.filter(pc.is_in(look.outcomes["arm"], pa.array(pair)))
@@ -148,9 +148,9 @@ def _words(names: Sequence[str], meanings: Mapping[str, str]) -> list[str]:
 
 
 def retention_of(project: Project, look: Look) -> Retention | None:
-    """How long customers stay reachable, by arm; None where hardly anybody has opted out."""
+    """How long customers stay reachable, by arm; None where hardly anybody has opted out, or shares changed."""
     design = look.design
-    if design.unit == "session":
+    if design.unit == "session" or look.ramped:
         return None
     people = persons_known(project, as_of=look.as_of)
     events = by_person(project.history.events(until=look.as_of, since=design.start), people)

@@ -37,6 +37,10 @@ _UNITS = """
         min(decided_at) AS assigned_at
     FROM decisions WHERE arm IN $arms GROUP BY customer_id, {session}decisions.arm ORDER BY customer_id, assigned_at
 """
+_RAMPED = (
+    "The planned shares changed while it ran, so the ladder, who gains and who stays are not told: all customers of an "
+    "arm together would hold early customers against late ones."
+)
 _CLUSTERS: dict[Unit, str | None] = {"customer": None, "household": "household_id", "session": "customer_id"}
 
 
@@ -57,6 +61,11 @@ class Look:
     money: tuple[ArmMoney, ...]
     counts: OutcomeCounts
     actions: tuple[ActionValue, ...] = ()
+
+    @property
+    def ramped(self) -> bool:
+        """Whether the planned shares changed while it ran: then only what compares within the steps is told."""
+        return len(self.design.steps) > 1
 
     @property
     def points(self) -> tuple[LookPoint, ...]:
@@ -251,6 +260,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
         ladder_in_cents=look.design.goals[0].money,
         decisions=decisions.num_rows,
         refusals=_refusals(decisions),
+        notes=(_RAMPED,) if look.ramped else (),
     )
 
 
@@ -262,9 +272,9 @@ def record_look(project: Project, report: Report, *, outcomes: pa.Table) -> str:
 
 
 def _ladder(look: Look) -> Ladder | None:
-    """The ladder of the arms that are rungs; None where fewer than two are."""
+    """The ladder of the arms that are rungs; None where fewer than two are, or shares changed."""
     rungs = {arm.name: arm.rung for arm in look.design.arms if arm.rung is not None}
-    if len(rungs) < 2:
+    if len(rungs) < 2 or look.ramped:
         return None
     return ladder_of_arms(look.outcomes, arm="arm", outcome=look.design.goals[0].name, rungs=rungs)
 

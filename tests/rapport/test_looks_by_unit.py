@@ -14,6 +14,7 @@ from experiments.policies import AnyPolicy, Nothing, Static
 from features.facts import MEMBERS
 from rapport.decided import decided_so_far
 from rapport.init import create_project
+from rapport.insight import with_insight
 from rapport.looks import Look, report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.decision import Ask
@@ -37,11 +38,13 @@ largest_loss = 1
 name = "nothing"
 shows = "nothing"
 policy = "nothing"
+rung = "nothing"
 share = 0.9
 [[arms]]
 name = "static"
 shows = "the letter"
 policy = "static"
+rung = "static"
 share = 0.1
 [[goals]]
 name = "bought"
@@ -128,8 +131,12 @@ def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path:
     row = found.findings.metrics[0]
     assert row.difference == pytest.approx(np.mean(by_hand), abs=1e-9)
     assert [each.metric for each in found.findings.metrics] == ["bought", "revenue/orders"]
-    told = {each.sentence for each in report_of(found, project=project, number=1).health if each.name == "Stop rules"}
+    report = with_insight(report_of(found, project=project, number=1), found, project=project)
+    told = {each.sentence for each in report.health if each.name == "Stop rules"}
     assert any("more than the largest loss" in each for each in told) == (-row.difference * row.n_arm > 1)
+    # What isn't compared step by step would hold early customers against late ones.
+    assert (report.ladder, report.gains, report.retention) == (None, None, None)
+    assert any("early customers against late ones" in note for note in report.notes)
 
 
 def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps(tmp_path: Path) -> None:
