@@ -17,11 +17,12 @@ from experiments.adaptive.sums import Contrast, Sums, contrast
 from experiments.analysis.analysis import Findings
 from experiments.analysis.comparison import Levels, adjust_p_values
 from experiments.analysis.looks import Look, periods
+from experiments.analysis.options import check_options, limits_of, rule_of
 from experiments.analysis.readings import Variable
 from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
-from experiments.analysis.verdict import Rule, verdict
-from experiments.observations import MISSING, MOST_VALUES, codes, column_names, labels, named, numbers
-from experiments.results import ArmCount, IntervalKind, MetricRow, SegmentRow, Verdict
+from experiments.analysis.verdict import verdict
+from experiments.observations import MISSING, MOST_VALUES, codes, column_names, labels, numbers
+from experiments.results import ArmCount, MetricRow, SegmentRow, Verdict
 from features.errors import InputError
 
 Row = TypeVar("Row", bound=MetricRow)
@@ -84,25 +85,24 @@ def analyze_bandit(
     >>> round(row.difference, 2), row.anytime_ci_low > 0
     (0.5, True)
     """
-    _check(metrics, planned=planned, alpha=alpha)
+    check_options(metrics, alpha=alpha, expected=expected, worth=worth)
+    if planned:
+        raise InputError("a bandit has no planned split", got=str(dict(planned)), do="leave it out, or the chances")
     goals = [Variable.named(each, column_names(table)) for each in dict.fromkeys(metrics)]
     columns = [name for each in goals for name in each.columns]
     wanted = [*columns, *covariates, *segments, *([cluster] if cluster else [])]
     log = read_bandit_log(table, arm=arm, control=control, probabilities=probabilities, columns=wanted, time=time)
     found = _scores(log, goals, covariates=covariates, cluster=cluster)
-    levels = Levels(alpha=alpha, expected=expected)
+    levels = Levels(
+        alpha=alpha,
+        expected=expected,
+        kind="fixed" if final else "anytime",
+        rates=frozenset(each.goal.name for each in found if _is_rate(each)),
+    )
     rows = adjust_p_values([row for each in found for row in _rows(each, levels)])
     names = [goal.name for goal in goals]
-    kept = {named("metric", each, names): limit for each, limit in (limits or {}).items()}
-    kind: IntervalKind = "fixed" if final else "anytime"
-    rule = Rule(
-        alpha=alpha,
-        kind=kind,
-        worth=worth,
-        lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *kept])),
-        rates=tuple(each.goal.name for each in found if _is_rate(each)),
-        limits=kept,
-    )
+    kept = limits_of(limits or {}, names)
+    rule = rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
     fit = Fit.of([log.chosen(place) for place in range(len(log.arms))], list(log.chances))
     arms = _arms(log)
     told = verdict(rows, arms=arms, srm=fit.sample_ratio, rule=rule)
@@ -112,20 +112,11 @@ def analyze_bandit(
         metrics=tuple(rows),
         segments=tuple(_segment_rows(found, log, segments, levels)),
         verdict=_distrust(fit) if fit.status == "red" else told,
-        kind=kind,
+        kind=levels.kind,
         notes=tuple(_notes(log, found, rows, cluster=cluster)),
         rule=rule,
         looks=tuple(_looks(found, log, time, levels)) if time else (),
     )
-
-
-def _check(metrics: Sequence[str], *, planned: Mapping[str, float] | None, alpha: float) -> None:
-    if planned:
-        raise InputError("a bandit has no planned split", got=str(dict(planned)), do="leave it out, or the chances")
-    if not metrics:
-        raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
-    if not 0 < alpha < 0.5:
-        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
 
 
 def _arms(log: BanditLog) -> tuple[ArmCount, ...]:

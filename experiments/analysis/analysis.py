@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
+from experiments.analysis.options import check_options, limits_of, rule_of
 from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
@@ -111,7 +111,7 @@ def analyze(
 
     A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
     """
-    _check(metrics, alpha=alpha, expected=expected, worth=worth)
+    check_options(metrics, alpha=alpha, expected=expected, worth=worth)
     if ramp and exposed:
         raise InputError(
             "the exposed of a ramp can't be checked",
@@ -130,7 +130,7 @@ def analyze(
     )
     reader, capped = winsorized(reader, caps or {}, split)
     names = [goal.name for goal in reader.goals]
-    kept = _limits(limits or {}, names)
+    kept = limits_of(limits or {}, names)
     plan = campaign(
         sum(split.counts()),
         planned_units=planned_units,
@@ -153,7 +153,7 @@ def analyze(
     rows = adjust_p_values(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
-    rule = _rule(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
+    rule = rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
     when = periods(units, time) if time else None
     spread = reader.spread(split)
     arms, srm = _balance(split, shares(planned, split.values), spread)
@@ -176,17 +176,6 @@ def analyze(
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
     )
-
-
-def _check(metrics: Sequence[str], *, alpha: float, expected: int, worth: float) -> None:
-    if not metrics:
-        raise InputError("no metric is named", got="an empty list", do="pass at least one, the first decides")
-    if not 0 < alpha < 0.5:
-        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
-    if not expected >= 1:
-        raise InputError("the expected number of units is out of range", got=str(expected), do="pass 1 or more")
-    if not 0 <= worth < math.inf:
-        raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
 
 
 def _read(
@@ -226,39 +215,6 @@ def _before(reader: Reader, split: Labels, readings: Sequence[Reading]) -> Balan
         reader.stratum_sizes(split.codes, groups=width),
         arms=split.values,
     )
-
-
-def _rule(
-    levels: Levels,
-    names: Sequence[str],
-    *,
-    worth: float,
-    lower_is_better: Collection[str],
-    limits: Mapping[str, float],
-) -> Rule:
-    """What decides, of the metrics ``names``: of one with a limit, less is better."""
-    return Rule(
-        alpha=levels.alpha,
-        kind=levels.kind,
-        last=levels.plan is not None and levels.plan.last,
-        worth=worth,
-        lower_is_better=tuple(dict.fromkeys([*(named("metric", each, names) for each in lower_is_better), *limits])),
-        rates=tuple(name for name in names if name in levels.rates),
-        limits=limits,
-    )
-
-
-def _limits(given: Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:
-    """The limits by metric, each known; the first metric, which decides, has none."""
-    kept = {named("metric", each, metrics): limit for each, limit in given.items()}
-    for name, limit in kept.items():
-        if not math.isfinite(limit):
-            raise InputError(f"the limit of {name!r} is no number", got=str(limit), do="pass the largest allowed rise")
-        if name == metrics[0]:
-            raise InputError(
-                "the metric that decides has a limit", got=f"{name}={limit:g}", do="pass it as a further metric"
-            )
-    return kept
 
 
 def _balance(
