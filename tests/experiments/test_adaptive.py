@@ -21,6 +21,7 @@ from experiments.adaptive.scores import arm_scores, running_mean
 from experiments.adaptive.sums import Sums, arm_value, contrast
 from experiments.adaptive.weights import constant_allocation, known_before, two_point, uniform
 from experiments.analysis import analyze
+from experiments.analysis.sequential import sequence_half_width
 from features.errors import InputError
 
 ARMS = ("static", "mail", "call")
@@ -128,6 +129,24 @@ def test_an_arm_with_few_rewards_borrows_variance_from_all() -> None:
     sums = _sums(action, reward, chances, uniform(chances))
     seen = float(sums.observed_error(np.array([[-1.0], [1.0]])))
     assert float(contrast(sums).error) > 2 * seen
+
+
+def test_rare_rewards_of_a_seldom_chosen_action_are_no_proof_that_nobody_buys() -> None:
+    """Three in a thousand buy, whatever is done; one decision in twenty is for the action."""
+    rng, rows, runs = np.random.default_rng(7), 12_000, 60
+    chances, wrong, seen = np.stack([np.full(rows, 0.95), np.full(rows, 0.05)]), 0, 0
+    for _ in range(runs):
+        action, reward = (rng.random(rows) < 0.05).astype(int), (rng.random(rows) < 0.003).astype(float)
+        missed = [False, False]
+        for upto in range(2_000, rows + 1, 2_000):
+            part = chances[:, :upto]
+            sums = _sums(action[:upto], reward[:upto], part, uniform(part))
+            found = contrast(sums)
+            for place, error in enumerate((found.error, sums.observed_error(np.array([[-1.0], [1.0]])))):
+                missed[place] |= abs(found.difference) > sequence_half_width(float(error), upto, alpha=0.05)
+        wrong, seen = wrong + missed[0], seen + missed[1]
+    assert wrong <= 0.05 * runs
+    assert seen >= 0.15 * runs
 
 
 def test_a_weight_never_knows_the_chance_of_its_own_block() -> None:
