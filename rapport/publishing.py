@@ -104,7 +104,7 @@ class Valued:
         names = self.rules.book.feature_names
         return tuple(name for name in names if pa.types.is_string(self.table.schema.field(name).type))
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         """The features that are numbers, and differ between customers."""
         bounds = {
@@ -208,6 +208,9 @@ class Group:
     """What a policy would do for some customers: ``shares`` of them by action, the largest first.
 
     ``name`` is the segment, what marks the cluster, or ``everybody``.
+
+    >>> Group(name="north", customers=80, shares={"coats-new@email": 0.9, "nothing": 0.1}).customers
+    80
     """
 
     name: str
@@ -281,8 +284,12 @@ def _marks(policy: Few, cluster: int) -> str:
 class Use:
     """An arm of an experiment whose contacts the policy chooses.
 
-    ``units`` have that arm already, the last of them since ``last``; ``before`` is the version that decided for it
-    until now, "" for none.
+    ``units`` have that arm already; ``before`` is the version that decided for it until now, "" for none.
+
+    >>> use = Use(experiment="always-on", arm="segment", start=datetime(2027, 1, 4, tzinfo=UTC), running=True,
+    ...           over=False, units=312, before="8a1f")
+    >>> use.replaces("8a1f"), use.replaces("77c0")
+    (False, True)
     """
 
     experiment: str

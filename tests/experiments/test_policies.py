@@ -49,6 +49,16 @@ def test_static_gives_nothing_to_who_may_not_have_it():
     assert Segment(table={"old": "b@mail"}).probabilities(choice).tolist() == [1.0, 0.0]
 
 
+def test_a_segment_is_the_marketers_own_or_a_text_that_is_known_of_the_customer():
+    choice = Choice(
+        actions=("nothing", "a@email", "b@mail"), values=np.zeros(3), segment="old", labels={"region": "north"}
+    )
+    table = {"old": "a@email", "north": "b@mail"}
+    assert Segment(table=table).probabilities(choice).tolist() == [0, 1, 0]
+    assert Segment(table=table, by="region").probabilities(choice).tolist() == [0, 0, 1]
+    assert Segment(table=table, by="town", default="a@email").probabilities(choice).tolist() == [0, 1, 0]
+
+
 def test_few_takes_the_nearest_centroid_and_a_missing_feature_as_its_mean():
     choice = Choice(actions=ACTIONS, values=np.zeros(4), features={"visits": 7.2, "carts": 1.4})
     assert FEW.cluster(choice) == 1
