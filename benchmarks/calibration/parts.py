@@ -14,6 +14,7 @@ from benchmarks.calibration import (
     looks,
     replays,
     rungs,
+    small_arms,
     splits,
     verdicts,
 )
@@ -23,6 +24,7 @@ RUNS = 2000
 PARTS: dict[str, Part] = {
     "assigned": assigned.lines,
     "looks": looks.lines,
+    "small_arms": small_arms.lines,
     "verdicts": verdicts.lines,
     "campaigns": campaigns.lines,
     "bandits": bandits.lines,

@@ -13,6 +13,7 @@ from experiments.analysis.readings import Reading
 from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
 from experiments.analysis.statistics import (
     ENOUGH_FILLED,
+    MOST_FILLED,
     Adjusted,
     Interval,
     Moments,
@@ -82,15 +83,18 @@ def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) ->
     """Whether a mean rests on too few units that have a value other than zero; rates are compared exactly.
 
     The sequence takes that many of each arm: two units of a small arm may be alike by chance, which makes their error
-    far too small.
+    far too small. It takes the more, the more unlike in size the arms are: skewness then doesn't cancel.
     """
-    return not _exactly(reading, arm, levels) and _fewest_filled(reading, arm, control) < ENOUGH_FILLED
+    unlike = abs(arm.n - control.n) / max(arm.n + control.n, 1)
+    enough = ENOUGH_FILLED + unlike * (MOST_FILLED - ENOUGH_FILLED)
+    return not _exactly(reading, arm, levels) and _fewest_filled(reading, arm, control) < enough
 
 
 def sparse(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
     """Whether most of those few are zero: then an interval on Student's scale, which allows for few, is wrong too."""
     fewest = _fewest_filled(reading, arm, control)
-    return thin(reading, arm, control, levels=levels) and fewest < min(arm.n, control.n) / 2
+    enough = min(ENOUGH_FILLED, min(arm.n, control.n) / 2)
+    return not _exactly(reading, arm, levels) and fewest < enough
 
 
 def _fewest_filled(reading: Reading, arm: Moments, control: Moments) -> float:

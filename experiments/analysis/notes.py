@@ -9,7 +9,7 @@ import numpy as np
 from experiments.analysis.caps import cap_notes
 from experiments.analysis.comparison import adjust
 from experiments.analysis.readings import Reader, Reading, Spread
-from experiments.analysis.statistics import ENOUGH_FILLED, LEAST_IN_STRATUM, poststratified, sample
+from experiments.analysis.statistics import ENOUGH_FILLED, LEAST_IN_STRATUM, MOST_FILLED, poststratified, sample
 from experiments.observations import Labels
 from experiments.results import Cap, MetricRow
 
@@ -55,8 +55,8 @@ def notes(
     few = list(dict.fromkeys(row.metric for row in rows if np.isnan(row.anytime_p_value) and row.metric not in blank))
     if few:
         yield (
-            f"{', '.join(few)}: fewer than {ENOUGH_FILLED} units of an arm have a value other than 0, too few for an "
-            "interval that holds at any look."
+            f"{', '.join(few)}: fewer than {ENOUGH_FILLED} units of an arm (of a much smaller one up to {MOST_FILLED}) "
+            "have a value other than 0, too few for an interval that holds at any look."
         )
     if len(rows) > 1:
         yield (

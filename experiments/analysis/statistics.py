@@ -19,9 +19,11 @@ Codes = NDArray[np.integer]
 
 _BLOCK_ROWS = 1 << 16
 _ROWS_PER_GROUP = 200
-_GLANCE = 2_000
+_GLANCE = 8_000
 # Units with a value other than zero, as buyers are of revenue, below which a mean is far from normal.
 ENOUGH_FILLED = 50
+# So many of an arm that is tiny beside the other: the skewness of arms of one size cancels in their difference.
+MOST_FILLED = 200
 # Of sums over millions of rows the last two digits or so are rounding; 1e-14 of a value is below what a double tells.
 _LOST_DIGITS = 1e-14
 # A stratum of fewer units in an arm tells too little of its own spread, and stands together with others like it.
@@ -35,7 +37,7 @@ class Moments:
     ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
-    ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``ENOUGH_FILLED``.
+    ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``MOST_FILLED``.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -93,7 +95,7 @@ class Moments:
 
 def _filled(row: Vector) -> int:
     seen = int(np.count_nonzero(row[:_GLANCE]))
-    return seen if seen >= ENOUGH_FILLED else int(np.count_nonzero(row))
+    return seen if seen >= MOST_FILLED else int(np.count_nonzero(row))
 
 
 def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, groups: int) -> list[Moments]:

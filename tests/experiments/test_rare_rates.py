@@ -136,3 +136,14 @@ def test_where_nobody_opted_out_yet_a_limit_is_kept_only_once_enough_were_asked(
         )
         assert found.verdict.code == code
         assert found.metrics[1].highest is not None and (found.metrics[1].highest <= 0.002) == (code == "roll_out")
+
+
+def test_more_buyers_are_waited_for_where_the_arms_are_unlike_in_size() -> None:
+    """Of 100 buyers an arm's sequence is told when the other is as large, not when it is nine times as large."""
+    rng = np.random.default_rng(45)
+    few, many = (
+        Moments.of((np.arange(n) < buyers) * rng.lognormal(3, 1.2, (1, n)))
+        for n, buyers in ((1_000, 100), (9_000, 900))
+    )
+    assert not thin(_reading(), few, few, levels=Levels())
+    assert thin(_reading(), few, many, levels=Levels())

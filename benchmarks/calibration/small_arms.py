@@ -1,0 +1,113 @@
+"""Looking is safe (E3) and intervals cover at every look (E4) where a tenth of the traffic has few events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.calibration.table import Line
+from experiments.analysis.comparison import Levels, adjust, band, rare_counts, thin
+from experiments.analysis.readings import Reading, Variable
+from experiments.analysis.statistics import Interval, Moments, Quantity
+
+LOOKS = 50
+BATCH = 1_000
+SHARES = {"control": 0.9, "arm": 0.1}
+LIFTS = (0.0, 0.1, 1.0)
+_AMOUNT = float(np.exp(3 + 1.2**2 / 2))
+Draw = Callable[[np.random.Generator, int, float], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallArms:
+    """A metric that few units have: ``draw(rng, n, rate)`` gives n units of an arm in which ``rate`` of them have it.
+
+    ``worth`` is the mean of those who have it; ``is_rate`` says that all count the same.
+    """
+
+    name: str
+    draw: Draw
+    rate: float
+    worth: float = 1.0
+    is_rate: bool = True
+
+    @property
+    def reading(self) -> Reading:
+        """How the analysis reads it."""
+        read = Variable(name=self.name, columns=(self.name,))
+        return Reading(goal=read, moments=(), quantity=Quantity(numerator=0), covariates=(), missing=0, clustered=False)
+
+    @property
+    def levels(self) -> Levels:
+        """What was fixed before the start."""
+        rates = frozenset({self.name} if self.is_rate else ())
+        return Levels(rates=rates, shares=tuple(SHARES.values()))
+
+
+def had(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
+    """Who converts."""
+    return (rng.random((1, n)) < rate).astype(float)
+
+
+def spent(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
+    """Who buys, for amounts with a heavy tail."""
+    return had(rng, n, rate) * rng.lognormal(3, 1.2, (1, n))
+
+
+WORLDS = (
+    *(SmallArms(name=f"conversion of {rate:.1%}", draw=had, rate=rate) for rate in (0.005, 0.01, 0.02)),
+    *(
+        SmallArms(name=f"revenue of {rate:.0%} buyers", draw=spent, rate=rate, worth=_AMOUNT, is_rate=False)
+        for rate in (0.02, 0.05)
+    ),
+)
+
+
+def looked(rng: np.random.Generator, world: SmallArms, *, lift: float) -> Iterator[tuple[Interval, Interval]]:
+    """At each look the interval that the analysis tells, and the asymptotic sequence whatever the events."""
+    reading, levels = world.reading, world.levels
+    control, arm = Moments.none(1), Moments.none(1)
+    for _ in range(LOOKS):
+        mine = int(rng.binomial(BATCH, SHARES["arm"]))
+        control += Moments.of(world.draw(rng, BATCH - mine, world.rate))
+        arm += Moments.of(world.draw(rng, mine, world.rate * (1 + lift)))
+        both = adjust(reading, arm, control)
+        counts = rare_counts(reading, arm, control, place=1, levels=levels)
+        few = thin(reading, arm, control, levels=levels)
+        yield band(both, levels=levels, counts=counts, few=few), band(both, levels=levels)
+
+
+def missed(rng: np.random.Generator, world: SmallArms, *, lift: float, runs: int) -> tuple[float, float, float]:
+    """Shares of runs whose interval leaves out the truth at any look, ours and the naive one; and of looks with one."""
+    truth = world.rate * lift * world.worth
+    leaves_out = partial(_leaves_out, truth)
+    ours, naive, told = 0, 0, 0
+    for _ in range(runs):
+        pairs = list(looked(rng, world, lift=lift))
+        ours += any(leaves_out(mine) for mine, _ in pairs)
+        naive += any(leaves_out(asymptotic) for _, asymptotic in pairs)
+        told += sum(not math.isnan(mine.low) for mine, _ in pairs)
+    return ours / runs, naive / runs, told / runs / LOOKS
+
+
+def _leaves_out(truth: float, found: Interval) -> bool:
+    """An interval that isn't told leaves nothing out."""
+    return found.low > truth or found.high < truth
+
+
+def lines(runs: int) -> Iterator[Line]:
+    """E3 and E4 with 10% of units in the arm: A/A is a lift of 0."""
+    rng = np.random.default_rng(2027)
+    for world in WORLDS:
+        for lift in LIFTS:
+            ours, naive, told = missed(rng, world, lift=lift, runs=runs)
+            yield Line(
+                promise="E4" if lift else "E3", what=f"10/90, truth left out at any look: {world.name}, {lift:+.0%}",
+                nominal="<= .05", high=0.05, measured=ours, naive=naive, how="asymptotic sequence", runs=runs,
+            )  # fmt: skip
+        if not world.is_rate:
+            yield Line(promise="", what="  looks at which an interval is told", nominal="", measured=told, runs=runs)
