@@ -236,7 +236,9 @@ class Rung:
 class Ladder(Result):
     """The rungs from nothing to one-to-one, and where personalization stops paying.
 
-    Values are per unit, in units of the outcome; times ``scale`` they are in ``unit``, the words for people.
+    Values are per unit, in units of the outcome; times ``scale`` they are in ``unit``, the words for people. Where
+    the arms were hardly given by chance ``trusted`` is false, ``sentence`` says why, and nothing is recommended beyond
+    the lowest rung.
     """
 
     rungs: tuple[Rung, ...]
@@ -245,6 +247,7 @@ class Ladder(Result):
     notes: tuple[str, ...] = ()
     unit: str = ""
     scale: float = 1.0
+    trusted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

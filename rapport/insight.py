@@ -135,7 +135,7 @@ def gains_of(project: Project, look: Look) -> ArmGains | None:
         )
     except InputError:
         return None  # A goal that never varies tells nothing of anybody.
-    return found.arms[0]
+    return found.arms[0] if found.trusted else None
 
 
 def _words(names: Sequence[str], meanings: Mapping[str, str]) -> list[str]:

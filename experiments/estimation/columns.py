@@ -25,6 +25,8 @@ _TELLS = 1e-6
 _TWIN = 0.95
 # So much of the outcome is seldom known before: worth a question.
 _MUCH = 0.2
+# A table in which at least so many columns differ between the arms, and most do, was hardly dealt by chance.
+_FEWEST_UNLIKE = 3
 # Models hold numbers in single precision, whose squares must stay in the range of double.
 _LARGEST = 1e30
 
@@ -116,12 +118,31 @@ def screen(
     return kept, notes
 
 
+def unlike_arms(
+    table: pa.Table, names: Sequence[str], *, arm: Integers, cluster: Integers | None = None
+) -> tuple[str, ...]:
+    """The columns that differ between the arms, where so many do that chance can't have dealt the arms; else none.
+
+    Other outcomes that a user forgot to exclude differ as well, where a contact works; so a table is doubted only when
+    more than half of its columns differ, and three or more. ``arm``, ``cluster`` (n,) as for :func:`screen`.
+    """
+    columns = [column for name in names if (column := Column.read(table, name)) is not None]
+    first = _first_rows(cluster)
+    moved = _MOVED / max(len(names), 1)
+    unlike = tuple(each.name for each in columns if _dependence(each.levels[first], arm[first]) < moved)
+    return unlike if len(unlike) >= _FEWEST_UNLIKE and 2 * len(unlike) > len(columns) else ()
+
+
+def _first_rows(cluster: Integers | None) -> slice | Integers:
+    """One row of each household: its rows share their arm and much else, which would make chances look too small."""
+    return slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
+
+
 def _suspicion(
     column: Column, *, arm: Integers | None, outcome: Floats, cluster: Integers | None, moved: float
 ) -> str | None:
     """Why ``column`` looks as if it were measured after the contact, or None."""
-    # Households share their arm and much else: one row of each keeps the test's chances true.
-    first = slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
+    first = _first_rows(cluster)
     if arm is not None and _dependence(column.levels[first], arm[first]) < moved:
         return "it differs between arms that chance made equal, so it was measured after the contact"
     if column.numbers is not None and _twin(column.numbers, outcome):

@@ -19,7 +19,7 @@ from experiments.estimation.influence import Floats, Integers, mean_interval
 from experiments.heterogeneity.groups import Cut, cuts_of, group_effect, known_groups, traits_of
 from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups
 from experiments.heterogeneity.scores import FIFTHS, Scores, fifth_of, order_p_value, rate_values, score
-from experiments.heterogeneity.sentences import amounts, told
+from experiments.heterogeneity.sentences import amounts, nothing_known, told
 from experiments.ladder.recommendation import unit_of
 from experiments.ladder.units import Units, read_units
 from features.errors import InputError
@@ -82,13 +82,22 @@ def gains(
     cuts = cuts_of(units.known)
     found = [_gains_of(units, scores, cuts, arm=place, alpha=alpha, rng=rng) for place in range(len(units.arms) - 1)]
     unit, scale = unit_of(outcome, units.outcome, costs=units.cost)
-    said = [told(each, unit=unit, amount=amounts(scale)) for each in found]
+    said = [_said(each, units, unit=unit, scale=scale) for each in found]
     return Gains(
         arms=tuple(replace(each, sentences=words) for each, words in zip(found, said, strict=True)),
         unit=unit,
         scale=scale,
         notes=(*units.notes, *_notes(len(cuts), len(found), alpha=alpha)),
+        trusted=not units.doubt,
     )
+
+
+def _said(found: ArmGains, units: Units, *, unit: str, scale: float) -> tuple[str, ...]:
+    if units.doubt:
+        return (units.doubt,)
+    if not units.known.num_columns:
+        return nothing_known(found, unit=unit, amount=amounts(scale))
+    return told(found, unit=unit, amount=amounts(scale))
 
 
 def _check(*, folds: int, alpha: float) -> None:

@@ -82,9 +82,13 @@ class ArmGains:
 
 @dataclass(frozen=True, kw_only=True)
 class Gains(Result):
-    """Who gains from each arm; times ``scale`` amounts are in ``unit``, the words for people."""
+    """Who gains from each arm; times ``scale`` amounts are in ``unit``, the words for people.
+
+    Where the arms were hardly given by chance ``trusted`` is false, and the sentences say nothing but why.
+    """
 
     arms: tuple[ArmGains, ...]
     unit: str
     scale: float
     notes: tuple[str, ...] = ()
+    trusted: bool = True

@@ -18,6 +18,14 @@ def told(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, ...]:
     return tuple(_differ(found, unit, amount) if found.differ else _alike(found, unit, amount))
 
 
+def nothing_known(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, ...]:
+    """What is left to say where no column may be used: the average, and that nobody was told apart."""
+    return (
+        f"Nothing was left to look at: no column tells customers apart, so only the average of {found.arm!r} is known: "
+        f"it brings {_or_nothing(found.effect, amount, unit)}.",
+    )
+
+
 def _differ(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
     chance = "p below 0.0001" if found.p_value < 0.0001 else f"p {found.p_value:.2g}"
     told = f", {unit}" if unit else ""

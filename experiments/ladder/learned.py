@@ -85,7 +85,11 @@ def ladder(
     rungs = rungs_of(RUNGS, valued.influence, shares=valued.shares, arms=units.arms, cluster=units.cluster, alpha=alpha)
     unit, scale = unit_of(outcome, units.outcome, costs=units.cost)
     wording = Wording.of(rungs, unit=unit, scale=scale)
-    recommended, sentence = recommend(rungs, valued.influence, cluster=units.cluster, alpha=alpha, wording=wording)
+    recommended, sentence = (
+        (RUNGS[0], units.doubt)
+        if units.doubt
+        else recommend(rungs, valued.influence, cluster=units.cluster, alpha=alpha, wording=wording)
+    )
     notes = (*units.notes, *_notes(valued, units, often * folds))
     return Ladder(
         rungs=rungs,
@@ -94,6 +98,7 @@ def ladder(
         notes=notes,
         unit=unit,
         scale=scale,
+        trusted=not units.doubt,
     )
 
 

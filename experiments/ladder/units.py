@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen
+from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen, unlike_arms
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
 from experiments.observations import arms_of, named
@@ -23,6 +23,7 @@ from features.tables import require_column
 
 FEWEST = 50
 FEWEST_CLUSTERS = 20
+_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class Units:
 
     ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` and ``chance`` (arms,); ``features`` (n,
     p); ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out
-    and why; ``known`` the columns behind the features as the table held them, its rows in the order of the units.
+    and why; ``known`` the columns behind the features as the table held them, its rows in the order of the units;
+    ``doubt`` a sentence on why the arms were hardly given by chance, empty where nothing says so.
     """
 
     arms: tuple[str, ...]
@@ -44,6 +46,7 @@ class Units:
     segments: tuple[Column, ...]
     notes: tuple[str, ...]
     known: pa.Table = field(default_factory=lambda: pa.table({}))
+    doubt: str = ""
 
 
 def read_units(
@@ -82,8 +85,10 @@ def read_units(
     groups = None if groups is None else groups[order]
     taken = {arm, outcome, *exclude, *([cluster] if cluster else [])}
     wanted = list(features) if features is not None else [name for name in table.column_names if name not in taken]
+    asked = [*dict.fromkeys([*wanted, *segments])]
+    unlike = unlike_arms(table, asked, arm=codes, cluster=groups)
     columns, screened = screen(
-        table, [*dict.fromkeys([*wanted, *segments])], arm=codes, outcome=response, cluster=groups,
+        table, asked, arm=None if unlike else codes, outcome=response, cluster=groups,
         named={*(features or ()), *segments},
     )  # fmt: skip
     known = [column for column in columns if column.name in set(wanted)]
@@ -104,6 +109,15 @@ def read_units(
         segments=tuple(candidates),
         notes=(*notes, *screened),
         known=table.select([column.name for column in known]),
+        doubt=_not_dealt(unlike, of=len(asked)) if unlike else "",
+    )
+
+
+def _not_dealt(unlike: Sequence[str], *, of: int) -> str:
+    shown = ", ".join(unlike[:_SHOWN]) + (f" and {len(unlike) - _SHOWN} more" if len(unlike) > _SHOWN else "")
+    return (
+        f"Do not trust these numbers: {len(unlike)} of {of} columns differ between the arms far beyond chance "
+        f"({shown}), so chance did not decide who got what. If those are outcomes, exclude them."
     )
 
 

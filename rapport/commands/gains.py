@@ -54,6 +54,9 @@ def gains(
             alpha=alpha,
         )
     write_json(json, found.to_json())
+    if not found.trusted:
+        say(found.arms[0].sentences[0], style="bold")
+        return
     for place, each in enumerate(found.arms):
         if place:
             say("")

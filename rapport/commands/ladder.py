@@ -69,7 +69,7 @@ def _show(result: Ladder, *, alpha: float) -> None:
     rows = []
     for rung in result.rungs:
         half = wording.amount((rung.ci_high - rung.ci_low) / 2)
-        name = f"{rung.rung} *" if rung.rung == result.recommended else rung.rung
+        name = f"{rung.rung} *" if result.trusted and rung.rung == result.recommended else rung.rung
         gain = ""
         if rung.gain is not None and rung.gain_ci_low is not None and rung.gain_ci_high is not None:
             gain = wording.around(Interval(value=rung.gain, low=rung.gain_ci_low, high=rung.gain_ci_high))
@@ -78,7 +78,8 @@ def _show(result: Ladder, *, alpha: float) -> None:
     say("")
     print_table("who gets what", ("arm", *(rung.rung for rung in result.rungs)), _shares(result))
     say("")
-    say(f"Intervals at {1 - alpha:.0%}. * where personalization stops paying.", style="dim")
+    star = " * where personalization stops paying." if result.trusted else ""
+    say(f"Intervals at {1 - alpha:.0%}.{star}", style="dim")
     for note in result.notes:
         say(note, style="dim")
 

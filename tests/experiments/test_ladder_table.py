@@ -6,12 +6,15 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv as pa_csv
 
 from experiments.estimation.influence import mean_interval
 from experiments.estimation.nuisance import OutcomeModels
+from experiments.heterogeneity import gains
 from experiments.ladder import ladder
 from experiments.ladder.rungs import Lesson, Policies, robust_scores
 from experiments.ladder.units import read_units
@@ -268,3 +271,66 @@ def test_a_cost_that_cannot_be_read_ends_with_2(rapport_cli, tmp_path):
     ran = rapport_cli("ladder", path, "--arm", "arm", "--control", "none", "--outcome", "spend", "--cost", "letter")
     assert ran.exit_code == 2
     assert "ARM=AMOUNT" in ran.stderr
+
+
+# A table that nobody randomized
+
+
+def chosen_by_hand(n: int = 4_000) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(8)
+    age, tenure, visits = rng.normal(45, 12, n), rng.gamma(2, 3, n), rng.poisson(3, n)
+    called = rng.random(n) < 1 / (1 + np.exp(-(age - 45) / 12 - (tenure - 6) / 4 - (visits - 3)))
+    bought = rng.random(n) < 0.1 + 0.02 * visits
+    return {
+        "age": age,
+        "tenure": tenure,
+        "visits": visits,
+        "lucky_number": rng.integers(0, 9, n),
+        "arm": np.where(called, "call", "none"),
+        "bought": bought.astype(int),
+    }
+
+
+def test_a_table_that_nobody_randomized_is_not_believed_and_nothing_is_recommended():
+    found = ladder(pa.table(chosen_by_hand()), arm="arm", control="none", outcome="bought")
+    assert not found.trusted
+    assert found.recommended == "nothing"
+    assert found.sentence.startswith("Do not trust these numbers: 3 of 4 columns differ between the arms far beyond")
+    assert "(age, tenure, visits), so chance did not decide who got what" in found.sentence
+    assert not any("measured after the contact" in note for note in found.notes)
+
+
+def test_naming_the_features_doesn_t_make_such_a_table_believed():
+    table = pa.table(chosen_by_hand())
+    found = ladder(table, arm="arm", control="none", outcome="bought", features=("age", "tenure", "visits"))
+    assert not found.trusted
+
+
+def test_who_gains_is_not_told_from_such_a_table():
+    found = gains(pa.table(chosen_by_hand()), arm="arm", control="none", outcome="bought")
+    assert not found.trusted
+    assert [len(each.sentences) for each in found.arms] == [1]
+    assert found.arms[0].sentences[0].startswith("Do not trust these numbers")
+
+
+def test_who_gains_says_where_no_column_is_left_to_tell_customers_apart():
+    columns = chosen_by_hand()
+    rng = np.random.default_rng(3)
+    columns["arm"] = rng.choice(["call", "none"], columns["age"].size)
+    others = ("age", "tenure", "visits", "lucky_number")
+    found = gains(pa.table(columns), arm="arm", control="none", outcome="bought", exclude=others)
+    assert found.arms[0].sentences[0].startswith("Nothing was left to look at")
+
+
+def test_outcomes_left_in_an_honest_table_do_not_make_it_doubted(data):
+    found = read_units(hillstrom(data), arm="segment", control="No E-Mail", outcome="visit")
+    assert found.doubt == ""
+
+
+def test_a_call_centre_s_table_is_not_believed(data):
+    read = pa_csv.read_csv(
+        data("bank_marketing/bank-additional-full.csv.gz"), parse_options=pa_csv.ParseOptions(delimiter=";")
+    )
+    read = read.set_column(read.column_names.index("y"), "y", pc.cast(pc.equal(read["y"], "yes"), pa.int64()))
+    found = read_units(read, arm="contact", control="telephone", outcome="y", exclude=("duration",))
+    assert "columns differ between the arms far beyond chance (age, job" in found.doubt
