@@ -7,7 +7,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
@@ -220,6 +220,11 @@ class Experiment:
         """Whether units are assigned at a moment."""
         ends = [aware(each) for each in (self.end, self.stopped) if each is not None]
         return aware(self.start) <= aware(moment) and all(aware(moment) < end for end in ends)
+
+    @property
+    def unchangeable(self) -> tuple[str, ...]:
+        """The names of what may not change once a unit has an arm."""
+        return tuple(each.name for each in fields(self) if each.name not in _CHANGEABLE)
 
     @property
     def fixed(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from features.errors import InputError
 MeasureKind = Literal["any", "count", "sum", "given", "ratio"]
 EVENT_KINDS: tuple[MeasureKind, ...] = ("any", "count", "sum")
 """The kinds that are made from a unit's events."""
+# Days: more than any customer stays.
+_LONGEST = 36_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,10 @@ class Measure:
     def __post_init__(self) -> None:
         check(bool(self.name.strip()), "a goal has no name", got=repr(self.name), do="give it a short name")
         check(
-            self.window_days > 0 and self.delay_days >= 0,
+            0 < self.window_days <= _LONGEST and 0 <= self.delay_days <= _LONGEST,
             f"the window of {self.name!r} is not a positive number of days",
             got=f"window_days {self.window_days:g}, delay_days {self.delay_days:g}",
-            do="say how many days after assignment an outcome counts",
+            do=f"say how many days after assignment an outcome counts, at most {_LONGEST:,}",
         )
         check(
             bool(self.events) == (self.kind in EVENT_KINDS),

@@ -54,15 +54,34 @@ def keep_design(book: Book, design: Experiment, *, at: datetime) -> None:
     )
 
 
-def _check_change(recorded: Experiment, design: Experiment, *, last: datetime, at: datetime) -> None:
-    before, now = recorded.fixed, design.fixed
-    changed = [name for name in before if before[name] != now[name]]
+def check_kept(book: Book, design: Experiment) -> None:
+    """Refuse to judge an experiment by a design other than the one that its units were assigned under.
+
+    Goals, windows, alpha or the end that were chosen after seeing outcomes would make any result a finding.
+
+    Raises
+    ------
+    InputError
+        When a unit has an arm and something that was fixed before differs.
+    """
+    recorded = recorded_design(book, design.key)
+    if recorded is not None and last_assigned(book, design.key) is not None:
+        _check_fixed(recorded, design)
+
+
+def _check_fixed(recorded: Experiment, design: Experiment) -> None:
+    # Attribute by attribute: what msgspec makes of a design leaves out what the file left at its default.
+    changed = [name for name in recorded.unchangeable if getattr(recorded, name) != getattr(design, name)]
     if changed:
         raise InputError(
             f"the design of experiment {design.key!r} was changed after its first decision",
             got=f"other {', '.join(changed)} than what was recorded before it",
             do="put it back, or start the new design under a key of its own; shares may change by [[ramp]]",
         )
+
+
+def _check_change(recorded: Experiment, design: Experiment, *, last: datetime, at: datetime) -> None:
+    _check_fixed(recorded, design)
     steps = [[step for step in each.steps if step[0] <= last] for each in (recorded, design)]
     if steps[0] != steps[1]:
         raise InputError(

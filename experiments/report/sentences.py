@@ -229,6 +229,9 @@ def _keep_running(report: Report) -> str:
             return f"{ahead} it may still bring less than the {worth} that would be worth acting on."
         others = len({each.arm for each in report.analysis.metrics})
         return f"{ahead} with {others} arms to choose from that is not yet sure enough."
+    if report.interval(row)[1] < 0:
+        behind = f"{sentence(arm_words(row.arm))[:-1]} brings less than {arm_words(row.control)} ({between})."
+        return f"{behind} Of the other arms, one may still bring more; none is sure to."
     open_range = f"The range of {_short(report.goal)} still holds both loss and gain ({between})."
     return f"{open_range}{_over(report) if report.planned_look else _more_days(report, row)}"
 

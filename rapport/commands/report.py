@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,11 +74,15 @@ def _take(project: Project, key: str, *, as_of: datetime | None) -> str:
     """Look at the experiment as of a moment, by default now, and record it; the id of the run."""
     from features.errors import InputError
     from rapport.insight import record_insight
+    from serving.designs import check_kept
+    from serving.ledger import Ledger
 
     now = datetime.now(UTC)
     moment = now if as_of is None else as_of.replace(tzinfo=UTC)
     if moment > now:
         raise InputError("the look lies in the future", got=f"{moment:%Y-%m-%d %H:%M} UTC", do="name a moment that was")
+    with closing(Ledger(project.ledger)) as ledger, ledger.reading() as book:
+        check_kept(book, project.experiment(key))
     return record_insight(project, key, as_of=moment)
 
 

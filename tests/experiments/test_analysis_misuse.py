@@ -10,6 +10,8 @@ import pytest
 
 from experiments.analysis import analyze
 from experiments.estimation.columns import Column
+from experiments.measures import Goal
+from features.errors import InputError
 
 N = 4000
 rng = np.random.default_rng(0)
@@ -62,3 +64,10 @@ def test_features_beyond_single_precision_are_cut_not_infinite() -> None:
     column = Column.read(pa.table({"x": (Y - 10) * 1e300}), "x")
     assert column is not None
     assert np.isfinite(column.matrix()).all()
+
+
+@pytest.mark.parametrize("days", [1e9, 1e300, float("inf"), float("nan")])
+def test_a_window_longer_than_any_life_is_refused_not_an_overflow(days: float) -> None:
+    for window, delay in ((days, 0.0), (7.0, days)):
+        with pytest.raises(InputError, match="the window of 'bought'"):
+            Goal(name="bought", kind="any", events=("purchase",), window_days=window, delay_days=delay)

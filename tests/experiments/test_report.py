@@ -498,3 +498,9 @@ def test_a_ladder_that_is_not_in_cents_speaks_its_own_words(example: Report) -> 
     ladder = replace(example.ladder, sentence="Stop at static: 12 visits per 1,000", unit="visits", scale=1000.0)
     html = render(replace(example, ladder=ladder, ladder_in_cents=False))
     assert "Stop at static: 12 visits per 1,000." in html and "Value of each step, visits" in html
+
+
+def test_the_range_of_an_arm_that_surely_loses_is_not_said_to_hold_a_gain() -> None:
+    report = small(row(span=(-300.0, -100.0)), code="keep_running")
+    assert "brings less than static" in decision(report).sentence
+    assert "both loss and gain" not in decision(report).sentence

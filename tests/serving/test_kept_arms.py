@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -17,10 +18,11 @@ from experiments.measures import Goal
 from experiments.policies import Nothing, RandomEligible, Static
 from experiments.rules import Ramp
 from features.errors import InputError
+from features.facts import micros
 from features.identity import Person
 from serving import schema
 from serving.decision import Ask
-from serving.designs import recorded_design
+from serving.designs import check_kept, keep_design, recorded_design
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay
 from serving.people import person_id
@@ -258,6 +260,20 @@ def test_a_design_is_free_until_its_first_decision(monday, ledger, shop):
         Desk(ledger, rules=shop.rules, trials=Trials.only(trial(monday, {"random": 0.5, "static": 0.5}, alpha=alpha)))
     with ledger.reading() as book:
         assert recorded_design(book, "spring").alpha == 0.05
+
+
+def test_what_a_file_left_at_its_default_may_be_written_out_but_not_changed(monday, ledger):
+    plain = trial(monday, {"random": 0.5, "static": 0.5}).design
+    told = {name: value for name, value in msgspec.to_builtins(plain).items() if name != "alpha"}
+    with ledger.writing() as book:
+        keep_design(book, msgspec.convert(told, Experiment), at=monday)
+        check_kept(book, replace(plain, alpha=0.4))  # nobody has an arm yet
+        book.insert(
+            schema.assignments, [{"experiment": "spring", "unit": "c1", "arm": "random", "assigned_at": micros(monday)}]
+        )
+        check_kept(book, plain)
+        with pytest.raises(InputError, match=r"other alpha than"):
+            check_kept(book, replace(plain, alpha=0.4))
 
 
 def test_an_experiment_that_was_stopped_stays_so(decide, monday):
