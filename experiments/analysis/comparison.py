@@ -10,6 +10,7 @@ from typing import TypeVar
 from experiments.analysis.group_sequential import Plan
 from experiments.analysis.rare import Count, few_events, rare_difference, rare_p_value
 from experiments.analysis.readings import Reading
+from experiments.analysis.seldom import seldom_rise
 from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
 from experiments.analysis.statistics import (
     ENOUGH_FILLED,
@@ -87,19 +88,25 @@ def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) ->
     """
     unlike = abs(arm.n - control.n) / max(arm.n + control.n, 1)
     enough = ENOUGH_FILLED + unlike * (MOST_FILLED - ENOUGH_FILLED)
-    return not _exactly(reading, arm, levels) and _fewest_filled(reading, arm, control) < enough
+    return not _exactly(reading, arm, levels) and _fewest_apart(reading, arm, control) < enough
 
 
 def sparse(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
     """Whether most of those few are zero: then an interval on Student's scale, which allows for few, is wrong too."""
-    fewest = _fewest_filled(reading, arm, control)
+    fewest = _fewest_apart(reading, arm, control)
     enough = min(ENOUGH_FILLED, min(arm.n, control.n) / 2)
     return not _exactly(reading, arm, levels) and fewest < enough
 
 
-def _fewest_filled(reading: Reading, arm: Moments, control: Moments) -> float:
+def _fewest_apart(reading: Reading, arm: Moments, control: Moments) -> float:
+    """The units that lie on the lonelier side of the mean, in the arm that has fewer of them.
+
+    Of revenue these are the buyers; of profit, where every contact costs a little, they still are.
+    """
     place = reading.quantity.numerator
-    return min((float(each.filled[place]) for each in (arm, control) if each.filled is not None), default=math.inf)
+    return min(
+        (float(each.sides[:, place].min()) for each in (arm, control) if each.sides is not None), default=math.inf
+    )
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
@@ -170,6 +177,22 @@ def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few
     return apart.estimate + reach if apart.error > 0 else math.nan
 
 
+def _most(
+    reading: Reading, sides: tuple[Moments, Moments], told: float, *, levels: Levels, counts: Counts | None
+) -> float | None:
+    """What a metric with a limit may have risen by: ``told``, but for rates of few events without ``counts``.
+
+    Of households or strata no event says as little as of units one by one.
+    """
+    name = reading.goal.name
+    if name not in levels.limited:
+        return None
+    seldom = name in levels.rates and counts is None
+    level = levels.plan.level(2 * levels.alpha) / 2 if levels.plan else levels.alpha
+    most = seldom_rise(*sides, reading.quantity, alpha=level, any_look=levels.kind == "anytime") if seldom else None
+    return told if most is None else most
+
+
 def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, counts: Counts | None) -> float:
     if counts:
         return rare_p_value(*counts)
@@ -213,5 +236,7 @@ def _row(
         sequential_ci_low=sequential[0],
         sequential_ci_high=sequential[1],
         sequential_p_value=sequential[2],
-        highest=highest(both, levels=levels, counts=counts, few=waits) if reading.goal.name in levels.limited else None,
+        highest=_most(
+            reading, sides, highest(both, levels=levels, counts=counts, few=waits), levels=levels, counts=counts
+        ),
     )

@@ -14,8 +14,8 @@ def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> 
     """``within`` when the highest possible rise is at or below ``limit``, ``over`` when the whole interval is above it.
 
     That a limit is kept is a claim about one side, so ``row.highest`` decides it, which is sure on that side alone; the
-    upper end of the interval where it isn't known. What is neither is ``open``. Without an interval, as where nothing
-    varies (nobody opted out in either arm), the difference alone decides, if each arm has two units or more.
+    upper end of the interval where it isn't known. What is neither is ``open``, and so is what has no interval: where
+    nothing varied, as where nobody of a few opted out in either arm, it isn't known how many would.
 
     >>> row = MetricRow(metric="opt_outs", arm="mail", control="none", arm_mean=0.013, control_mean=0.01,
     ...     difference=0.003, ci_low=0.001, ci_high=0.005, relative=None, relative_ci_low=None, relative_ci_high=None,
@@ -25,7 +25,5 @@ def standing(row: MetricRow, *, interval: tuple[float, float], limit: float) -> 
     ['within', 'open', 'over']
     """
     low, high = interval
-    if math.isnan(row.p_value) and (math.isnan(low) or math.isnan(high)):
-        low = high = row.difference if min(row.n_arm, row.n_control) > 1 else math.nan
     highest = high if row.highest is None or math.isnan(row.highest) else row.highest
     return "within" if highest <= limit else "over" if low > limit else "open"

@@ -37,7 +37,8 @@ class Moments:
     ``mean`` has shape (c,), ``scatter`` (c, c): the sum over units of the outer product of the
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
-    ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``MOST_FILLED``.
+    ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``MOST_FILLED``; ``sides``
+    (2, c) how many lie above and below their mean, or so many fewer.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -49,14 +50,16 @@ class Moments:
     scatter: Matrix
     strata: tuple[Moments, ...] = ()
     filled: NDArray[np.int_] | None = None
+    sides: NDArray[np.int_] | None = None
 
     @classmethod
     def of(cls, block: Matrix) -> Moments:
         """The moments of a block of shape (c, n), deviations taken from the block's own mean."""
         mean = block.mean(axis=1)
         deviation = block - mean[:, None]
-        filled = np.array([_filled(row) for row in block])
-        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled)
+        filled = np.array([_counted(row) for row in block])
+        sides = np.array([[_counted(row > 0) for row in deviation], [_counted(row < 0) for row in deviation]])
+        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled, sides=sides)
 
     @classmethod
     def none(cls, columns: int) -> Moments:
@@ -85,6 +88,7 @@ class Moments:
             scatter=self.scatter + other.scatter + np.outer(apart, apart) * (self.n * other.n / n),
             strata=tuple(map(add, self.strata, other.strata)),
             filled=None if self.filled is None or other.filled is None else self.filled + other.filled,
+            sides=None if self.sides is None or other.sides is None else self.sides + other.sides,
         )
 
     @property
@@ -93,7 +97,7 @@ class Moments:
         return self.scatter / (self.n - 1) if self.n > 1 else np.full_like(self.scatter, np.nan)
 
 
-def _filled(row: Vector) -> int:
+def _counted(row: NDArray[np.generic]) -> int:
     seen = int(np.count_nonzero(row[:_GLANCE]))
     return seen if seen >= MOST_FILLED else int(np.count_nonzero(row))
 
@@ -227,7 +231,7 @@ def poststratified(arm: Moments, control: Moments) -> tuple[Moments, Moments]:
     >>> arm.mean.round(3).tolist(), control.mean.round(3).tolist(), arm.n
     ([3.833], [3.833], 40)
     """
-    pairs = _large_strata(list(zip(arm.strata, control.strata, strict=True)))
+    pairs = large_strata(list(zip(arm.strata, control.strata, strict=True)))
     if len(pairs) < 2:
         return replace(arm, strata=()), replace(control, strata=())
     units = np.array([own.n + other.n for own, other in pairs])
@@ -248,7 +252,7 @@ def poststratified(arm: Moments, control: Moments) -> tuple[Moments, Moments]:
     return side([own for own, _ in pairs]), side([other for _, other in pairs])
 
 
-def _large_strata(pairs: Sequence[tuple[Moments, Moments]]) -> list[tuple[Moments, Moments]]:
+def large_strata(pairs: Sequence[tuple[Moments, Moments]]) -> list[tuple[Moments, Moments]]:
     """The strata with enough units in both arms, and all the others as one; with the smallest of them if need be."""
     by_size = sorted(pairs, key=lambda pair: min(each.n for each in pair))
     small = sum(min(each.n for each in pair) < LEAST_IN_STRATUM for pair in by_size)

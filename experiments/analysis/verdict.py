@@ -266,6 +266,8 @@ def _harm(row: MetricRow, rule: Rule) -> str:
         return f"{row.metric} rose by more than the {limit} that is allowed: {change}."
     if row.highest is not None and row.highest == row.highest:
         change = f"{rule.amount(row, row.difference)}, at most {rule.amount(row, row.highest)}{rule.unit(row.metric)}"
+    elif math.isnan(rule.best_case(row)):
+        change += ", and how much more it may be isn't known"
     return f"{row.metric} may have risen by more than the {limit} that is allowed: {change}."
 
 

@@ -183,12 +183,12 @@ def test_a_large_rise_that_may_be_chance_holds_back_and_one_arm_with_no_harm_goe
     assert sentence.startswith("Roll out 'calm'")
 
 
-def test_where_nobody_opts_out_the_limit_is_kept_and_of_one_unit_nothing_is_known() -> None:
+def test_a_limit_without_an_interval_is_never_taken_as_kept() -> None:
     nan = math.nan
     still = replace(_row(difference=0.0, metric="opt_outs"), anytime_ci_low=nan, anytime_ci_high=nan, p_value=nan)
-    assert _guarded(_row(difference=0.05), still, limit=0.002)[0] == "roll_out"
-    alone = replace(still, n_arm=1)
-    assert _guarded(_row(difference=0.05), alone, limit=0.002)[0] == "keep_running"
+    code, sentence = _guarded(_row(difference=0.05), still, limit=0.002)
+    assert code == "keep_running"
+    assert sentence.endswith("how much more it may be isn't known.")
 
 
 def test_nothing_known_keeps_running() -> None:

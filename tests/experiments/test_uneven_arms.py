@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,8 @@ from experiments.analysis.comparison import Levels, band, compare, repeated
 from experiments.analysis.group_sequential import Plan
 from experiments.analysis.limits import standing
 from experiments.analysis.readings import Reading, Variable
-from experiments.analysis.statistics import Adjusted, Moments, Quantity, sample
+from experiments.analysis.seldom import seldom_rise
+from experiments.analysis.statistics import Adjusted, Moments, Quantity, difference, sample
 from experiments.results import MetricRow
 
 LOOKS, RUNS = 6, 150
@@ -151,3 +153,69 @@ def test_a_limit_that_nobody_has_broken_yet_is_not_kept_by_a_few_hundred_at_the_
         )
         assert found.verdict.code == "keep_running"
         assert found.metrics[1].highest is not None and found.metrics[1].highest > 0.002
+
+
+@pytest.mark.parametrize("how", [{}, {"final": True}, {"planned_units": 3_000}, {"planned_units": 9_000}])
+@pytest.mark.parametrize("kept_apart", [{"cluster": "unit"}, {"cluster": "pair"}, {"strata": ["channel"]}])
+def test_without_an_event_a_limit_is_open_in_households_and_strata_too(
+    how: dict[str, Any], kept_apart: dict[str, Any]
+) -> None:
+    n, rng = 3_147, np.random.default_rng(65)
+    arm = np.arange(n) < 335
+    table = pa.table(
+        {
+            "arm": np.where(arm, "pers", "static"),
+            "profit": rng.normal(np.where(arm, 6.0, 5.0)),
+            "out": np.zeros(n, dtype=int),
+            "unit": np.arange(n),
+            "pair": np.where(arm, np.arange(n) // 2, np.arange(n) // 2 + n),
+            "channel": np.where(np.arange(n) % 3, "web", "phone"),
+        }
+    )
+    given: dict[str, Any] = {"arm": "arm", "control": "static", "metrics": ["profit", "out"], **how, **kept_apart}
+    planned = {"static": 0.9, "pers": 0.1}
+    found = analyze(table, limits={"out": 0.005}, planned=planned, **given)
+    assert found.verdict.code == "keep_running"
+    assert "may have risen by more than" in found.verdict.sentence
+    most = found.metrics[1].highest
+    assert most is not None and 1 - 0.05 ** (1 / 335) < most < 0.06  # never below what a single look could tell
+    assert analyze(table, limits={"out": 0.06}, planned=planned, **given).verdict.code == "roll_out"
+
+
+def test_an_amount_that_never_varied_is_not_known_to_be_kept() -> None:
+    arm = np.arange(600) % 2
+    table = pa.table(
+        {
+            "arm": np.where(arm, "mail", "none"),
+            "visit": np.arange(600) // 2 % 4 < np.where(arm, 3, 1),
+            "cost": [2] * 600,
+        }
+    )
+    for how in ({}, {"final": True}, {"planned_units": 600}):
+        found = analyze(
+            table,
+            arm="arm",
+            control="none",
+            metrics=["visit", "cost"],
+            limits={"cost": 0.5},
+            **how,
+        )
+        assert found.verdict.code == "keep_running"
+        assert "isn't known" in found.verdict.sentence
+
+
+def test_of_households_few_events_seldom_pass_for_a_limit_kept() -> None:
+    """Three in a hundred households opt out against one in a hundred: the rise is above the limit."""
+    rng, kept, naive, runs = np.random.default_rng(66), 0, 0, 300
+    households = Quantity(numerator=0, denominator=1)
+    for _ in range(runs):
+        arm, control = (
+            Moments.of(np.stack([2.0 * (rng.random(n) < rate), np.full(n, 2.0)]))
+            for n, rate in ((120, 0.03), (1_080, 0.01))
+        )
+        most = seldom_rise(arm, control, households, alpha=0.05, any_look=False)
+        told = Adjusted(arm=sample(arm, households), control=sample(control, households), variance_kept=1.0)
+        kept += most is not None and most <= 0.02
+        naive += difference(told.arm, told.control, alpha=0.1).high <= 0.02
+    assert kept / runs <= 0.05
+    assert naive / runs > 0.10
