@@ -160,8 +160,8 @@ def test_a_limit_that_nobody_has_broken_yet_is_not_kept_by_a_few_hundred_at_the_
 def test_without_an_event_a_limit_is_open_in_households_and_strata_too(
     how: dict[str, Any], kept_apart: dict[str, Any]
 ) -> None:
-    n, rng = 3_147, np.random.default_rng(65)
-    arm = np.arange(n) < 335
+    n, rng = 9_441, np.random.default_rng(65)
+    arm = np.arange(n) < 1_005
     table = pa.table(
         {
             "arm": np.where(arm, "pers", "static"),
@@ -174,12 +174,12 @@ def test_without_an_event_a_limit_is_open_in_households_and_strata_too(
     )
     given: dict[str, Any] = {"arm": "arm", "control": "static", "metrics": ["profit", "out"], **how, **kept_apart}
     planned = {"static": 0.9, "pers": 0.1}
-    found = analyze(table, limits={"out": 0.005}, planned=planned, **given)
+    found = analyze(table, limits={"out": 0.001}, planned=planned, **given)
     assert found.verdict.code == "keep_running"
     assert "may have risen by more than" in found.verdict.sentence
     most = found.metrics[1].highest
-    assert most is not None and 1 - 0.05 ** (1 / 335) < most < 0.06  # never below what a single look could tell
-    assert analyze(table, limits={"out": 0.06}, planned=planned, **given).verdict.code == "roll_out"
+    assert most is not None and 1 - 0.05 ** (1 / 1_005) < most < 0.02  # never below what a single look could tell
+    assert analyze(table, limits={"out": 0.02}, planned=planned, **given).verdict.code == "roll_out"
 
 
 def test_an_amount_that_never_varied_is_not_known_to_be_kept() -> None:
