@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import func, select
 
+from experiments.arrivals import BEFORE, Arrivals
 from experiments.design import Experiment, aware
 from experiments.offpolicy.rewards import decision_rewards
 from experiments.outcomes import by_person
@@ -87,7 +88,7 @@ def learn(
     Raises
     ------
     InputError
-        When no arm's policy learns, or the goal is a ratio.
+        When no arm's policy learns, the goal is a ratio, or events have stopped arriving: their absence is no zero.
     """
     ledger = Ledger(project.ledger)
     try:
@@ -101,12 +102,25 @@ def learn(
                 got=", ".join(sorted(set(names))),
                 do="publish a Bandit in the ledger under the policy's name",
             )
+        _check_arriving(project, design, as_of=as_of, window=window)
         return tuple(
             _Replay(project=project, ledger=ledger, design=design, as_of=as_of, window=window).learned(name, opening)
             for name, opening in bandits.items()
         )
     finally:
         ledger.close()
+
+
+def _check_arriving(project: Project, design: Experiment, *, as_of: datetime, window: timedelta | None) -> None:
+    """Raise where the feed of events has stopped."""
+    recorded = project.history.events(until=as_of, since=aware(design.start) - BEFORE)["recorded_at"]
+    found = Arrivals.of(recorded, as_of=as_of, window=window or design.goals[0].window)
+    if found.status == "red":
+        raise InputError(
+            found.sentence.removesuffix("."),
+            got=f"nothing until {as_of:%Y-%m-%d %H:%M} UTC",
+            do="learn again once what happened since is ingested",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

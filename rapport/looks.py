@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from experiments.adaptive import ActionValue
 from experiments.analysis import Findings, analyze
+from experiments.arrivals import BEFORE, Arrivals
 from experiments.design import Experiment, Unit
 from experiments.ladder import ladder_of_arms
 from experiments.measures import Measure
@@ -23,6 +24,7 @@ from experiments.report import AllocationPoint, HealthCheck, LookPoint, ReasonCo
 from experiments.results import Ladder
 from experiments.stopping import stops
 from features.errors import InputError
+from features.facts import TIMESTAMP
 from rapport.bandits import bandit_values, learning_arms
 from rapport.digests import look_digests
 from rapport.objections import contacts_after_opt_out
@@ -50,6 +52,7 @@ class Look:
 
     ``units``: one row per person of the experiment, or several of the accounts that are one as known at ``as_of``.
     ``outcomes``: those whose windows have closed, with their goals. ``actions``: what those of a bandit earned.
+    ``arrivals``: whether events still arrived when the look was taken.
     """
 
     design: Experiment
@@ -60,6 +63,7 @@ class Look:
     findings: Findings
     money: tuple[ArmMoney, ...]
     counts: OutcomeCounts
+    arrivals: Arrivals
     actions: tuple[ActionValue, ...] = ()
 
     @property
@@ -109,7 +113,9 @@ def take_look(
     measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.columns]
     people = persons_known(project, as_of=as_of)
     units = by_person(units, people)
-    events = by_person(project.history.events(until=as_of, since=design.start), people)
+    events = by_person(project.history.events(until=as_of, since=design.start - BEFORE), people)
+    arrivals = Arrivals.of(events["recorded_at"], as_of=as_of, window=max(each.window for each in measures))
+    events = events.filter(pc.greater_equal(events["occurred_at"], pa.scalar(design.start, TIMESTAMP)))
     held = by_person(decisions, people)
     held = held.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
     margin_bp = project.settings.project.margin_bp
@@ -138,6 +144,7 @@ def take_look(
         findings=_findings(design, mature, as_of=as_of, covariates=covariates, segments=segments, earlier=earlier),
         money=money_by_arm(money),
         counts=count_outcomes(units, events, measures, as_of=as_of, unit=unit),
+        arrivals=arrivals,
         actions=actions,
     )
 
@@ -243,6 +250,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
         health=(
             *health_checks(
                 counts=look.counts,
+                arrivals=look.arrivals,
                 degraded=pc.sum(decisions["degraded"]).as_py() or 0,
                 decisions=decisions.num_rows,
                 contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from experiments.adaptive import ActionValue
+from experiments.arrivals import Arrivals
 from experiments.channels.results import Pair
 from experiments.design import Experiment
 from experiments.heterogeneity.results import ArmGains
@@ -275,18 +276,21 @@ def look_points(analysis: Analysis, *, experiment: Experiment, as_of: datetime) 
 def health_checks(
     *,
     counts: OutcomeCounts | None = None,
+    arrivals: Arrivals | None = None,
     degraded: int | None = None,
     decisions: int = 0,
     contacts_to_opted_out: int | None = None,
 ) -> tuple[HealthCheck, ...]:
     """The standing checks beside the balance of the arms, from counts; those that are None are left out.
 
-    A contact to an opted-out customer is red; more than 2% of late events or degraded decisions, or any unit in two
-    arms, is yellow.
+    A contact to an opted-out customer is red, and so is a feed of events that has stopped; more than 2% of late events
+    or degraded decisions, or any unit in two arms, is yellow.
     """
     checks: list[HealthCheck] = []
     if counts is not None:
         checks += _data_checks(counts)
+    if arrivals is not None:
+        checks.append(HealthCheck(name="Data arriving", status=arrivals.status, sentence=arrivals.sentence))
     if degraded is not None:
         share = degraded / decisions if decisions else 0.0
         checks.append(

@@ -266,3 +266,10 @@ def test_the_command_tells_what_was_learned(shop: Project, tmp_path: Path, rappo
     assert "nothing changed" in rapport_cli("learn", "learning", *options).stdout
     future = rapport_cli("learn", "learning", "--project", shop.root, "--at", "2999-01-01")
     assert future.exit_code == 2
+
+
+def test_nothing_is_learned_of_a_feed_that_has_stopped(shop: Project) -> None:
+    before = _published(shop)
+    with pytest.raises(InputError, match="No event of any kind has arrived since 13 March 2024"):
+        _learn(shop, day=60)
+    assert _published(shop) == before

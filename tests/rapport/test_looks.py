@@ -15,11 +15,12 @@ import pytest
 
 from experiments.policies import Nothing, Static
 from experiments.record import ExperimentRecord, report_again
+from experiments.report import headline
 from features.errors import InputError
 from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.insight import record_insight
-from rapport.looks import take_look, units_of
+from rapport.looks import report_of, take_look, units_of
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
 from serving.batch import decide_all
@@ -259,3 +260,12 @@ def test_a_look_into_the_future_is_refused(
     ran = rapport_cli(*asked, "2199-01-01")
     assert ran.exit_code == 2 and "future" in ran.stderr
     assert rapport_cli(*asked, "soon").exit_code == 2
+
+
+def test_a_look_after_the_feed_has_stopped_is_not_to_be_trusted(shop: tuple[Project, np.ndarray]) -> None:
+    project, _ = shop
+    still = report_of(_look(project, day=15), project=project, number=1)
+    stopped = report_of(_look(project, day=60), project=project, number=1)
+    assert still.trusted
+    assert headline(stopped).text == "Do not trust these numbers yet"
+    assert headline(stopped).below.startswith("No event of any kind has arrived since 5 March 2026")
