@@ -33,6 +33,7 @@ from rapport.project import Project
 from serving.ledger import Ledger
 from serving.reasons import Reason
 
+_CHOICES = (Reason.CHOSEN.code, Reason.NOTHING_CHOSEN.code)
 _SILENT = (Reason.NOTHING_CHOSEN, Reason.NOTHING_LEFT, Reason.STATIC_NOT_LEFT, Reason.NO_PERMISSION_READ)
 _UNITS = """
     SELECT customer_id, {session}arg_min(household_id, decided_at) AS household_id, arg_min(arm, decided_at) AS arm,
@@ -240,6 +241,7 @@ def _passed(design: Experiment, moment: datetime, *, units: int) -> float:
 def report_of(look: Look, *, project: Project, number: int, points: Sequence[LookPoint] = ()) -> Report:
     """The report of a look; ``points`` are those of the looks before it."""
     decisions = look.decisions
+    learned, unchosen = _learned_decisions(project, decisions)
     return Report(
         experiment=look.design,
         analysis=look.findings,
@@ -261,7 +263,8 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
             ),
         ),
         looks=(*points, *look.points),
-        allocation=_allocation(decisions, arms=learning_arms(project.ledger, decisions)),
+        allocation=_allocation(learned),
+        unchosen=unchosen,
         actions=look.actions,
         money=look.money,
         ladder=_ladder(look),
@@ -287,9 +290,16 @@ def _ladder(look: Look) -> Ladder | None:
     return ladder_of_arms(look.outcomes, arm="arm", outcome=look.design.goals[0].name, rungs=rungs)
 
 
-def _allocation(decisions: pa.Table, *, arms: Sequence[str]) -> tuple[AllocationPoint, ...]:
-    """The share of their customers that the ``arms`` which learn gave to each offer, by day of decision."""
+def _learned_decisions(project: Project, decisions: pa.Table) -> tuple[pa.Table, int]:
+    """The decisions of the arms which learn in which they had a choice, and the number of those without one."""
+    arms = learning_arms(project.ledger, decisions)
     own = decisions.filter(pc.is_in(decisions["arm"], pa.array(arms, pa.string())))
+    chosen = own.filter(pc.is_in(own["reason"], pa.array(_CHOICES)))
+    return chosen, own.num_rows - chosen.num_rows
+
+
+def _allocation(own: pa.Table) -> tuple[AllocationPoint, ...]:
+    """The share of decisions in which each offer was chosen, by day of decision."""
     days = pc.floor_temporal(own["decided_at"], unit="day")
     offers = pc.coalesce(own["offer_id"], pa.scalar("nothing"))
     points = []

@@ -17,6 +17,7 @@ from experiments.report.words import (
     difference_scale,
     level_scale,
     percent,
+    plural,
     sentence,
     tidy,
 )
@@ -46,11 +47,21 @@ def allocation(report: Report) -> Panel | None:
         key="allocation",
         title="How the bandit shared its customers",
         intro="The bandit moved its own customers towards what worked. Who is in its arm was left to chance, and the "
-        "arm is compared as a whole: what it learned on the way counts with what it earned later.",
+        "arm is compared as a whole: what it learned on the way counts with what it earned later."
+        + _without_choice(report.unchosen),
         chart=charts.allocation(
             [*days, until], shares=shares, title="Share of the bandit's customers by action over time"
         ),
         table=table_of("Share of the bandit's customers", ("From", *(tidy(name) for name in shares)), rows),
+    )
+
+
+def _without_choice(unchosen: int) -> str:
+    if not unchosen:
+        return ""
+    return (
+        f" Left out of the picture: {plural(unchosen, 'decision')} in which it had no choice, as no treatment had "
+        "survived the checks or the static contact stood in."
     )
 
 

@@ -140,7 +140,8 @@ class Report:
         headline.
     looks: this look and the earlier ones, from :func:`look_points` and ``ExperimentRecord.past_looks()``.
     changes: marks in the chart over time.
-    allocation: the shares of a bandit over time.
+    allocation: the shares of a bandit over time, of the decisions in which it had a choice; ``unchosen`` counts those
+        of its arm without one, since nothing had survived the checks or the static contact stood in.
     actions: what each action of a bandit was worth, from the chances that were logged; money in cents.
     money: the money of each arm, from ``experiments.money.money_by_arm``; sums to the history.
     ladder: the value of each step of personalization.
@@ -169,6 +170,7 @@ class Report:
     looks: tuple[LookPoint, ...] = ()
     changes: tuple[Change, ...] = ()
     allocation: tuple[AllocationPoint, ...] = ()
+    unchosen: int = 0
     actions: tuple[ActionValue, ...] = ()
     money: tuple[ArmMoney, ...] = ()
     ladder: Ladder | None = None

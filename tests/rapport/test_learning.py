@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from experiments.policies import ArmBeliefs, Bandit, Beta, LinearBeliefs, Nothing, Static
+from experiments.report.choices import allocation
 from features.errors import InputError
 from rapport.bandits import learning_arms
 from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.learning import learn
+from rapport.looks import report_of, take_look, units_of
 from rapport.project import Project, load_project
 from serving.assembly import rules_of, trials_of
 from serving.batch import decide_all
@@ -273,3 +276,28 @@ def test_nothing_is_learned_of_a_feed_that_has_stopped(shop: Project) -> None:
     with pytest.raises(InputError, match="No event of any kind has arrived since 13 March 2024"):
         _learn(shop, day=60)
     assert _published(shop) == before
+
+
+def test_the_picture_of_the_shares_leaves_out_decisions_in_which_the_bandit_had_no_choice(shop: Project) -> None:
+    said = {"occurred_at": START + 10 * DAY, "recorded_at": START + 10 * DAY}
+    with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
+        book.consent(
+            [
+                Consent(customer_id=f"c{number}", channel="all", granted=False, source="customer", **said)
+                for number in range(300)
+            ]
+        )
+    _decide(shop, START + 15 * DAY)
+    design, as_of = shop.experiment("learning"), START + 18 * DAY
+    decisions = decided_so_far(shop, "learning", until=as_of)
+    look = take_look(shop, design, units=units_of(decisions, design), decisions=decisions, as_of=as_of)
+    report = report_of(look, project=shop, number=1)
+    without = decisions.filter(
+        pc.and_(pc.equal(decisions["reason"], "nothing_left"), pc.equal(decisions["arm"], "learner"))
+    ).num_rows
+    assert without > 200
+    assert report.unchosen == without
+    assert report.allocation[-1].shares.get("nothing", 0.0) <= 0.5  # of those without a choice all got nothing
+    panel = allocation(report)
+    assert panel is not None
+    assert f"Left out of the picture: {without} decisions in which it had no choice" in panel.intro
