@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,7 +69,7 @@ def analyze_bandit(
     segments, alpha, expected, final, worth, lower_is_better, limits: as in ``experiments.analysis.analyze``.
 
     In the result, an arm's ``planned_share`` is the mean of its chances, and ``srm`` says whether the actions can have
-    been drawn with them. Means are values over all decisions in which both actions could be chosen.
+    been drawn with them. Means are estimates over all decisions, the control's the average of those of its pairs.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def analyze_bandit(
     rows = adjust_p_values([row for each in found for row in _rows(each, levels)])
     names = [goal.name for goal in goals]
     kept = limits_of(limits or {}, names)
-    rule = rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
+    rule = replace(rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept), weighted=True)
     fit = Fit.of([log.chosen(place) for place in range(len(log.arms))], list(log.chances))
     arms = _arms(log)
     told = verdict(rows, arms=arms, srm=fit.sample_ratio, rule=rule)
@@ -148,7 +149,31 @@ def _is_rate(scores: Scores) -> bool:
 
 
 def _rows(scores: Scores, levels: Levels, within: Codes | None = None) -> Iterator[MetricRow]:
-    """A row for each arm but the control, over the rows of the log or those ``within`` a segment."""
+    """A row for each arm but the control, over the rows of the log or those ``within`` a segment.
+
+    Each pair has its own estimate of the control's mean; all rows tell their average, and each arm's by its difference.
+    """
+    yield from _by_one_control(list(_pairwise(scores, levels, within)))
+
+
+def _by_one_control(rows: Sequence[MetricRow]) -> Iterator[MetricRow]:
+    known = [row.control_mean for row in rows if row.control_mean == row.control_mean]
+    control = sum(known) / len(known) if known else math.nan
+    for row in rows:
+        arm = control + row.difference
+        told = replace(row, arm_mean=arm, control_mean=control)
+        if row.relative is None or row.relative_ci_low is None or row.relative_ci_high is None or len(rows) == 1:
+            yield told
+        elif min(arm, control) > 0:
+            # The interval is one of the logarithm: it moves along with the estimate and keeps its width.
+            moved = arm / control / (1 + row.relative)
+            low, high = (moved * (1 + end) - 1 for end in (row.relative_ci_low, row.relative_ci_high))
+            yield replace(told, relative=arm / control - 1, relative_ci_low=low, relative_ci_high=high)
+        else:
+            yield replace(told, relative=None, relative_ci_low=None, relative_ci_high=None)
+
+
+def _pairwise(scores: Scores, levels: Levels, within: Codes | None) -> Iterator[MetricRow]:
     taken = np.arange(scores.rows.size) if within is None else within
     counts = np.bincount(scores.log.split.codes[scores.rows[taken]], minlength=len(scores.log.arms))
     for place, name in enumerate(scores.log.arms):

@@ -31,6 +31,7 @@ class Rule:
     lower_is_better: metrics of which less is good.
     rates: metrics that are shares of units, told in percent.
     limits: metric to the largest rise over the control that is allowed, in its unit: its guardrail.
+    weighted: means are estimates over all decisions of a bandit, not those of the units that an arm was chosen for.
 
     >>> row = MetricRow(metric="spend", arm="mail", control="none", arm_mean=1.42262, control_mean=0.65279,
     ...     difference=0.76983, ci_low=0.4851, ci_high=1.0545, relative=None, relative_ci_low=None,
@@ -47,6 +48,7 @@ class Rule:
     lower_is_better: tuple[str, ...] = ()
     rates: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
+    weighted: bool = False
 
     def sign(self, metric: str) -> int:
         """+1 where more is good, -1 where less is."""
@@ -162,7 +164,7 @@ def verdict(
     clean = [row for row in ahead if row.arm not in harms and _worth_it(row, len(primary), rule)]
     if clean:
         return Verdict(code="roll_out", sentence=_roll_out(clean[0], known, rule))
-    return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule))
+    return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule, among=rows))
 
 
 def _uncapitalized(sentence: str) -> str:
@@ -207,6 +209,12 @@ def _told(row: MetricRow, rule: Rule) -> str:
 
 
 def _sides(row: MetricRow, rule: Rule) -> str:
+    if rule.weighted:
+        return (
+            f"{row.metric}, estimated over all decisions, is {rule.mean(row, row.arm_mean)} with {row.arm!r} (chosen "
+            f"{row.n_arm:,} times) against {rule.mean(row, row.control_mean)} with {row.control!r} (chosen "
+            f"{row.n_control:,} times), {_told(row, rule)}"
+        )
     return (
         f"{row.metric} is {rule.mean(row, row.arm_mean)} of {row.n_arm:,} with {row.arm!r} against "
         f"{rule.mean(row, row.control_mean)} of {row.n_control:,} with {row.control!r}, {_told(row, rule)}"
@@ -243,9 +251,16 @@ def _held(best: MetricRow, srm: SampleRatio, rule: Rule) -> str:
     )
 
 
-def _undecided(best: MetricRow, ahead: Sequence[MetricRow], harms: Mapping[str, MetricRow], rule: Rule) -> str:
+def _undecided(
+    best: MetricRow,
+    ahead: Sequence[MetricRow],
+    harms: Mapping[str, MetricRow],
+    rule: Rule,
+    *,
+    among: Sequence[MetricRow],
+) -> str:
     if not ahead:
-        return f"{rule.waiting}: {_sides(best, rule)}. That is not enough to tell."
+        return f"{rule.waiting}: {_sides(best, rule)}. {_unsure(best, among, rule)}"
     first = ahead[0]
     told = f"{rule.waiting}: {_sides(first, rule)}"
     if first.arm in harms:
@@ -253,6 +268,19 @@ def _undecided(best: MetricRow, ahead: Sequence[MetricRow], harms: Mapping[str, 
     arms = ", allowing for the arms compared" if rule.worst_case(first) >= rule.worth else ""
     worth = _worth(first, rule)
     return f"{told}. That is a gain, but it may still be less than the {worth} that would be worth it{arms}."
+
+
+def _unsure(best: MetricRow, among: Sequence[MetricRow], rule: Rule) -> str:
+    """Why a difference is not enough: a range of its own that leaves out 0 was not corrected for what was compared."""
+    if not rule.worst_case(best) > 0:
+        return "That is not enough to tell."
+    compared = sum(row.p_value == row.p_value for row in among)
+    if best.adjusted_p_value >= rule.alpha:
+        why = f"corrected for {compared} comparisons p = {best.adjusted_p_value:.2g} in a single look"
+    else:
+        arms = sum(row.metric == best.metric for row in among)
+        why = f"p = {best.p(rule.kind):.2g} is not below {rule.alpha / arms:.2g}, as {arms} arms allow"
+    return f"The range leaves out 0, but {why}: that is not enough to tell."
 
 
 def _harm(row: MetricRow, rule: Rule) -> str:

@@ -66,9 +66,12 @@ def _adjusted(rows: Sequence[MetricRow], rule: Rule) -> list[float]:
 
 def _headed(metric: str, rule: Rule, first: str, last: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     kind = "share of units" if metric in rule.rates else "ratio" if "/" in metric else "per unit"
+    if rule.weighted:
+        kind = f"estimated {'share of' if metric in rule.rates else 'over'} all decisions"
     level = "rate" if metric in rule.rates else "mean"
     points = " in points" if metric in rule.rates else ""
-    return f"{metric}, {kind}", (first, "units", level, f"difference{points} ({rule.confidence})", *last)
+    units = "chosen" if rule.weighted else "units"
+    return f"{metric}, {kind}", (first, units, level, f"difference{points} ({rule.confidence})", *last)
 
 
 def _cells(row: MetricRow, rule: Rule) -> tuple[str, ...]:

@@ -381,3 +381,16 @@ def test_the_smallest_logs_are_analysed_or_refused_in_words(rows: int, more: dic
     found = analyze_bandit(table, arm="action", control="a", metrics=["buy"], **more)
     assert found.verdict.code in ("keep_running", "stop", "roll_out")
     assert any("1 rows have no value" in note for note in found.notes)
+
+
+def test_the_values_after_a_bandit_are_told_as_estimates_and_the_same_everywhere() -> None:
+    found = analyze_bandit(log_of(rows=3_000), arm="action", control="static", metrics=["buy"])
+    assert len({row.control_mean for row in found.metrics}) == 1
+    for row in found.metrics:
+        assert row.arm_mean - row.control_mean == pytest.approx(row.difference, abs=1e-12)
+        if row.relative is not None:
+            assert row.relative == pytest.approx(row.difference / row.control_mean)
+    told = found.verdict.sentence
+    best = max(found.metrics, key=lambda row: row.difference)
+    assert f"buy, estimated over all decisions, is {found.rule.mean(best, best.arm_mean)} with {best.arm!r}" in told
+    assert f"(chosen {best.n_arm:,} times)" in told and f"of {best.n_arm:,}" not in told

@@ -50,6 +50,18 @@ def test_a_clear_gain_is_rolled_out_with_its_numbers_in_the_sentence() -> None:
     )
 
 
+def test_a_range_without_zero_that_is_not_enough_says_what_it_was_corrected_for() -> None:
+    gain, other = _row(difference=0.0205), _row(difference=0.001, metric="spend")  # p = 0.04, and 0.92
+    code, sentence = _decide(gain, other, kind="fixed")
+    assert code == "keep_running" and gain.ci_low > 0
+    assert sentence.endswith(
+        "The range leaves out 0, but corrected for 2 comparisons p = 0.081 in a single look: that is not enough to tell."
+    )
+    arms = [_row(difference=0.0205, arm="a"), _row(difference=0.0204, arm="b")]
+    assert "is not below 0.025, as 2 arms allow: that is not enough" in _decide(*arms, kind="fixed")[1]
+    assert _decide(_row(difference=0.01), kind="fixed")[1].endswith(". That is not enough to tell.")
+
+
 def test_a_clear_loss_stops_and_a_small_difference_keeps_running() -> None:
     assert _decide(_row(difference=-0.05))[0] == "stop"
     assert _decide(_row(difference=0.01))[0] == _decide(_row(difference=-0.01))[0] == "keep_running"
