@@ -58,12 +58,18 @@ def spent(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
     return had(rng, n, rate) * rng.lognormal(3, 1.2, (1, n))
 
 
+def earned(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
+    """Profit: what buyers bring, less what each of one to three contacts cost, so that nobody's is zero."""
+    return spent(rng, n, rate) - 0.1 * rng.integers(1, 4, (1, n))
+
+
 WORLDS = (
     *(SmallArms(name=f"conversion of {rate:.1%}", draw=had, rate=rate) for rate in (0.005, 0.01, 0.02)),
     *(
         SmallArms(name=f"revenue of {rate:.0%} buyers", draw=spent, rate=rate, worth=_AMOUNT, is_rate=False)
         for rate in (0.02, 0.05)
     ),
+    SmallArms(name="profit of 5% buyers, less costs", draw=earned, rate=0.05, worth=_AMOUNT, is_rate=False),
 )
 
 

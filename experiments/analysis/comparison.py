@@ -54,6 +54,8 @@ class Levels:
 
 
 Counts = tuple[Count, Count]
+# Beyond so many units not all are counted (``Moments``), and those that are suffice.
+_ALL_COUNTED = 4 * MOST_FILLED
 
 
 def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
@@ -81,7 +83,7 @@ def _exactly(reading: Reading, arm: Moments, levels: Levels) -> bool:
 
 
 def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
-    """Whether a mean rests on too few units that have a value other than zero; rates are compared exactly.
+    """Whether a mean rests on too few units that lie apart from the rest, as buyers do; rates are compared exactly.
 
     The sequence takes that many of each arm: two units of a small arm may be alike by chance, which makes their error
     far too small. It takes the more, the more unlike in size the arms are: skewness then doesn't cancel.
@@ -92,21 +94,21 @@ def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) ->
 
 
 def sparse(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
-    """Whether most of those few are zero: then an interval on Student's scale, which allows for few, is wrong too."""
+    """Whether those are a small part too: then an interval on Student's scale, which allows for few, is wrong, too."""
     fewest = _fewest_apart(reading, arm, control)
-    enough = min(ENOUGH_FILLED, min(arm.n, control.n) / 2)
+    enough = min(ENOUGH_FILLED, min(arm.n, control.n) / 4)
     return not _exactly(reading, arm, levels) and fewest < enough
 
 
 def _fewest_apart(reading: Reading, arm: Moments, control: Moments) -> float:
-    """The units that lie on the lonelier side of the mean, in the arm that has fewer of them.
+    """The units that set the arms apart, in the arm that has fewer of them.
 
-    Of revenue these are the buyers; of profit, where every contact costs a little, they still are.
+    Where a quarter or more lie on either side of the mean, these are all units; else those on the lonelier side: the
+    buyers, of revenue and, where every contact costs a little, of profit too.
     """
     place = reading.quantity.numerator
-    return min(
-        (float(each.sides[:, place].min()) for each in (arm, control) if each.sides is not None), default=math.inf
-    )
+    lonelier = ((float(each.sides[:, place].min()), each.n) for each in (arm, control) if each.sides is not None)
+    return min((2 * few if 4 * few >= min(n, _ALL_COUNTED) else few for few, n in lonelier), default=math.inf)
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
