@@ -14,6 +14,7 @@ import msgspec
 from experiments.design import Arm, Experiment, aware
 from experiments.measures import Goal, Guardrail, Measure
 from experiments.rules import Ramp, StartRules
+from features.configuration import named_choice
 from features.errors import InputError, unknown
 
 
@@ -44,8 +45,9 @@ def load_experiment(path: str | Path) -> Experiment:
     try:
         return msgspec.convert(_dated(raw), Experiment)
     except msgspec.ValidationError as error:
+        told, allowed = named_choice(str(error), Experiment)
         raise InputError(
-            f"{source.name} is no experiment", got=str(error), do="compare it with the example of `rapport init`"
+            f"{source.name} is no experiment", got=told, do=f"{allowed}compare it with the example of `rapport init`"
         ) from error
 
 
