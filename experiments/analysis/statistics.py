@@ -57,8 +57,8 @@ class Moments:
         """The moments of a block of shape (c, n), deviations taken from the block's own mean."""
         mean = block.mean(axis=1)
         deviation = block - mean[:, None]
-        filled = np.array([_counted(row) for row in block])
-        sides = np.array([[_counted(row > 0) for row in deviation], [_counted(row < 0) for row in deviation]])
+        filled = np.array([_counted(row, np.not_equal) for row in block])
+        sides = np.array([[_counted(row, beyond) for row in deviation] for beyond in (np.greater, np.less)])
         return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled, sides=sides)
 
     @classmethod
@@ -97,9 +97,10 @@ class Moments:
         return self.scatter / (self.n - 1) if self.n > 1 else np.full_like(self.scatter, np.nan)
 
 
-def _counted(row: NDArray[np.generic]) -> int:
-    seen = int(np.count_nonzero(row[:_GLANCE]))
-    return seen if seen >= MOST_FILLED else int(np.count_nonzero(row))
+def _counted(row: Vector, beyond: np.ufunc) -> int:
+    """How many values are ``beyond`` zero; where the first ones suffice, how many of those."""
+    seen = int(np.count_nonzero(beyond(row[:_GLANCE], 0.0)))
+    return seen if seen >= MOST_FILLED else int(np.count_nonzero(beyond(row, 0.0)))
 
 
 def grouped_moments(columns: Sequence[NDArray[np.generic]], codes: Codes, *, groups: int) -> list[Moments]:
