@@ -24,8 +24,9 @@ class Arrivals:
     """When the newest event arrived before a look, and how long the longest pause had been until then.
 
     A silence is told (yellow) when it is longer than twice the longest pause, and the feed counts as stopped (red) from
-    three times and a week on. Where events arrived at fewer than ten moments, which tells no rhythm, the pause is
-    taken as no shorter than the window in which outcomes count.
+    three times and a week on. The usual ``delay`` of records is allowed for, as no customer counts before it has
+    passed. Where events arrived at fewer than ten moments, which tells no rhythm, the pause is taken as no shorter than
+    the window in which outcomes count.
 
     >>> from datetime import UTC
     >>> newest = datetime(2024, 2, 6, tzinfo=UTC)
@@ -37,27 +38,30 @@ class Arrivals:
     as_of: datetime
     newest: datetime | None
     pause: timedelta
+    delay: timedelta = timedelta(0)
 
     @classmethod
-    def of(cls, recorded_at: pa.ChunkedArray, *, as_of: datetime, window: timedelta) -> Arrivals:
+    def of(
+        cls, recorded_at: pa.ChunkedArray, *, as_of: datetime, window: timedelta, delay: timedelta = timedelta(0)
+    ) -> Arrivals:
         """From the moments (n,) at which events were recorded, those after ``as_of`` left out.
 
         ``window``: in which outcomes count, for a history too short to have a rhythm.
         """
         moments = pc.unique(recorded_at.filter(pc.less(recorded_at, pa.scalar(as_of, TIMESTAMP))).cast(TIMESTAMP))
         if not len(moments):
-            return cls(as_of=as_of, newest=None, pause=window)
+            return cls(as_of=as_of, newest=None, pause=window, delay=delay)
         micros = np.sort(moments.cast(pa.int64()).to_numpy())
         pause = timedelta(microseconds=int(np.diff(micros).max(initial=0)))
         shortest = window if micros.size < _KNOWN_FROM else _SHORTEST
-        return cls(as_of=as_of, newest=pc.max(moments).as_py(), pause=max(pause, shortest))
+        return cls(as_of=as_of, newest=pc.max(moments).as_py(), pause=max(pause, shortest), delay=delay)
 
     @property
     def status(self) -> Literal["green", "yellow", "red"]:
         """Whether the silence before the look is usual, long, or that of a feed that has stopped."""
         if self.newest is None:
             return "red"
-        silence = self.as_of - self.newest
+        silence = self.as_of - self.delay - self.newest
         if silence > max(3 * self.pause, _STOPPED):
             return "red"
         return "yellow" if silence > 2 * self.pause else "green"

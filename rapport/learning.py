@@ -114,7 +114,8 @@ def learn(
 def _check_arriving(project: Project, design: Experiment, *, as_of: datetime, window: timedelta | None) -> None:
     """Raise where the feed of events has stopped."""
     recorded = project.history.events(until=as_of, since=aware(design.start) - BEFORE)["recorded_at"]
-    found = Arrivals.of(recorded, as_of=as_of, window=window or design.goals[0].window)
+    goal = design.goals[0]
+    found = Arrivals.of(recorded, as_of=as_of, window=window or goal.window, delay=goal.maturity - goal.window)
     if found.status == "red":
         raise InputError(
             found.sentence.removesuffix("."),

@@ -115,7 +115,12 @@ def take_look(
     people = persons_known(project, as_of=as_of)
     units = by_person(units, people)
     events = by_person(project.history.events(until=as_of, since=design.start - BEFORE), people)
-    arrivals = Arrivals.of(events["recorded_at"], as_of=as_of, window=max(each.window for each in measures))
+    arrivals = Arrivals.of(
+        events["recorded_at"],
+        as_of=as_of,
+        window=max(each.window for each in measures),
+        delay=min(each.maturity - each.window for each in measures),
+    )
     events = events.filter(pc.greater_equal(events["occurred_at"], pa.scalar(design.start, TIMESTAMP)))
     held = by_person(decisions, people)
     held = held.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))

@@ -51,3 +51,9 @@ def test_the_sentence_names_the_day_of_the_last_event() -> None:
     assert found.sentence.startswith("No event of any kind has arrived since 6 February 2024: ")
     nothing = Arrivals.of(pa.chunked_array([pa.array([], TIMESTAMP)]), as_of=END, window=DAY)
     assert (nothing.status, nothing.sentence[:35]) == ("red", "No event of any kind has arrived: w")
+
+
+def test_the_usual_delay_of_records_is_no_silence() -> None:
+    recorded = pa.chunked_array([pa.array([END - place * DAY for place in range(30)], TIMESTAMP)])
+    assert Arrivals.of(recorded, as_of=END + 9 * DAY, window=DAY).status == "red"
+    assert Arrivals.of(recorded, as_of=END + 9 * DAY, window=DAY, delay=8 * DAY).status == "green"
