@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from experiments.analysis.balance import before_the_start, sample_ratio
 from experiments.analysis.caps import winsorized
+from experiments.analysis.choice import best_against_second, choice_note
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
 from experiments.analysis.exposure import exposure
 from experiments.analysis.group_sequential import campaign
@@ -31,6 +32,8 @@ from features.errors import InputError
 class Findings(Analysis):
     """An analysis with the rule that led to its verdict, and the estimates as they grew over time.
 
+    ``best_against_second`` holds the best of several arms against the next, None for one arm beside the control.
+
     >>> import pyarrow as pa
     >>> table = pa.table({"arm": ["static", "personal"] * 500, "visit": [0, 1, 1, 1, 0, 0, 0, 1, 1, 0] * 100})
     >>> found = analyze(table, arm="arm", control="static", metrics=["visit"])
@@ -40,6 +43,7 @@ class Findings(Analysis):
 
     rule: Rule
     looks: tuple[Look, ...]
+    best_against_second: MetricRow | None = None
 
 
 # What overflows or divides by zero becomes NaN, which the notes name; numpy needn't warn of it, too.
@@ -160,6 +164,9 @@ def analyze(
     balance = None if ramp else _before(reader, split, readings)  # over a ramp's steps arms are not alike, by plan
     lost = {} if ramp else missing_by_arm(readings, split, shares=shares(planned, split.values))
     in_segments = segment_rows(reader, split, units, segments, levels=levels)
+    first = [row for row in rows if row.metric == names[0]]
+    best = best_against_second(readings[0], split.values, first, levels=levels, rule=rule)
+    chosen = [choice_note(best, arms=len(split.values), rule=rule)] if best else []
     told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
     return Findings(
         arms=arms,
@@ -168,13 +175,14 @@ def analyze(
         segments=tuple(in_segments),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance, missing=lost.pop(names[0], "")),
         kind=levels.kind,
-        notes=(*told, *lost.values()),
+        notes=(*chosen, *told, *lost.values()),
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,
         totals=tuple(_totals(rows, _in_money(money, reader.goals), arms=arms, rule=rule)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
+        best_against_second=best,
     )
 
 

@@ -199,7 +199,8 @@ def _harmful(row: MetricRow, rule: Rule) -> bool:
     return row.adjusted_p_value < rule.alpha and rule.sign(row.metric) * row.difference < 0
 
 
-def _told(row: MetricRow, rule: Rule) -> str:
+def told_difference(row: MetricRow, rule: Rule) -> str:
+    """The difference with its interval, how sure it is and over which looks, in words."""
     low, high = rule.interval(row)
     when = _HOLDS[rule.kind]
     return (
@@ -213,11 +214,11 @@ def _sides(row: MetricRow, rule: Rule) -> str:
         return (
             f"{row.metric}, estimated over all decisions, is {rule.mean(row, row.arm_mean)} with {row.arm!r} (chosen "
             f"{row.n_arm:,} times) against {rule.mean(row, row.control_mean)} with {row.control!r} (chosen "
-            f"{row.n_control:,} times), {_told(row, rule)}"
+            f"{row.n_control:,} times), {told_difference(row, rule)}"
         )
     return (
         f"{row.metric} is {rule.mean(row, row.arm_mean)} of {row.n_arm:,} with {row.arm!r} against "
-        f"{rule.mean(row, row.control_mean)} of {row.n_control:,} with {row.control!r}, {_told(row, rule)}"
+        f"{rule.mean(row, row.control_mean)} of {row.n_control:,} with {row.control!r}, {told_difference(row, rule)}"
     )
 
 
@@ -287,7 +288,7 @@ def _harm(row: MetricRow, rule: Rule) -> str:
     against = rule.standing(row)
     if against is None:
         worse = "is worse" if rule.best_case(row) < 0 else "looks worse, which is not sure"
-        return f"{row.metric} {worse}, {_told(row, rule)}. Weigh the two before you roll out."
+        return f"{row.metric} {worse}, {told_difference(row, rule)}. Weigh the two before you roll out."
     limit = f"{rule.amount(row, rule.limits[row.metric])}{rule.unit(row.metric)}"
     change = f"{rule.difference(row)}{rule.unit(row.metric)}"
     if against == "over":

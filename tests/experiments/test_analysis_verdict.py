@@ -55,7 +55,8 @@ def test_a_range_without_zero_that_is_not_enough_says_what_it_was_corrected_for(
     code, sentence = _decide(gain, other, kind="fixed")
     assert code == "keep_running" and gain.ci_low > 0
     assert sentence.endswith(
-        "The range leaves out 0, but corrected for 2 comparisons p = 0.081 in a single look: that is not enough to tell."
+        "The range leaves out 0, but corrected for 2 comparisons p = 0.081 in a single look: that is not "
+        "enough to tell."
     )
     arms = [_row(difference=0.0205, arm="a"), _row(difference=0.0204, arm="b")]
     assert "is not below 0.025, as 2 arms allow: that is not enough" in _decide(*arms, kind="fixed")[1]
