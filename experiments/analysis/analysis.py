@@ -20,7 +20,7 @@ from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
 from experiments.analysis.options import check_options, limits_of, rule_of
 from experiments.analysis.readings import Reader, Reading, Spread, Variable
-from experiments.analysis.segments import filled_labels, segment_rows
+from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
 from experiments.analysis.verdict import Rule, verdict
 from experiments.observations import Labels, arms_of, codes, column_names, crossed, named, opened, select, shares
@@ -175,7 +175,7 @@ def analyze(
         segments=tuple(in_segments),
         verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance, missing=lost.pop(names[0], "")),
         kind=levels.kind,
-        notes=(*chosen, *told, *lost.values()),
+        notes=(*chosen, *told, *blank_notes(in_segments), *lost.values()),
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,18 @@ def _of_one(
         for of_value, found in zip(rows, drawn, strict=True):
             of_value[place] = _shrunk_row(of_value[place], found, kind=levels.kind)
     return [row for of_value in rows for row in of_value]
+
+
+def blank_notes(rows: Sequence[SegmentRow]) -> Iterator[str]:
+    """Why differences within segments have no shrunk one, or none with an interval; nothing where all have."""
+    blank = [row for row in rows if row.shrunk_ci_low is None or math.isnan(row.shrunk_ci_low)]
+    if blank:
+        where = list(dict.fromkeys(f"{row.metric} where {row.segment} is {row.value!r}" for row in blank))
+        more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+        yield (
+            f"{len(blank)} of {len(rows)} differences within segments have no shrunk one "
+            f"({', '.join(where[:3])}{more}): an arm has too few units there that differ, or that have a value other than 0, for an interval."
+        )
 
 
 def _shrunk_row(row: SegmentRow, found: Interval | None, *, kind: IntervalKind) -> SegmentRow:

@@ -99,3 +99,17 @@ def test_too_small_segments_have_none() -> None:
     )
     found = analyze(frame, arm="arm", control="a", metrics=["y"], segments=["s"])
     assert [row.shrunk_difference is None for row in found.segments] == [False, True, True]
+
+
+def test_a_segment_without_a_shrunk_difference_is_named_with_the_reason() -> None:
+    frame = _frame(3)
+    frame["spend"] = frame["bought"] * np.random.default_rng(3).lognormal(3, 1, len(frame))
+    frame.loc[frame.index[:8], "region"] = "islands"
+    frame.loc[frame.index[:8], "spend"] = 0.0
+    found = analyze(frame, arm="arm", control="none", metrics=["bought", "spend"], segments=["region"], final=True)
+    blank = [row for row in found.segments if row.shrunk_difference is None]
+    assert {(row.metric, row.value) for row in blank} >= {("spend", "islands")}
+    (note,) = (each for each in found.notes if "have no shrunk one" in each)
+    assert note.startswith(f"{len(blank)} of {len(found.segments)} differences") and "region is 'islands'" in note
+    whole = analyze(_frame(1), arm="arm", control="none", metrics=["bought"], segments=["region"], final=True)
+    assert not any("have no shrunk one" in each for each in whole.notes)
