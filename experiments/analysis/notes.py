@@ -96,7 +96,8 @@ def _strata_note(strata: Labels, readings: Sequence[Reading]) -> str:
     taken = ", ".join(
         f"{max(1 - _kept_by_strata(each), 0):.2%} of the variance of {each.goal.name}" for each in readings
     )
-    told = f"Arms are weighted to hold {len(strata.values)} strata at the same shares, which takes away {taken}."
+    held = f"{len(strata.values)} {'stratum' if len(strata.values) == 1 else 'strata'}"
+    told = f"Arms are weighted to hold {held} at the same shares, which takes away {taken}."
     rest = f" {few} with fewer than {LEAST_IN_STRATUM} units in an arm stand together." if few else ""
     return told + rest
 

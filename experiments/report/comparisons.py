@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from experiments.analysis.limits import standing
+from experiments.design import aware
 from experiments.report import charts
 from experiments.report.panels import (
     Cell,
@@ -49,6 +50,11 @@ _NO_BAND: dict[IntervalKind, str] = {
     "group_sequential": "of another kind",
     "fixed": "only at the planned end",
 }
+_SHORTENED = "of shortened windows"
+_EARLY = (
+    " Looks before any whole window had closed count what had happened so far, in windows shortened to that: they show "
+    "the way, and are no results."
+)
 _TRUTH = ("Arm", "Estimated range", "Truth", "Truth lies")
 
 
@@ -184,6 +190,7 @@ def over_time(report: Report) -> Panel | None:
         return None
     scale = difference_scale(goal, currency=report.currency)
     factor = scale.factor
+    whole = aware(report.experiment.start) + goal.maturity  # before it no window can have closed
     kind = report.analysis.kind
     bands = [point.kind == kind and (kind != "fixed" or point is points[-1]) for point in points]
     title = f"{goal.words}: {arm_words(arm)} against {arm_words(report.experiment.control)}, {len(points)} looks"
@@ -198,7 +205,7 @@ def over_time(report: Report) -> Panel | None:
     )
     rows = [
         (
-            Cell(text=day(point.as_of)),
+            Cell(text=day(point.as_of), note=_SHORTENED if aware(point.as_of) < whole else ""),
             Cell(text=scale.span(point.ci_low, point.ci_high, signed=True) if band else _NO_BAND[kind]),
             Cell(text=count(point.n_control)),
             Cell(text=count(point.n_arm)),
@@ -207,7 +214,8 @@ def over_time(report: Report) -> Panel | None:
     ]
     columns = ("Data as of", "Difference", arm_words(report.experiment.control), arm_words(arm))
     table = table_of("Every look so far", columns, rows)
-    return Panel(key="time", title="Over time", intro=_BAND[kind], chart=chart, table=table)
+    early = _EARLY if aware(points[0].as_of) < whole else ""
+    return Panel(key="time", title="Over time", intro=_BAND[kind] + early, chart=chart, table=table)
 
 
 def standards(report: Report) -> Panel | None:

@@ -116,7 +116,8 @@ def retention(report: Report) -> Panel | None:
         key="retention",
         title="Who stays",
         intro=f"The share of customers who have not {tidy(report.leaving)}, from the day they came in. Who came late "
-        f"counts for as long as they were watched. {_plain(said, tuple(each.arm for each in found.arms))}",
+        f"counts for as long as they were watched. {_plain(said, tuple(each.arm for each in found.arms))}"
+        + _left_out(len(found.arms)),
         chart=charts.curves(
             [point.time for point in found.arms[0].curve],
             shares={name: [100 * point.share for point in each.curve] for name, each in arms.items()},
@@ -128,6 +129,12 @@ def retention(report: Report) -> Panel | None:
         ),
         table=table_of(title, ("When", *arms), rows),
     )
+
+
+def _left_out(arms: int) -> str:
+    if arms <= _CURVES:
+        return ""
+    return f" More than {_CURVES} curves can't be told apart, so {arms - _CURVES} of the {arms} arms are not shown."
 
 
 def _share(point: CurvePoint) -> Cell:

@@ -160,13 +160,17 @@ def ladder(report: Report) -> Panel | None:
         )
         for rung in found.rungs
     ]
+    width = len(_STEPS) if any(rung.shares for rung in found.rungs) else len(_STEPS) - 1
     best = _RUNGS[found.recommended]
     return Panel(
         key="ladder",
         title="The ladder: where personalization stops paying",
-        intro=_ladder_words(found, scale) if report.ladder_in_cents else sentence(found.sentence),
+        intro=(_ladder_words(found, scale) if report.ladder_in_cents else sentence(found.sentence))
+        + _held_against(report, found),
         chart=charts.ladder(marks, best=best, axis=unit, title=f"Value of each step; recommended: {best}"),
-        table=table_of(f"Value of each step, {unit}", _STEPS, rows, prose=_STEPS[3:]),
+        table=table_of(
+            f"Value of each step, {unit}", _STEPS[:width], (row[:width] for row in rows), prose=_STEPS[3:width]
+        ),
     )
 
 
@@ -183,6 +187,17 @@ def _ladder_words(found: Ladder, scale: Scale) -> str:
     if low is None or high is None or not low <= 0 <= high:
         return told
     return f"{told} The next one, {_RUNGS[after[0].rung]}, adds {_gain(after[0], scale)} per customer."
+
+
+def _held_against(report: Report, found: Ladder) -> str:
+    """What the ladder compares, where the decision compares with something else, so that they can't seem to differ."""
+    control = next(arm.rung for arm in report.experiment.arms if arm.name == report.experiment.control)
+    if control in (None, "nothing") or "nothing" not in {rung.rung for rung in found.rungs}:
+        return ""
+    return (
+        f" The ladder starts from sending nothing; the decision above holds the arms against "
+        f"{arm_words(report.experiment.control)}, which stays until another arm surely beats it."
+    )
 
 
 def _surpassed(found: Ladder) -> str:
