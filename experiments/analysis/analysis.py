@@ -122,6 +122,7 @@ def analyze(
             got=f"exposed {exposed!r} with ramp {ramp!r}",
             do="leave out one: from step to step, arms and exposure both change by plan",
         )
+    table = opened(table)
     units, split, reader = _read(
         table,
         arm=arm,
@@ -173,7 +174,15 @@ def analyze(
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(in_segments),
-        verdict=verdict(rows, arms=arms, srm=srm, rule=rule, balance=balance, missing=lost.pop(names[0], "")),
+        verdict=verdict(
+            rows,
+            arms=arms,
+            srm=srm,
+            rule=rule,
+            balance=balance,
+            missing=lost.pop(names[0], ""),
+            chances={f"p_{each}" for each in split.values} <= set(column_names(table)),
+        ),
         kind=levels.kind,
         notes=(*chosen, *told, *blank_notes(in_segments), *lost.values()),
         balance=balance,
@@ -198,7 +207,6 @@ def _read(
     others: Sequence[str],
 ) -> tuple[pa.Table, Labels, Reader]:
     """The columns of the units that are named, their arms, and the reader of metrics and covariates."""
-    table = opened(table)
     there = column_names(table)
     goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]

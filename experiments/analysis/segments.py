@@ -78,7 +78,8 @@ def blank_notes(rows: Sequence[SegmentRow]) -> Iterator[str]:
         more = f" and {len(where) - 3} more" if len(where) > 3 else ""
         yield (
             f"{len(blank)} of {len(rows)} differences within segments have no shrunk one "
-            f"({', '.join(where[:3])}{more}): an arm has too few units there that differ, or that have a value other than 0, for an interval."
+            f"({', '.join(where[:3])}{more}): an arm has too few units there that differ, "
+            "or that have a value other than 0, for an interval."
         )
 
 

@@ -125,6 +125,7 @@ def verdict(
     rule: Rule | None = None,
     balance: Balance | None = None,
     missing: str = "",
+    chances: bool = False,
 ) -> Verdict:
     """What to do, decided by the first metric among ``rows``.
 
@@ -136,6 +137,9 @@ def verdict(
       the largest difference.
     - ``keep_running``: anything else, with what stands in the way.
 
+    With ``chances`` the table has a column ``p_<arm>`` for each arm, as a bandit logs them: its arms hold no planned
+    share, and where the split is red, the sentence says how such a log is read.
+
     Better means an adjusted p-value below alpha, which allows for all metrics, and the p-value of the kind that decides
     below alpha divided by the number of arms: what other metrics show is no reason to believe more of the first. So
     does the interval that is held against a worth allow for the arms. A metric with a limit stands in the way until it
@@ -143,7 +147,7 @@ def verdict(
     """
     rule = rule or Rule()
     if srm.status == "red":
-        return Verdict(code="do_not_trust", sentence=_distrust(arms, srm))
+        return Verdict(code="do_not_trust", sentence=_distrust(arms, srm) + _of_a_bandit(arms) * chances)
     if balance and balance.status == "red":
         return Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_uncapitalized(balance.sentence)}")
     if missing:
@@ -309,3 +313,8 @@ def _distrust(arms: Sequence[ArmCount], srm: SampleRatio) -> str:
         f"Do not trust these numbers: the arms don't hold the units that were planned ({told}; {chance}). "
         "Find out which units are missing before you read any difference."
     )
+
+
+def _of_a_bandit(arms: Sequence[ArmCount]) -> str:
+    names = ", ".join(f"p_{each.arm}" for each in arms[:3])
+    return f" Or did a bandit choose? The table holds chances ({names}): then read them, with --probabilities p_."

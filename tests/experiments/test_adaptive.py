@@ -394,3 +394,12 @@ def test_the_values_after_a_bandit_are_told_as_estimates_and_the_same_everywhere
     best = max(found.metrics, key=lambda row: row.difference)
     assert f"buy, estimated over all decisions, is {found.rule.mean(best, best.arm_mean)} with {best.arm!r}" in told
     assert f"(chosen {best.n_arm:,} times)" in told and f"of {best.n_arm:,}" not in told
+
+
+def test_a_bandits_log_read_as_a_split_is_told_how_to_read_it() -> None:
+    log = log_of(rows=3_000)
+    told = analyze(log, arm="action", control="static", metrics=["buy"]).verdict
+    assert told.code == "do_not_trust"
+    assert "did a bandit choose?" in told.sentence and told.sentence.endswith("with --probabilities p_.")
+    without = log.drop_columns([name for name in log.column_names if name.startswith("p_")][:1])
+    assert "bandit" not in analyze(without, arm="action", control="static", metrics=["buy"]).verdict.sentence
