@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scipy import special
 
 from experiments.analysis.planning import Design, days, detectable, sample_size
-from experiments.design import Experiment
+from experiments.design import Experiment, aware
 from experiments.measures import Guardrail, Measure
 from experiments.results import IntervalKind
 from features.errors import InputError
@@ -19,6 +19,7 @@ from rapport.prospects import Prospect, Prospects
 Looks = Literal["one", "campaign", "any"]
 LOOKS: dict[IntervalKind, Looks] = {"fixed": "one", "group_sequential": "campaign", "anytime": "any"}
 """What the kinds of interval are called in a plan: by when one may look."""
+_USELESS = 0.9995  # of the variance left is told as 100.0%
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,32 @@ def plan_rows(
             continue
         kinds: list[IntervalKind] = list(LOOKS) if place == 0 else [design.interval_kind]
         for kind in kinds:
-            for kept in dict.fromkeys((1.0, prospect.metric.variance_kept)):
+            for kept in worth_telling(prospect.metric.variance_kept):
                 yield _row(design, prospect, kind, kept, units=units, daily=daily, power=power, looks=looks)
+
+
+def worth_telling(variance_kept: float) -> tuple[float, ...]:
+    """The variance without covariates and with them, once where they take away too little to change a number."""
+    return (1.0, variance_kept) if variance_kept < _USELESS else (1.0,)
+
+
+def shortfall(design: Experiment, rows: Sequence[PlanRow], *, units: int) -> str | None:
+    """The sentence on a design that can't show its first goal's worth; None where it can, or names no worth."""
+    goal = design.goals[0]
+    own = [row for row in rows if row.metric == goal.metric and row.looks == LOOKS[design.interval_kind]]
+    best = min((row for row in own if row.units is not None), key=lambda row: row.units or 0, default=None)
+    if best is None or best.units is None:
+        return None
+    has = None if design.end is None else (aware(design.end) - aware(design.start)).days
+    late = best.days is not None and has is not None and best.days > has
+    if best.units <= units and not late:
+        return None
+    came = "" if best.days is None else f", {best.days:,} days of those who come"
+    lasts = "" if has is None else f"; the campaign has {has:,} days"
+    return (
+        f"It can't show what it wants: {goal.words}'s worth needs {best.units:,} units{came}, "
+        f"and {units:,} are at hand{lasts}."
+    )
 
 
 def _row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,23 @@ def detectable(design: Design, units: float) -> float:
 
     most = 1 - design.baseline
     return float(optimize.brentq(short, 0.0, most, xtol=1e-15, rtol=1e-14)) if short(most) <= 0 else math.inf
+
+
+def power_of(design: Design, difference: float, *, units: float) -> float:
+    """The chance that ``units`` per arm show a true ``difference``; the design's own power plays no part.
+
+    >>> round(power_of(Design(baseline=0.10), 0.02, units=3839), 3)
+    0.8
+    """
+    drift = abs(difference) * math.sqrt(units / design.variance(difference))
+    low, high = design.alpha + 1e-6, 1 - 1e-6
+
+    def beyond(power: float) -> float:
+        return replace(design, power=power).reach - drift
+
+    if beyond(low) >= 0:
+        return low
+    return high if beyond(high) <= 0 else float(optimize.brentq(beyond, low, high, xtol=1e-6))
 
 
 def days(units: int, *, daily: float) -> int:

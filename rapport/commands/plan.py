@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from experiments.analysis.planning import Design
 
 
+def _number(text: str) -> float:
+    """A number; one with a percent sign is a share."""
+    written = str(text).strip()
+    try:
+        return float(written[:-1]) / 100 if written.endswith("%") else float(written)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number; write 0.05 or 5%") from None
+
+
 def plan(
     table: Annotated[
         Path | None, typer.Argument(help="Table that shows the metric as it is.", show_default=False)
@@ -22,7 +32,10 @@ def plan(
     metric: Annotated[str | None, typer.Option(metavar="COL|NUM/DEN", help="The metric in TABLE.")] = None,
     covariate: Annotated[list[str] | None, typer.Option(help="Column of TABLE known before the start (CUPED).")] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of TABLE with the household.")] = None,
-    baseline: Annotated[float | None, typer.Option(help="The control's rate (0.05) or, with --std, mean.")] = None,
+    baseline: Annotated[
+        float | None,
+        typer.Option(parser=_number, metavar="NUMBER", help="The control's rate (0.05 or 5%) or, with --std, mean."),
+    ] = None,
     std: Annotated[float | None, typer.Option(help="Standard deviation of a metric that is a mean.")] = None,
     rho: Annotated[float, typer.Option(help="Correlation of the metric with a covariate (CUPED).")] = 0.0,
     design_effect: Annotated[float, typer.Option(help="By how much clusters inflate the variance.")] = 1.0,
@@ -30,13 +43,18 @@ def plan(
         float | None, typer.Option(help="Difference to find, in the metric's unit (0.01 = 1 point).")
     ] = None,
     lift: Annotated[
-        float | None, typer.Option(help="Difference to find, relative to the baseline (0.1 = 10%).")
+        float | None,
+        typer.Option(
+            parser=_number, metavar="NUMBER", help="Difference to find, relative to the baseline (0.1 or 10%)."
+        ),
     ] = None,
     units: Annotated[
-        int | None, typer.Option(help="Units at hand per arm, with --experiment of all: what lift can be told?")
+        int | None, typer.Option(help="Units at hand in EACH arm (with --experiment: in all): what lift can be told?")
     ] = None,
     daily: Annotated[float | None, typer.Option(help="Units a day, all arms together.")] = None,
-    days: Annotated[float | None, typer.Option(help="Days at hand, with --daily: what lift can be told?")] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days at hand, with --daily: what lift can be told, or do they suffice?")
+    ] = None,
     arms: Annotated[int, typer.Option(help="Arms with the control.")] = 2,
     power: Annotated[float, typer.Option(help="Chance to see the difference when it is there.")] = 0.8,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm, over all arms.")] = 0.05,
@@ -59,7 +77,7 @@ def plan(
     Example: rapport plan --project shop --experiment always-on
     """
     from experiments.analysis.planning import Design
-    from rapport.plans import LOOKS
+    from rapport.plans import LOOKS, worth_telling
 
     if experiment is not None:
         from rapport.commands.plan_experiment import plan_experiment
@@ -85,14 +103,18 @@ def plan(
     known = _known(table, metric, covariate or [], cluster, baseline, std, rho, design_effect)
     designs = [
         Design(**{**known, "variance_kept": kept}, arms=arms, power=power, alpha=alpha, looks=looks, interval=kind)
-        for kept in dict.fromkeys((1.0, known["variance_kept"]))
+        for kept in worth_telling(known["variance_kept"])
         for kind in LOOKS
     ]
     wanted = _wanted(designs[0], mde, lift)
     available = _available(units, daily, days, arms)
     _check(wanted, available)
-    rows = list(_sizes(designs, wanted, daily)) if wanted is not None else list(_lifts(designs, available or 0.0))
+    rows = list(
+        _lifts(designs, available or 0.0, days=days) if wanted is None else _sizes(designs, wanted, daily, available)
+    )
     write_json(json, {"baseline": known["baseline"], "std": known["std"], "plans": rows})
+    if wanted is not None and available is not None:
+        _show_enough(designs[0], rows[0], available=available, days=days)
     _show(designs[0], rows, wanted)
 
 
@@ -147,16 +169,18 @@ def _available(units: int | None, daily: float | None, days: float | None, arms:
 def _check(wanted: float | None, available: float | None) -> None:
     from features.errors import InputError
 
-    if (wanted is None) == (available is None):
+    if wanted is None and available is None:
         raise InputError(
             "it isn't clear what to plan",
-            got="neither a difference nor units" if wanted is None else "both a difference and units",
+            got="neither a difference nor units",
             do="pass --lift or --mde for the size, or --units (or --daily with --days) for the lift that can be told",
         )
 
 
-def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterator[dict[str, Any]]:
-    from experiments.analysis.planning import days, sample_size
+def _sizes(
+    designs: list[Design], wanted: float, daily: float | None, available: float | None
+) -> Iterator[dict[str, Any]]:
+    from experiments.analysis.planning import days, power_of, sample_size
 
     for design in designs:
         units = sample_size(design, wanted)
@@ -167,10 +191,11 @@ def _sizes(designs: list[Design], wanted: float, daily: float | None) -> Iterato
             "units_per_arm": units,
             "units": units * design.arms,
             "days": days(units * design.arms, daily=daily) if daily is not None else None,
+            "power_at_hand": None if available is None else power_of(design, wanted, units=available),
         }
 
 
-def _lifts(designs: list[Design], available: float) -> Iterator[dict[str, Any]]:
+def _lifts(designs: list[Design], available: float, *, days: float | None) -> Iterator[dict[str, Any]]:
     from experiments.analysis.planning import detectable
 
     for design in designs:
@@ -181,8 +206,15 @@ def _lifts(designs: list[Design], available: float) -> Iterator[dict[str, Any]]:
             "lift": difference / abs(design.baseline) if design.baseline else None,
             "units_per_arm": int(available),
             "units": int(available * design.arms),
-            "days": None,
+            "days": None if days is None else math.ceil(days),
         }
+
+
+def _show_enough(design: Design, row: dict[str, Any], *, available: float, days: float | None) -> None:
+    """Whether what is at hand suffices for the difference, judged once at the end, and how sure it is to be seen."""
+    at_hand = f"{available:,.0f} units in each arm" if days is None else f"{days:g} days"
+    said = "suffice" if available >= row["units_per_arm"] else "do not suffice"
+    say(f"{at_hand} {said}: {row['power_at_hand']:.0%} sure to see it, {design.power:.0%} are wanted.", style="bold")
 
 
 def _facts(design: Design) -> dict[str, Any]:

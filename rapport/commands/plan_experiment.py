@@ -19,7 +19,7 @@ def plan_experiment(
     key: str, *, project: Path, units: int | None, daily: float | None, power: float, looks: int, json: Path | None
 ) -> None:
     """Print what an experiment of the project can tell, what that takes, and what keeps it from starting."""
-    from rapport.plans import plan_rows, remarks
+    from rapport.plans import plan_rows, remarks, shortfall
     from rapport.project import load_project
     from rapport.prospects import prospects
     from rapport.readiness import requirements
@@ -31,7 +31,10 @@ def plan_experiment(
         required = requirements(opened, design, at=found.until)
     at_hand, a_day = units or found.customers, found.daily if daily is None else daily
     rows = list(plan_rows(design, found, units=at_hand, daily=a_day, power=power, looks=looks))
+    short = shortfall(design, rows, units=at_hand)
     told = list(remarks(design, found, units=at_hand))
+    if short is not None:
+        say(short, style="bold yellow")
     say(f"{design.title}: {at_hand:,} customers at hand, {a_day:,.0f} come by a day.", style="bold")
     say(f"Measured from {found.since:%d %B %Y} to {found.until:%d %B %Y}, whatever these customers were sent then.")
     say("")
@@ -56,7 +59,7 @@ def plan_experiment(
             "daily": a_day,
             "plans": [asdict(row) for row in rows],
             "start_rules": [asdict(each) for each in required],
-            "remarks": told,
+            "remarks": told if short is None else [short, *told],
         },
     )
 

@@ -69,7 +69,6 @@ def test_a_table_gives_the_baseline(rapport_cli, tmp_path) -> None:
         ("--baseline", 0.1),
         ("--lift", 0.1),
         ("--baseline", 0.1, "--lift", 0.1, "--mde", 0.01),
-        ("--baseline", 0.1, "--lift", 0.1, "--units", 100),
         ("--baseline", 0.1, "--lift", 0),
         ("--baseline", 0.1, "--lift", 20),
         ("--baseline", 5, "--lift", 0.1),
@@ -85,3 +84,32 @@ def test_bad_input_ends_with_2(rapport_cli, arguments) -> None:
     ran = rapport_cli("plan", *arguments)
     assert ran.exit_code == 2
     assert all(part in ran.stderr for part in ("wrong", "got", "do"))
+
+
+def test_a_lift_with_days_at_hand_is_told_whether_they_suffice(rapport_cli, tmp_path) -> None:
+    """42 days of 1,000 a day are 21,000 an arm; the power is that of the normal approximation, computed here."""
+    from scipy.stats import norm
+
+    target = tmp_path / "plan.json"
+    given = ("--baseline", "3.5%", "--lift", "10%", "--daily", 1000, "--days", 42)
+    ran = rapport_cli("plan", *given, "--json", target)
+    assert ran.exit_code == 0, ran.stderr
+    spread = (0.035 * 0.965 + 0.0385 * 0.9615) / 21_000
+    (one, *_) = json.loads(target.read_text())["plans"]
+    assert one["power_at_hand"] == pytest.approx(norm.cdf(0.0035 / spread**0.5 - norm.isf(0.025)), abs=1e-3)
+    assert ran.stdout.startswith(f"42 days do not suffice: {one['power_at_hand']:.0%} sure to see it")
+    assert one["days"] > 42
+    enough = rapport_cli("plan", "--baseline", 0.035, "--lift", 0.1, "--daily", 3000, "--days", 42)
+    assert enough.stdout.startswith("42 days suffice: ")
+
+
+def test_days_at_hand_fill_the_column_of_days(rapport_cli, tmp_path) -> None:
+    target = tmp_path / "plan.json"
+    rapport_cli("plan", "--baseline", 0.1, "--daily", 100, "--days", 42, "--json", target)
+    assert [each["days"] for each in json.loads(target.read_text())["plans"]] == [42, 42, 42]
+
+
+def test_a_covariate_that_tells_nothing_adds_no_rows(rapport_cli, tmp_path) -> None:
+    target = tmp_path / "plan.json"
+    rapport_cli("plan", "--baseline", 0.1, "--lift", 0.1, "--rho", 0.01, "--json", target)
+    assert len(json.loads(target.read_text())["plans"]) == 3

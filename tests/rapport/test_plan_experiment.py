@@ -211,3 +211,22 @@ def test_a_rule_about_an_unknown_feature_is_refused(shop: Callable[..., Project]
     project = shop(more='[start_rules]\nbalanced = ["purchases_9d"]\n')
     with pytest.raises(InputError, match="unknown feature 'purchases_9d'"):
         readiness(project, project.experiment("letter"), at=START + timedelta(days=57))
+
+
+def test_a_campaign_that_cant_show_its_worth_is_told_first(
+    shop: Callable[..., Project], rapport_cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """With 300 customers at hand the worth of 5 points is out of reach; with very many and days enough, it is not."""
+    root, target = shop().root, tmp_path / "plan.json"
+    given = ("plan", "--project", root, "--experiment", "letter", "--json", target)
+    short = rapport_cli(*given, "--units", 300, "--daily", 10)
+    assert short.exit_code == 0, short.stderr
+    found = json.loads(target.read_text(encoding="utf-8"))
+    own = [row for row in found["plans"] if row["looks"] == "campaign" and row["metric"] == "bought"]
+    needed = min(own, key=lambda row: row["units"])
+    (first, *_) = found["remarks"]
+    assert " ".join(short.stdout.split()).startswith("It can't show what it wants: ")
+    assert f"{needed['units']:,} units, {needed['days']:,} days" in first
+    assert first.endswith("and 300 are at hand; the campaign has 31 days.")
+    enough = rapport_cli(*given, "--units", 1_000_000, "--daily", 1_000_000)
+    assert "It can't show" not in enough.stdout
