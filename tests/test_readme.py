@@ -25,7 +25,10 @@ def _blocks(language: str) -> list[str]:
 
 
 COMMANDS = [
-    line.strip() for block in _blocks("console") for line in block.splitlines() if line.strip().startswith("rapport ")
+    line.strip()
+    for block in _blocks("console")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip().startswith("rapport ")
 ]
 
 
@@ -38,20 +41,47 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(
     assert (tmp_path / "rapport-demo" / "lift-report.html").stat().st_size > 50_000
     told = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
     assert [row["held"] for row in told["truths"]].count(True) >= 5  # of six 95% intervals
+    (hint,) = re.findall(r"^its numbers\s+\S*rapport (analyze .*)$", demo.stdout, flags=re.MULTILINE)
+    analyze = next(command for command in COMMANDS if command.startswith("rapport analyze "))
+    for words in (hint.split(), analyze.split()[1:]):
+        _gives_the_reports_numbers(rapport_cli(*words, "--json", "analysis.json"), truths=told["truths"])
+    assert "(not promoted)" in " ".join(demo.stdout.split())
+    assert "fall back on the static contact" in " ".join(demo.stdout.split())
     assert len(COMMANDS) == 22
     for command in COMMANDS:
+        command = command.replace("2024-02-27", "2024-01-23").replace("2024-03-10", "2024-01-28")  # its weeks are 2
         if "{decision}" in command:
             decided = read_table(tmp_path / "decisions.parquet")["decision_id"][0].as_py()
             command = command.replace("{decision}", decided)
         done = rapport_cli(*command.split()[1:])
         assert done.exit_code == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert done.stdout
+        assert "Do not trust these numbers" not in done.stdout, command
+        if command.startswith("rapport learn "):
+            said = " ".join(done.stdout.split())
+            assert "what came in the 7 days after it, as --window says" in said
+            assert "own window is 14 days: a run without --window 7 learns from that one" in said
+            assert "The experiment ended on 15 January 2024" in said
         if "--new-key" in command:
             key = done.stdout.split()[-1]
     (request,) = _blocks("sh")
     answer = _asked(json.loads(re.search(r"-d '(.*)'", request)[1]), key=key)
     assert answer["customer_id"] == "c10000000"
     assert answer["decision_id"]
+
+
+def _gives_the_reports_numbers(done: Any, *, truths: list[dict[str, Any]]) -> None:
+    """The table's analysis is trusted, and its differences and intervals are those of the report."""
+    assert done.exit_code == 0, done.stderr
+    assert "Do not trust" not in done.stdout
+    found = json.loads(Path("analysis.json").read_text(encoding="utf-8"))["metrics"]
+    reported = {row["arm"]: (row["estimate"], row["ci_low"], row["ci_high"]) for row in truths}
+    analyzed = {
+        row["arm"]: (row["difference"], row["ci_low"], row["ci_high"]) for row in found if row["metric"] == "profit"
+    }
+    assert analyzed.keys() == reported.keys()
+    for arm, numbers in reported.items():
+        assert analyzed[arm] == pytest.approx(numbers), arm
 
 
 def _asked(body: dict[str, str], *, key: str) -> dict[str, Any]:

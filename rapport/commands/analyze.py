@@ -49,7 +49,10 @@ def analyze(
     ] = None,
     currency: Annotated[str, typer.Option(help="The money's currency, to be told with it.", show_default=False)] = "",
     split: Annotated[
-        list[str] | None, typer.Option(metavar="ARM=SHARE", help="Planned share [default: equal].")
+        list[str] | None,
+        typer.Option(
+            metavar="ARM=SHARE", help="Planned share of all units of an arm, such as static=0.2; equal shares if none."
+        ),
     ] = None,
     time: Annotated[str | None, typer.Option(help="Column of when a unit entered.", show_default=False)] = None,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
@@ -58,7 +61,7 @@ def analyze(
         typer.Option("--final", help="This is the one look that was planned before the start, or a campaign's last."),
     ] = False,
     planned_units: Annotated[
-        float | None, typer.Option(help="Units planned at a campaign's end, all arms.", show_default=False)
+        float | None, typer.Option(help="Units planned at a campaign's end, of ALL arms together.", show_default=False)
     ] = None,
     looked_at: Annotated[
         list[float] | None, typer.Option(metavar="UNITS", help="Units at each earlier look at that campaign.")

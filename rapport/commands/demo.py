@@ -12,6 +12,7 @@ import typer
 from rapport.terminal import JsonFile, console, print_table, say, step, write_json
 
 if TYPE_CHECKING:
+    from experiments.report import Report
     from rapport.demo.story import Told
 
 
@@ -29,6 +30,7 @@ def demo(
     """
     from experiments.report import decision, headline
     from rapport.demo.story import tell
+    from serving.assembly import RESPONSE
 
     told = tell(
         out,
@@ -47,6 +49,13 @@ def demo(
         word = "champion" if made.promotion.promoted else "NOT promoted, though the demo goes on with it"
         say(f"{made.name} model, version {made.version}: {word} ({made.promotion.reason})", style="dim")
     _show_truth(told)
+    if not all(made.promotion.promoted for made in told.registered if made.name == RESPONSE):
+        say(
+            "As the response model was not promoted, `rapport score` and `rapport serve` go on without it: ranking "
+            "arms fall back on the static contact, and decisions say so (not promoted). A larger demo's often is; "
+            "`rapport score --unpromoted` takes this one.",
+            style="yellow",
+        )
     _show_next(told, out)
     verdict = decision(told.report).code
     payload = {"simulated": True, "headline": said.text, "verdict": verdict, "report": str(told.page)}
@@ -83,11 +92,24 @@ def _show_next(told: Told, folder: Path) -> None:
         ("MLflow", f"{_runs('mlflow')} ui --workers 1 --backend-store-uri {told.project.tracking.uri}"),
         ("console", f"{rapport} serve --project {folder}    then open http://127.0.0.1:8000/console"),
         ("why a contact", f"{rapport} explain {told.example} --project {folder}"),
-        ("its numbers", f"{rapport} analyze {folder / 'outcomes.parquet'} --arm arm --control static --metric profit"),
+        ("its numbers", f"{rapport} {_analysis(told.report, table=folder / 'outcomes.parquet')}"),
         ("your own", f"{rapport} init shop"),
     ):
         console.print(f"[bold]{what:<14}[/bold]", end="")
         console.print(command, markup=False, soft_wrap=True)
+
+
+def _analysis(report: Report, *, table: Path) -> str:
+    """The command that finds the report's numbers in its table."""
+    from rapport.demo.campaign import COVARIATE
+
+    design = report.experiment
+    goal = design.goals[0].metric
+    shares = " ".join(f"--split {arm}={share:g}" for arm, share in design.shares.items())
+    return (
+        f"analyze {table} --arm arm --control {design.control} --metric {goal} --covariate {COVARIATE} "
+        f"--money {goal} --currency cents --final {shares}"
+    )
 
 
 def _runs(name: str) -> str:

@@ -11,6 +11,8 @@ from rapport.commands.pairs import pairs
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from experiments.results import Ladder
 
 
@@ -26,6 +28,9 @@ def ladder(
         list[str] | None, typer.Option(help="Column to segment by (the best one, when not given).")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    contact: Annotated[
+        list[str] | None, typer.Option(metavar="ARM", help="Arm that is a contact [default: all but the control].")
+    ] = None,
     cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
@@ -40,7 +45,7 @@ def ladder(
         from experiments.ladder import ladder as climb
         from features.tables import read_table
 
-        read = read_table(table)
+        read = _of_contacts(read_table(table), arm=arm, control=control, contacts=contact or [])
     with step(f"valuing six rungs on {read.num_rows:,} rows, out of fold"):
         result = climb(
             read,
@@ -57,6 +62,25 @@ def ladder(
         )
     write_json(json, result.to_json())
     _show(result, alpha=alpha)
+
+
+def _of_contacts(read: pa.Table, *, arm: str, control: str, contacts: list[str]) -> pa.Table:
+    """The rows of the control and of the arms that are contacts: an arm of a policy is nothing to give a customer."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from features.errors import unknown
+    from features.tables import require_column
+
+    if not contacts:
+        return read
+    require_column(read, arm)
+    names = pc.cast(read[arm], pa.string())
+    there = {each for each in names.unique().to_pylist() if each is not None}
+    for each in contacts:
+        if each not in there:
+            raise unknown("arm", each, there)
+    return read.filter(pc.is_in(names, pa.array([control, *contacts], pa.string())))
 
 
 def _show(result: Ladder, *, alpha: float) -> None:

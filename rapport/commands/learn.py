@@ -36,6 +36,7 @@ def learn(
     """
     from datetime import UTC, datetime, timedelta
 
+    from experiments.design import aware
     from features.errors import InputError
     from rapport.commands.score import moment_of
     from rapport.learning import learn as taught
@@ -52,11 +53,25 @@ def learn(
         found = taught(opened, design, as_of=as_of, window=None if window is None else timedelta(days=window))
     for each in found:
         _tell(each, design)
+    days = design.goals[0].window_days if window is None else window
+    whose = f"the window of {design.goals[0].words}" if window is None else "as --window says"
+    say(f"A decision's reward is what came in the {days:g} days after it, {whose}.")
+    if window is not None and window != design.goals[0].window_days:
+        say(
+            f"{design.goals[0].words}'s own window is {design.goals[0].window_days:g} days: a run without "
+            f"--window {window:g} learns from that one and replaces this state.",
+            style="yellow",
+        )
+    ended = design.end is not None and aware(design.end) <= as_of
+    if ended:
+        say(f"The experiment ended on {design.end:%d %B %Y}: its arms decide no more by what is learned now.")
     write_json(
         json,
         {
             "experiment": design.key,
             "at": as_of.isoformat(),
+            "window_days": days,
+            "ended": ended,
             "policies": [
                 {
                     "policy": each.name,
