@@ -43,7 +43,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Column that joins both tables (else: same order).")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Column that joins both tables (else: same order); with it no feature.")
+    ] = None,
     feature: Annotated[list[str] | None, typer.Option(help="Column for the reward models; all if none given.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Column whose rows belong together.", show_default=False)] = None,
