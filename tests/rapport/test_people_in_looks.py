@@ -187,7 +187,8 @@ def test_a_look_as_of_a_day_equals_the_replay_of_the_log_to_that_day(shop: Proje
     replayed.__dict__["history"] = history
     before, after = look(replayed, at), look(shop, at)
     assert before.outcomes.equals(after.outcomes)
-    assert (before.counts, before.money, before.findings) == (after.counts, after.money, after.findings)
+    assert (before.counts, before.money) == (after.counts, after.money)
+    assert repr(before.findings) == repr(after.findings)  # what is not told is NaN, which equals nothing
 
 
 def test_those_linked_in_time_have_one_arm_by_decision(shop: Project, tmp_path: Path) -> None:
