@@ -7,7 +7,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
@@ -222,15 +222,16 @@ class Experiment:
         return aware(self.start) <= aware(moment) and all(aware(moment) < end for end in ends)
 
     @property
-    def unchangeable(self) -> tuple[str, ...]:
-        """The names of what may not change once a unit has an arm."""
-        return tuple(each.name for each in fields(self) if each.name not in _CHANGEABLE)
+    def told(self) -> dict[str, Any]:
+        """The whole design as plain values, what the file left at its default too."""
+        # msgspec leaves out of a dataclass what nobody set, so a default that was written out would seem a change.
+        whole: dict[str, Any] = msgspec.to_builtins(asdict(self))
+        return whole
 
     @property
     def fixed(self) -> dict[str, Any]:
         """What may not change once a unit has an arm: all but the title, the ramp and the moment of an early stop."""
-        told: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in told.items() if name not in _CHANGEABLE}
+        return {name: value for name, value in self.told.items() if name not in _CHANGEABLE}
 
     @property
     def digest(self) -> str:

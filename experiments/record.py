@@ -242,7 +242,7 @@ def _decode(raw: str | bytes) -> Report:
 
 
 def _canonical(design: Experiment) -> bytes:
-    return json.dumps(msgspec.to_builtins(design), sort_keys=True).encode()
+    return json.dumps(design.told, sort_keys=True).encode()
 
 
 def _sha256(raw: bytes) -> str:

@@ -42,15 +42,21 @@ def keep_design(book: Book, design: Experiment, *, at: datetime) -> None:
         When something else was changed.
     """
     recorded, last = recorded_design(book, design.key), last_assigned(book, design.key)
-    body = msgspec.json.encode(design, order="sorted")
     if recorded is not None:
-        if body == msgspec.json.encode(recorded, order="sorted"):
+        if recorded.told == design.told:
             return
         if last is not None:
             _check_change(recorded, design, last=last, at=at)
     book.insert(
         schema.designs,
-        [{"experiment": design.key, "digest": design.digest, "body": body, "recorded_at": micros(at)}],
+        [
+            {
+                "experiment": design.key,
+                "digest": design.digest,
+                "body": msgspec.json.encode(design.told, order="sorted"),
+                "recorded_at": micros(at),
+            }
+        ],
     )
 
 
@@ -70,8 +76,8 @@ def check_kept(book: Book, design: Experiment) -> None:
 
 
 def _check_fixed(recorded: Experiment, design: Experiment) -> None:
-    # Attribute by attribute: what msgspec makes of a design leaves out what the file left at its default.
-    changed = [name for name in recorded.unchangeable if getattr(recorded, name) != getattr(design, name)]
+    before, now = recorded.fixed, design.fixed
+    changed = [name for name in before if before[name] != now[name]]
     if changed:
         raise InputError(
             f"the design of experiment {design.key!r} was changed after its first decision",

@@ -166,9 +166,10 @@ def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few
 
     Of ``counts`` exactly, for any kind: that nobody opted out of a few hundred doesn't show that nobody will.
     """
-    one_side = 2 * levels.alpha  # the upper end of an interval at twice alpha is sure at alpha on its own side
     if counts:
-        return rare_difference(*counts, alpha=one_side, expected=levels.expected)[1]
+        # Not at twice alpha: where events are rare, all that an exact interval errs may lie on the upper side.
+        return rare_difference(*counts, alpha=levels.alpha, expected=levels.expected)[1]
+    one_side = 2 * levels.alpha  # the upper end of a normal interval at twice alpha is sure at alpha on its own side
     if few:
         return math.nan
     if levels.kind != "anytime":

@@ -56,7 +56,7 @@ def notes(
     if few:
         yield (
             f"{', '.join(few)}: fewer than {ENOUGH_FILLED} units of an arm (of a much smaller one up to {MOST_FILLED}) "
-            "have a value other than 0, too few for an interval that holds at any look."
+            "lie apart from the rest, as buyers do: too few for an interval that holds at any look."
         )
     if len(rows) > 1:
         yield (

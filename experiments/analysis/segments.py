@@ -79,7 +79,7 @@ def blank_notes(rows: Sequence[SegmentRow]) -> Iterator[str]:
         yield (
             f"{len(blank)} of {len(rows)} differences within segments have no shrunk one "
             f"({', '.join(where[:3])}{more}): an arm has too few units there that differ, "
-            "or that have a value other than 0, for an interval."
+            "or that lie apart from the rest as buyers do, for an interval."
         )
 
 

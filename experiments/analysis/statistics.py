@@ -20,7 +20,7 @@ Codes = NDArray[np.integer]
 _BLOCK_ROWS = 1 << 16
 _ROWS_PER_GROUP = 200
 _GLANCE = 8_000
-# Units with a value other than zero, as buyers are of revenue, below which a mean is far from normal.
+# Units that lie apart from the rest, as buyers do in revenue, below which a mean is far from normal.
 ENOUGH_FILLED = 50
 # So many of an arm that is tiny beside the other: the skewness of arms of one size cancels in their difference.
 MOST_FILLED = 200

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.channels.cells import Cells, Mask
 from experiments.channels.results import ChannelEffect, Channels, Pair
 from experiments.channels.sentences import method, of_everything, of_pair, sentences
+from experiments.estimation.cells import Cells, Mask
 from experiments.estimation.influence import Floats, Interval
 from experiments.observations import codes, numbers, select
 from features.errors import InputError

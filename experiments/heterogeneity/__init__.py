@@ -3,7 +3,6 @@
 from experiments.heterogeneity.gains import gains
 from experiments.heterogeneity.rate import Weighting, rate_influence
 from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups, Trait
-from experiments.heterogeneity.sentences import amounts
 
 __all__ = [
     "ArmGains",
@@ -12,7 +11,6 @@ __all__ = [
     "KnownGroups",
     "Trait",
     "Weighting",
-    "amounts",
     "gains",
     "rate_influence",
 ]

@@ -19,9 +19,9 @@ from experiments.estimation.influence import Floats, Integers, mean_interval
 from experiments.heterogeneity.groups import Cut, cuts_of, group_effect, known_groups, traits_of
 from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups
 from experiments.heterogeneity.scores import FIFTHS, Scores, fifth_of, order_p_value, rate_values, score
-from experiments.heterogeneity.sentences import amounts, nothing_known, told
-from experiments.ladder.recommendation import unit_of
+from experiments.heterogeneity.sentences import nothing_known, told
 from experiments.ladder.units import Units, read_units
+from experiments.wording import amounts, unit_of
 from features.errors import InputError
 
 _TESTS = 2

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from experiments.estimation.influence import Interval
 from experiments.heterogeneity.results import ArmGains, GroupEffect, KnownGroups
-from experiments.ladder.recommendation import Wording
-
-#: How an amount with its limits is written: ``value (low to high)``; as a plain amount where the limits are left out.
-Amount = Callable[[float, float | None, float | None], str]
+from experiments.wording import Amount
 
 
 def told(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, ...]:
@@ -76,17 +71,3 @@ def _sides(each: KnownGroups) -> tuple[GroupEffect, GroupEffect]:
 
 def _named(group: GroupEffect) -> str:
     return group.group.replace("_", " ")
-
-
-def amounts(scale: float) -> Amount:
-    """How amounts are told: times ``scale``, with two digits of half the width of their interval."""
-
-    def amount(value: float, low: float | None, high: float | None) -> str:
-        half = abs(value if low is None or high is None else (high - low) / 2) * scale
-        digits = 1 - math.floor(math.log10(half)) if 0 < half < math.inf else 2
-        wording = Wording(unit="", scale=scale, digits=max(digits, 0))
-        if low is None or high is None:
-            return wording.amount(value)
-        return wording.around(Interval(value=value, low=low, high=high))
-
-    return amount

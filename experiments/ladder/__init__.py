@@ -2,6 +2,5 @@
 
 from experiments.ladder.learned import RUNGS, ladder
 from experiments.ladder.live import ladder_of_arms
-from experiments.ladder.recommendation import Wording
 
-__all__ = ["RUNGS", "Wording", "ladder", "ladder_of_arms"]
+__all__ = ["RUNGS", "ladder", "ladder_of_arms"]

@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
-from experiments.ladder.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.ladder.recommendation import recommend, rungs_of
 from experiments.ladder.rungs import Lesson, Policies, robust_scores
 from experiments.ladder.units import Units, read_units
 from experiments.results import Ladder, RungName
+from experiments.wording import Wording, unit_of
 from features.errors import InputError
 
 RUNGS: tuple[RungName, ...] = get_args(RungName)

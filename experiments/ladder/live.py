@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from experiments.estimation.columns import codes_of
 from experiments.estimation.influence import Floats
-from experiments.ladder.recommendation import Wording, recommend, rungs_of, unit_of
+from experiments.ladder.recommendation import recommend, rungs_of
 from experiments.ladder.units import FEWEST, complete_rows, numeric_outcome
 from experiments.observations import MOST_ARMS, labels, named
 from experiments.results import Ladder, RungName
+from experiments.wording import Wording, unit_of
 from features.errors import InputError, listed, unknown
 from features.tables import require_column
 

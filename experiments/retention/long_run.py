@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.channels.cells import Cells, Mask
+from experiments.estimation.cells import Cells, Mask
 from experiments.estimation.influence import Floats, Interval, mean_interval
 from experiments.observations import codes, labels, numbers, select
 from experiments.retention.results import LongRun, PeriodValue
@@ -106,7 +106,7 @@ def _periods(
 
 
 def _interval(parts: Floats, value: float, *, alpha: float, unseen: float) -> Interval:
-    """The interval of a mean of parts, with the error that few who are withheld don't show (``channels.cells``)."""
+    """The interval of a mean of parts, with the error that few who are withheld don't show (``estimation.cells``)."""
     found = mean_interval(parts, alpha=alpha)
     reach = math.hypot(found.high - found.value, float(stats.norm.isf(alpha / 2)) * unseen)
     return Interval(value=value, low=value - reach, high=value + reach)

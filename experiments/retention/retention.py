@@ -221,7 +221,7 @@ def _log_rank(watched: Watched, place: int) -> float:
 def _sentence(
     names: tuple[str, str], longer: Interval, *, share: tuple[float, float], horizon: float, unit: str
 ) -> str:
-    from experiments.heterogeneity.sentences import amounts
+    from experiments.wording import amounts
 
     said = amounts(1.0)(longer.value, longer.low, longer.high)
     still = f"after {horizon:g} {unit} {share[0]:.1%} are still there, against {share[1]:.1%} with {names[1]!r}"

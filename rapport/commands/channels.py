@@ -82,6 +82,6 @@ def _pair(pair: Pair) -> tuple[str, ...]:
 
 
 def _range(value: float, low: float, high: float) -> str:
-    from experiments.heterogeneity.sentences import amounts
+    from experiments.wording import amounts
 
     return amounts(1.0)(value, low, high)

@@ -67,7 +67,7 @@ def gains(
 
 
 def _show(each: ArmGains, found: Gains) -> None:
-    from experiments.heterogeneity import amounts
+    from experiments.wording import amounts
 
     say(each.sentences[0], style="bold")
     for sentence in each.sentences[1:]:

@@ -29,8 +29,8 @@ def holdout(
     Example: rapport holdout quarters.csv --customer id --period quarter --held withheld --value profit
     """
     with step("holding the quarters against the holdout"):
-        from experiments.heterogeneity import amounts
         from experiments.retention import long_run
+        from experiments.wording import amounts
         from features.tables import read_table
 
         found = long_run(

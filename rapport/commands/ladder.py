@@ -85,7 +85,7 @@ def _of_contacts(read: pa.Table, *, arm: str, control: str, contacts: list[str])
 
 def _show(result: Ladder, *, alpha: float) -> None:
     from experiments.estimation import Interval
-    from experiments.ladder import Wording
+    from experiments.wording import Wording
 
     say(result.sentence, style="bold")
     say("")

@@ -55,7 +55,7 @@ def retention(
 
 
 def _show(found: Retention) -> None:
-    from experiments.heterogeneity import amounts
+    from experiments.wording import amounts
 
     amount = amounts(1.0)
     for each in found.differences:

@@ -109,6 +109,13 @@ def test_the_digest_holds_what_is_fixed_and_nothing_else() -> None:
         assert design(**fixed).digest != trial.digest
 
 
+def test_a_default_that_is_written_out_is_the_same_design(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "rapport" / "template" / "experiments" / "always-on.toml").read_text()
+    left, told = (load_experiment(_written(tmp_path, more + text)) for more in ("", "alpha = 0.05\n"))
+    assert left.digest == told.digest and left.told == told.told
+    assert left.digest != load_experiment(_written(tmp_path, "alpha = 0.1\n" + text)).digest
+
+
 def test_dates_without_a_zone_are_utc_and_days_begin_at_midnight(tmp_path: Path) -> None:
     template = Path(__file__).parents[2] / "rapport" / "template" / "experiments" / "always-on.toml"
     found = [
