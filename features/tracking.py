@@ -21,10 +21,20 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _BATCH = 900
+_LOCATED = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database says, by an absolute URI, in which folder files lie."""
 
 
 class TrackingStore:
     """MLflow under one folder: ``mlflow.db`` for records, ``artifacts/`` for files.
+
+    The folder may be copied or moved: what its records say of files is about those that lie beside them.
 
     Parameters
     ----------
@@ -63,7 +73,7 @@ class TrackingStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             if database.exists():
                 with closing(sqlite3.connect(database)) as connection:
-                    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                    _settle(connection, here=self._artifacts)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
                 f"MLflow's store can't be opened at {str(database)!r}",
@@ -71,13 +81,16 @@ class TrackingStore:
                 do="restore it from a backup, or move it away to begin with an empty one",
             ) from error
 
+    @property
+    def _artifacts(self) -> str:
+        return (self.folder / "artifacts").as_uri()
+
     def experiment(self, name: str) -> str:
         """The id of the MLflow experiment ``name``, created on first use."""
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        location = (self.folder / "artifacts").as_uri()
-        return str(self.client.create_experiment(name, artifact_location=location))
+        return str(self.client.create_experiment(name, artifact_location=self._artifacts))
 
     def log_run(
         self,
@@ -134,3 +147,25 @@ class TrackingStore:
         raw = content.read_bytes() if isinstance(content, Path) else content
         local.write_bytes(raw.encode() if isinstance(raw, str) else raw)
         self.client.log_artifact(run_id, str(local), folder or None)
+
+
+def _settle(connection: sqlite3.Connection, *, here: str) -> None:
+    """Let records that name the files of another folder name those ``here``: the folder was copied or moved from there.
+
+    Else a copy would read the files of the original, and write its own among them.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "experiments" not in tables:
+        return
+    elsewhere = connection.execute(
+        "SELECT DISTINCT artifact_location FROM experiments"
+        " WHERE artifact_location LIKE 'file:%/artifacts' AND artifact_location <> ?",
+        (here,),
+    ).fetchall()
+    with connection:
+        for (there,) in elsewhere:
+            for table, column in (each for each in _LOCATED if each[0] in tables):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
+                    (here, len(there) + 1, len(there) + 1, f"{there}/"),
+                )
