@@ -31,8 +31,7 @@ class Wording:
     def of(cls, rungs: Sequence[Rung], *, unit: str, scale: float) -> Wording:
         """Digits as far as the values of the rungs are known: two of the width of an interval."""
         half = max((rung.ci_high - rung.ci_low) / 2 for rung in rungs) * scale
-        digits = 1 - int(np.floor(np.log10(half))) if 0 < half < np.inf else 2
-        return cls(unit=unit, scale=scale, digits=max(digits, 0))
+        return cls(unit=unit, scale=scale, digits=known_digits(half))
 
     def amount(self, value: float) -> str:
         """``value`` in the unit, rounded to what is known."""
@@ -41,6 +40,15 @@ class Wording:
     def around(self, interval: Interval) -> str:
         """An amount with its interval, such as ``76.6 (69.9 to 83.2)``."""
         return f"{self.amount(interval.value)} ({self.amount(interval.low)} to {self.amount(interval.high)})"
+
+
+def known_digits(half: float) -> int:
+    """How many digits after the point show two of ``half`` the width of an interval.
+
+    >>> known_digits(0.034), known_digits(120.0)
+    (3, 0)
+    """
+    return max(1 - math.floor(math.log10(half)), 0) if 0 < half < math.inf else 2
 
 
 def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]:
@@ -59,8 +67,7 @@ def amounts(scale: float) -> Amount:
 
     def amount(value: float, low: float | None, high: float | None) -> str:
         half = abs(value if low is None or high is None else (high - low) / 2) * scale
-        digits = 1 - math.floor(math.log10(half)) if 0 < half < math.inf else 2
-        wording = Wording(unit="", scale=scale, digits=max(digits, 0))
+        wording = Wording(unit="", scale=scale, digits=known_digits(half))
         if low is None or high is None:
             return wording.amount(value)
         return wording.around(Interval(value=value, low=low, high=high))

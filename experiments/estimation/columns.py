@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from features.errors import InputError
 _LEVELS = 20
 _BANDS = 5
 _DUMMIES = 12
+# Of whole numbers that are ids so many are different, and lie within so much of their range of where even steps would.
+_UNSHARED = 0.9
+_EVEN = 0.1
+_CALLED_ID = re.compile(r"(?i:(^|[_ .-])id)$|[a-z]I[dD]$")
 # A column is doubted when what it shows comes about by chance this rarely, in any column of the table. To lose a good
 # feature costs little, to keep one that the contact moved makes every value wrong.
 _MOVED = 1e-4
@@ -47,8 +52,8 @@ class Column:
         if numbers is None:
             codes = _text_codes(column)
             return None if codes is None or codes.max() == codes.min() else cls(name=name, numbers=None, levels=codes)
-        if pa.types.is_integer(column.type) and numbers.size > _LEVELS and np.unique(numbers).size == numbers.size:
-            return None  # A number that no two rows share counts rows or customers.
+        if _is_id(name, numbers, kind=column.type):
+            return None
         numbers = np.clip(numbers, -_LARGEST, _LARGEST)
         levels = _bands(numbers)
         return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
@@ -66,6 +71,14 @@ class Column:
             return np.stack(parts, axis=1).astype(np.float32)
         dummies = range(1, min(int(self.levels.max()) + 1, _DUMMIES))
         return np.stack([self.levels == level for level in (dummies or [0])], axis=1).astype(np.float32)
+
+
+def unread(table: pa.Table, name: str) -> str:
+    """Why :meth:`Column.read` finds nothing in the column ``name`` to learn from."""
+    column = table.column(name)
+    if not comparable(column.type):
+        return "not comparable"
+    return "an id" if pc.count_distinct(column, mode="all").as_py() > 1 else "always the same"
 
 
 def feature_matrix(columns: Sequence[Column], *, rows: int) -> Matrix:
@@ -197,6 +210,25 @@ def numbers_of(column: pa.Array) -> Floats | None:
     ):
         return None
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _is_id(name: str, numbers: Floats, *, kind: pa.DataType) -> bool:
+    """Whether numbers name rows or customers: whole ones that hardly two rows share, or that are called an id.
+
+    Amounts in small units are seldom shared too, but crowd at their low end; ids lie evenly over their range.
+    """
+    known = numbers[np.isfinite(numbers)]
+    gaps = known.size < numbers.size and pa.types.is_floating(kind)  # with gaps, whole numbers are often kept as these
+    if not (pa.types.is_integer(kind) or (gaps and not np.mod(known, 1).any())):
+        return False
+    distinct = np.unique(known)
+    if distinct.size <= _LEVELS:
+        return False
+    if _CALLED_ID.search(name) or distinct.size == numbers.size:
+        return True
+    even = np.linspace(distinct[0], distinct[-1], distinct.size)
+    off = float(np.abs(distinct - even).max())
+    return distinct.size > _UNSHARED * known.size and off < _EVEN * float(np.ptp(distinct))
 
 
 def _text_codes(column: pa.Array) -> Integers | None:
