@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from experiments.analysis.balance import before_the_start, sample_ratio
 from experiments.analysis.caps import winsorized
@@ -19,6 +20,7 @@ from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
 from experiments.analysis.options import check_options, limits_of, rule_of
+from experiments.analysis.ramps import over_steps
 from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
@@ -144,6 +146,8 @@ def analyze(
         spending=spending,
         final=final,
     )
+    if plan and ramp:
+        plan = over_steps(plan, _steps(split, filled_labels(units, ramp)), alpha=alpha)
     levels = Levels(
         alpha=alpha,
         expected=expected,
@@ -221,6 +225,14 @@ def _read(
         strata=crossed([filled_labels(units, each) for each in strata]) if strata else None,
     )
     return units, split, reader
+
+
+def _steps(split: Labels, ramp: Labels) -> NDArray[np.int64]:
+    """How many units came in each step of a ramp (steps, arms)."""
+    shape = (len(ramp.values), len(split.values))
+    known = split.codes >= 0
+    cells = ramp.codes[known].astype(np.int64) * shape[1] + split.codes[known]
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _before(reader: Reader, split: Labels, readings: Sequence[Reading]) -> Balance | None:
