@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -14,15 +16,12 @@ import pytest
 from scipy import stats
 
 from experiments.holdout import Holdout
-from experiments.policies import Nothing, Static
+from experiments.policies import Static
 from experiments.report import numbers_csv, render
-from rapport.decided import decided_so_far
-from rapport.init import create_project
 from rapport.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
-from rapport.looks import Look, report_of, take_look, units_of
-from rapport.project import Project, load_project
+from rapport.looks import Look, report_of
+from rapport.project import Project
 from serving.batch import decide_all
-from serving.book import Consent
 from serving.catalogue import Catalogue
 from serving.desk import Desk
 from serving.explanation import differences, replay
@@ -32,32 +31,12 @@ from serving.rules import RuleBook, Rules
 from serving.trial import Trial
 from serving.trials import Trials
 
+if TYPE_CHECKING:
+    from tests.rapport.conftest import LetterShop
+
 START = datetime(2026, 1, 12, 9, tzinfo=UTC)
 AS_OF = datetime(2026, 10, 3, tzinfo=UTC)
 PEOPLE = [f"c{number:04d}" for number in range(1_600)]
-DESIGN = """
-key = "letter"
-title = "The letter against nothing"
-hypothesis = "The letter sells."
-control = "nothing"
-start = 2026-01-12T00:00:00Z
-stop_rule = "anytime"
-[[arms]]
-name = "nothing"
-shows = "nothing"
-policy = "nothing"
-share = 0.5
-[[arms]]
-name = "static"
-shows = "the letter"
-policy = "static"
-share = 0.5
-[[goals]]
-name = "bought"
-kind = "any"
-events = ["purchase"]
-window_days = 14
-"""
 
 
 def _events(kind: str, who: list[str], at: list[datetime], *, amount: int | None = None, tag: str = "") -> pa.Table:
@@ -71,42 +50,31 @@ def _events(kind: str, who: list[str], at: list[datetime], *, amount: int | None
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Look]:
+def opened(tmp_path_factory: pytest.TempPathFactory, letter_shop: Callable[..., LetterShop]) -> LetterShop:
     """A shop whose letter sells to those who bought within the month before it, and makes some opt out.
 
     A quarter of its customers is withheld from everything, each quarter another.
     """
     root = tmp_path_factory.mktemp("shop") / "shop"
-    create_project(root, name="Shop")
-    (root / "experiments" / "letter.toml").write_text(DESIGN, encoding="utf-8")
+    letter_shop(root, start="2026-01-12T00:00:00Z")
     with (root / "rapport.toml").open("a", encoding="utf-8") as settings:
         settings.write("\n[holdout]\nshare = 0.25\nchannels = { mail = 0.4, email = 0.3 }\n")
-    project = load_project(root)
+    shop = letter_shop(root)
+    shop.agree(PEOPLE, at=START - timedelta(days=400))
     rng = np.random.default_rng(1)
-    ledger = Ledger(project.ledger)
-    joined = {"occurred_at": START - timedelta(days=400), "recorded_at": START - timedelta(days=400)}
-    with ledger.writing() as book:
-        book.consent(
-            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in PEOPLE]
-        )
     recent = rng.random(len(PEOPLE)) < 0.5
     days = np.where(recent, rng.uniform(1, 25, len(PEOPLE)), rng.uniform(40, 200, len(PEOPLE)))
     before = [START - timedelta(days=float(day)) for day in days]
-    project.history.append(_events("purchase", PEOPLE, before, amount=2_000), part="before")
-    policies = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
-    trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
-    rules = Rules(RuleBook(catalogue=Catalogue(offers=project.catalogue.offers[1:])))
-    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
-    decided = decide_all(pa.table({"customer_id": PEOPLE}), desk=desk, at=START, seed="s", values=None)
-    ledger.close()
-    mailed = np.asarray(decided["arm"].to_pylist()) == "static"
+    history = shop.project.history
+    history.append(_events("purchase", PEOPLE, before, amount=2_000), part="before")
+    mailed = np.asarray(shop.decide(PEOPLE, at=START)["arm"].to_pylist()) == "static"
     buys = rng.random(len(PEOPLE)) < np.where(mailed & recent, 0.5, 0.15)
     leaves = rng.random(len(PEOPLE)) < np.where(mailed, 0.12, 0.04)
     for kind, who, day, amount in (("purchase", buys, 3, 4_000), ("opt_out", leaves, 20, None)):
         names = [PEOPLE[place] for place in np.flatnonzero(who)]
         at = [START + timedelta(days=day)] * len(names)
-        project.history.append(_events(kind, names, at, amount=amount, tag="!"), part=kind)
-    holdout = project.holdout
+        history.append(_events(kind, names, at, amount=amount, tag="!"), part=kind)
+    holdout = shop.project.holdout
     assert holdout is not None
     for month in (5, 8):
         moment = datetime(2026, month, 5, tzinfo=UTC)
@@ -117,14 +85,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Look]:
             | {"occurred_at": moment, "recorded_at": moment}
             for each, amount in zip(PEOPLE, amounts, strict=True)
         ]
-        project.history.append(pa.Table.from_pylist(rows), part=f"month-{month}")
-    return project, _look(project)
+        history.append(pa.Table.from_pylist(rows), part=f"month-{month}")
+    return shop
 
 
-def _look(project: Project) -> Look:
-    design = project.experiment("letter")
-    decisions = decided_so_far(project, "letter", until=AS_OF)
-    return take_look(project, design, units=units_of(decisions, design), decisions=decisions, as_of=AS_OF)
+@pytest.fixture(scope="module")
+def shop(opened: LetterShop) -> tuple[Project, Look]:
+    """The shop's project, and a look at it."""
+    return opened.project, opened.look(AS_OF)
 
 
 def test_who_gains_is_told_by_the_features_before_the_letter(shop: tuple[Project, Look]) -> None:
@@ -193,7 +161,7 @@ def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(shop: tuple[P
     assert not any(each in page or each in numbers for each in PEOPLE)
 
 
-def test_what_arrives_later_changes_nothing_of_it(shop: tuple[Project, Look]) -> None:
+def test_what_arrives_later_changes_nothing_of_it(opened: LetterShop, shop: tuple[Project, Look]) -> None:
     project, look = shop
     before = with_insight(report_of(look, project=project, number=1), look, project=project)
     late = [
@@ -206,21 +174,17 @@ def test_what_arrives_later_changes_nothing_of_it(shop: tuple[Project, Look]) ->
         pa.Table.from_pylist([row | {"event_id": f"{row['event_id']}-{place}"} for place, row in enumerate(late)]),
         part="late",
     )
-    look = _look(project)
+    look = opened.look(AS_OF)
     after = with_insight(report_of(look, project=project, number=1), look, project=project)
     assert json.dumps(msgspec.to_builtins(after)) == json.dumps(msgspec.to_builtins(before))
 
 
-def test_who_is_withheld_from_a_channel_gets_nothing_there_and_the_decision_replays(tmp_path: Path) -> None:
-    create_project(tmp_path / "shop", name="Shop")
-    project = load_project(tmp_path / "shop")
-    people = PEOPLE[:300]
+def test_who_is_withheld_from_a_channel_gets_nothing_there_and_the_decision_replays(
+    tmp_path: Path, only_experiment: Callable[..., Project], agree: Callable[..., None]
+) -> None:
+    project, people = only_experiment(tmp_path / "shop"), PEOPLE[:300]
+    agree(project, people, at=START - timedelta(days=9))
     ledger = Ledger(project.ledger)
-    joined = {"occurred_at": START - timedelta(days=9), "recorded_at": START - timedelta(days=9)}
-    with ledger.writing() as book:
-        book.consent(
-            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in people]
-        )
     policy = Static(treatment="coats-new@mail")
     holdout = Holdout(share=0.1, channels={"mail": 0.4, "email": 0.2})
     rules = Rules(RuleBook(catalogue=Catalogue(offers=project.catalogue.offers[1:])))

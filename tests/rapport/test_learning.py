@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,6 @@ from experiments.report.choices import allocation
 from features.errors import InputError
 from rapport.bandits import learning_arms
 from rapport.decided import decided_so_far
-from rapport.init import create_project
 from rapport.learning import learn
 from rapport.looks import report_of, take_look, units_of
 from rapport.project import Project, load_project
@@ -58,33 +58,35 @@ delay_days = 1
 """
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def built(
+    tmp_path_factory: pytest.TempPathFactory,
+    only_experiment: Callable[..., Project],
+    agree: Callable[..., None],
+    buy: Callable[..., None],
+) -> Path:
     """A shop of 400 customers whose bandit has decided on two Mondays; who got the coats bought them half the time."""
-    create_project(tmp_path / "shop", name="Shop")
-    (tmp_path / "shop" / "scenarios.toml").unlink()
-    (tmp_path / "shop" / "experiments" / "always-on.toml").unlink()
-    (tmp_path / "shop" / "experiments" / "learning.toml").write_text(DESIGN, encoding="utf-8")
-    project = load_project(tmp_path / "shop")
-    people = [f"c{number}" for number in range(400)]
-    ledger = Ledger(project.ledger)
-    joined = {"occurred_at": START - 9 * DAY, "recorded_at": START - 9 * DAY}
-    with ledger.writing() as book:
+    project = only_experiment(tmp_path_factory.mktemp("built") / "shop", learning=DESIGN)
+    agree(project, [f"c{number}" for number in range(400)], at=START - 9 * DAY)
+    with closing(Ledger(project.ledger)) as ledger, ledger.writing() as book:
         book.publish("letters", OPENING, at=START)
-        book.consent(
-            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in people]
-        )
-    ledger.close()
     for week in range(2):
         decided = _decide(project, START + week * WEEK)
         rng = np.random.default_rng(week)
-        buyers = [
-            each
+        bought = [
+            (each, START + week * WEEK + 2 * DAY, 4_900)
             for each, action in zip(decided["customer_id"].to_pylist(), decided["action"].to_pylist(), strict=True)
             if rng.random() < (0.5 if action.startswith("coats") else 0.1)
         ]
-        _buy(project, buyers, at=START + week * WEEK + 2 * DAY, part=f"till-{week}")
-    return project
+        buy(project, bought, part=f"till-{week}")
+    return project.root
+
+
+@pytest.fixture
+def shop(built: Path, tmp_path: Path) -> Project:
+    """A copy of the shop."""
+    shutil.copytree(built, tmp_path / "shop")
+    return load_project(tmp_path / "shop")
 
 
 def _decide(project: Project, at: datetime) -> pa.Table:
@@ -101,22 +103,6 @@ def _decide(project: Project, at: datetime) -> pa.Table:
     decided = decide_all(table, desk=desk, at=at, seed=f"{at}", values=None)
     ledger.close()
     return decided
-
-
-def _buy(project: Project, buyers: list[str], *, at: datetime, part: str, known: datetime | None = None) -> None:
-    project.history.append(
-        pa.table(
-            {
-                "event_id": [f"{part}-{each}" for each in buyers],
-                "customer_id": buyers,
-                "kind": ["purchase"] * len(buyers),
-                "occurred_at": [at] * len(buyers),
-                "recorded_at": [known or at] * len(buyers),
-                "amount": pa.array([4_900] * len(buyers), pa.int64()),
-            }
-        ),
-        part=part,
-    )
 
 
 def _learn(project: Project, *, day: float) -> Any:
@@ -179,10 +165,12 @@ def test_a_run_that_dies_leaves_the_old_state_in_force(shop: Project, monkeypatc
     assert _learn(shop, day=14).published
 
 
-def test_a_late_outcome_is_in_its_place_and_the_past_can_be_computed_again(shop: Project) -> None:
+def test_a_late_outcome_is_in_its_place_and_the_past_can_be_computed_again(
+    shop: Project, buy: Callable[..., None]
+) -> None:
     early = _learn(shop, day=14)
-    late = [f"c{number}" for number in range(0, 400, 3)]
-    _buy(shop, late, at=START + 3 * DAY, known=START + 16 * DAY, part="late")
+    late = [(f"c{number}", START + 3 * DAY, 4_900) for number in range(0, 400, 3)]
+    buy(shop, late, known=START + 16 * DAY, part="late")
     after = _learn(shop, day=17)
     assert after.matured == early.matured
     won = {name: sum(n * mean for n, mean in each.rewards.values()) for name, each in {"a": early, "b": after}.items()}

@@ -5,52 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from experiments.policies import Nothing, Static
+from experiments.policies import Static
 from experiments.record import ExperimentRecord, report_again
 from experiments.report import headline
 from features.errors import InputError
 from rapport.decided import decided_so_far
-from rapport.init import create_project
 from rapport.insight import record_insight
-from rapport.looks import report_of, take_look, units_of
+from rapport.looks import report_of
 from rapport.objections import contacts_after_opt_out
-from rapport.project import Project, load_project
-from serving.batch import decide_all
 from serving.book import Consent
-from serving.desk import Desk
 from serving.ledger import Ledger
-from serving.rules import RuleBook, Rules
-from serving.trial import Trial
-from serving.trials import Trials
+
+if TYPE_CHECKING:
+    from tests.rapport.conftest import LetterShop
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
-DESIGN = """
-key = "letter"
-title = "The letter against nothing"
-hypothesis = "The letter sells."
-control = "nothing"
-start = 2026-03-02T00:00:00Z
-stop_rule = "anytime"
-[[arms]]
-name = "nothing"
-shows = "nothing"
-policy = "nothing"
-share = 0.5
-rung = "nothing"
-[[arms]]
-name = "static"
-shows = "the letter"
-policy = "static"
-share = 0.5
-rung = "static"
+PEOPLE = [f"c{number}" for number in range(600)]
+BOUGHT = np.random.default_rng(1).random(600) < 0.3
+GOALS = """
 [[goals]]
 name = "bought"
 kind = "any"
@@ -64,72 +45,49 @@ money = true
 """
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, letter_shop: Callable[..., Any]) -> Path:
+    """A shop with 600 customers in its experiment, of whom those who ``BOUGHT`` did so on day 3; to be copied."""
+    folder = tmp_path_factory.mktemp("built") / "shop"
+    shop = letter_shop(folder, goals=GOALS)
+    shop.agree(PEOPLE, at=START - timedelta(days=9))
+    shop.decide(PEOPLE, at=START)
+    shop.buy([(each, START + timedelta(days=3), 4_900) for each, buys in zip(PEOPLE, BOUGHT, strict=True) if buys])
+    shutil.copytree(migrated_store, folder / "mlruns")
+    return folder
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> tuple[Project, np.ndarray]:
-    """A shop with 600 customers in its experiment, and who of them bought."""
-    create_project(tmp_path / "shop", name="Shop")
-    (tmp_path / "shop" / "experiments" / "letter.toml").write_text(DESIGN, encoding="utf-8")
-    project = load_project(tmp_path / "shop")
-    people = [f"c{number}" for number in range(600)]
-    ledger = Ledger(project.ledger)
-    with ledger.writing() as book:
-        joined = {"occurred_at": START - timedelta(days=9), "recorded_at": START - timedelta(days=9)}
-        book.consent(
-            [Consent(customer_id=each, channel="all", granted=True, source="customer", **joined) for each in people]
-        )
-    policies = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
-    trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
-    rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
-    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
-    decide_all(pa.table({"customer_id": people}), desk=desk, at=START, seed="s", values=None)
-    ledger.close()
-    bought = np.random.default_rng(1).random(600) < 0.3
-    buyers = [each for each, buys in zip(people, bought, strict=True) if buys]
-    moment = [START + timedelta(days=3)] * len(buyers)
-    project.history.append(
-        pa.table(
-            {
-                "event_id": [f"p-{each}" for each in buyers],
-                "customer_id": buyers,
-                "kind": ["purchase"] * len(buyers),
-                "occurred_at": moment,
-                "recorded_at": moment,
-                "amount": pa.array([4_900] * len(buyers), pa.int64()),
-            }
-        ),
-        part="till",
-    )
-    return project, bought
+def shop(built: Path, tmp_path: Path, letter_shop: Callable[..., LetterShop]) -> LetterShop:
+    """A copy of the shop."""
+    shutil.copytree(built, tmp_path / "shop")
+    return letter_shop(tmp_path / "shop")
 
 
-def _look(project: Project, *, day: int) -> Any:
-    design = project.experiment("letter")
-    decisions = decided_so_far(project, "letter")
-    units = units_of(decisions, design)
-    return take_look(project, design, units=units, decisions=decisions, as_of=START + timedelta(days=day))
+def _day(number: float) -> datetime:
+    return START + timedelta(days=number)
 
 
-def test_the_look_counts_what_the_ledger_and_the_history_hold(shop: tuple[Project, np.ndarray]) -> None:
-    project, bought = shop
-    look = _look(project, day=15)
+def test_the_look_counts_what_the_ledger_and_the_history_hold(shop: LetterShop) -> None:
+    look = shop.look(_day(15))
     arms = dict(zip(look.units["customer_id"].to_pylist(), look.units["arm"].to_pylist(), strict=True))
     in_static = np.array([arms[f"c{number}"] == "static" for number in range(600)])
     row = look.findings.metrics[0]
     assert (row.metric, row.n_arm, row.n_control) == ("bought", int(in_static.sum()), int((~in_static).sum()))
-    assert row.difference == pytest.approx(bought[in_static].mean() - bought[~in_static].mean(), abs=1e-12)
-    profit = np.where(bought, 4_900 * 0.3, 0) - 60 * in_static  # margin 30%, 60 cents a letter
+    assert row.difference == pytest.approx(BOUGHT[in_static].mean() - BOUGHT[~in_static].mean(), abs=1e-12)
+    profit = np.where(BOUGHT, 4_900 * 0.3, 0) - 60 * in_static  # margin 30%, 60 cents a letter
     expected = profit[in_static].mean() - profit[~in_static].mean()
     assert look.findings.metrics[1].difference == pytest.approx(expected, abs=1e-9)
-    assert sum(each.revenue for each in look.money) == 4_900 * int(bought.sum())
+    assert sum(each.revenue for each in look.money) == 4_900 * int(BOUGHT.sum())
 
 
-def test_before_a_window_has_closed_nothing_counts(shop: tuple[Project, np.ndarray]) -> None:
+def test_before_a_window_has_closed_nothing_counts(shop: LetterShop) -> None:
     with pytest.raises(InputError, match="no window"):
-        _look(shop[0], day=13)
+        shop.look(_day(13))
 
 
-def test_a_contact_after_an_opt_out_is_seen_whatever_the_ledger_knew(shop: tuple[Project, np.ndarray]) -> None:
-    project, _ = shop
+def test_a_contact_after_an_opt_out_is_seen_whatever_the_ledger_knew(shop: LetterShop) -> None:
+    project = shop.project
     decisions = decided_so_far(project, "letter")
     assert contacts_after_opt_out(project, decisions) == 0
     sent = decisions.filter(pa.compute.not_equal(decisions["action"], "nothing"))["customer_id"].to_pylist()
@@ -151,16 +109,15 @@ def test_a_contact_after_an_opt_out_is_seen_whatever_the_ledger_knew(shop: tuple
     )  # the letter's channel, and all channels; not later, not e-mail
 
 
-def test_an_experiment_without_decisions_says_what_to_do(shop: tuple[Project, np.ndarray]) -> None:
+def test_an_experiment_without_decisions_says_what_to_do(shop: LetterShop) -> None:
     with pytest.raises(InputError, match="nothing was decided"):
-        decided_so_far(shop[0], "always-on")
+        decided_so_far(shop.project, "always-on")
 
 
 def test_the_report_takes_a_first_look_and_further_ones_when_told(
-    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+    shop: LetterShop, rapport_cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    project, _ = shop
-    shutil.copytree(migrated_store, project.root / "mlruns")
+    project = shop.project
     page, told = tmp_path / "lift.html", tmp_path / "lift.json"
     for arguments, number in (((), 1), ((), 1), (("--look",), 2)):
         ran = rapport_cli("report", "letter", "--project", project.root, "--out", page, "--json", told, *arguments)
@@ -169,7 +126,7 @@ def test_the_report_takes_a_first_look_and_further_ones_when_told(
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def _arrives_later(project: Project, *, day: datetime) -> None:
+def _arrives_later(shop: LetterShop, *, day: datetime) -> None:
     """Events and a no that happened before ``day`` but were recorded after it, and decisions of later customers."""
     late = {"occurred_at": day - timedelta(days=9), "recorded_at": day + timedelta(days=1)}
     rows = [
@@ -177,31 +134,22 @@ def _arrives_later(project: Project, *, day: datetime) -> None:
         for number in range(80)
         for kind in (("purchase", "opt_out")[number % 2],)
     ]
-    project.history.append(pa.Table.from_pylist(rows), part="late")
-    ledger = Ledger(project.ledger)
-    with ledger.writing() as book:
+    shop.project.history.append(pa.Table.from_pylist(rows), part="late")
+    with closing(Ledger(shop.project.ledger)) as ledger, ledger.writing() as book:
         book.consent([Consent(customer_id="c7", channel="all", granted=False, source="customer", **late)])
         book.publish("letter/static", Static(treatment="coats-new@email"), at=late["recorded_at"])
-    trial = Trial.of_experiment(
-        project.experiment("letter"), policies={"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
-    )
-    rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
-    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
-    newcomers = pa.table({"customer_id": [f"new{number}" for number in range(50)]})
-    decide_all(newcomers, desk=desk, at=day + timedelta(hours=1), seed="s", values=None)
-    ledger.close()
+    shop.decide([f"new{number}" for number in range(50)], at=day + timedelta(hours=1))
 
 
 def test_a_report_as_of_a_day_is_the_same_to_the_byte_whatever_arrived_later(
-    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+    shop: LetterShop, rapport_cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    project, _ = shop
-    shutil.copytree(migrated_store, project.root / "mlruns")
+    project = shop.project
     day = START.replace(hour=0) + timedelta(days=20)
     before, after, naive = tmp_path / "before.html", tmp_path / "after.html", tmp_path / "naive.html"
     asked = ("report", "letter", "--project", project.root, "--out")
     assert rapport_cli(*asked, before, "--as-of", f"{day:%Y-%m-%d}").exit_code == 0
-    _arrives_later(project, day=day)
+    _arrives_later(shop, day=day)
     ran = rapport_cli(*asked, naive, "--as-of", f"{day + timedelta(days=2):%Y-%m-%d}")
     assert ran.exit_code == 0, ran.stderr
     ran = rapport_cli(*asked, after, "--as-of", f"{day:%Y-%m-%d}")
@@ -215,10 +163,9 @@ def test_a_report_as_of_a_day_is_the_same_to_the_byte_whatever_arrived_later(
 
 
 def test_the_page_is_made_again_from_the_run_alone_once_the_ledger_is_gone(
-    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
+    shop: LetterShop, rapport_cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    project, _ = shop
-    shutil.copytree(migrated_store, project.root / "mlruns")
+    project = shop.project
     first, again = tmp_path / "first.html", tmp_path / "again.html"
     assert rapport_cli("report", "letter", "--project", project.root, "--out", first).exit_code == 0
     for path in project.ledger.parent.glob(f"{project.ledger.name}*"):
@@ -230,14 +177,11 @@ def test_the_page_is_made_again_from_the_run_alone_once_the_ledger_is_gone(
     assert again.read_bytes() == first.read_bytes()
 
 
-def test_a_run_keeps_digests_of_data_policy_consent_design_and_code_and_nobody_s_name(
-    shop: tuple[Project, np.ndarray], migrated_store: Path
-) -> None:
-    project, _ = shop
-    shutil.copytree(migrated_store, project.root / "mlruns")
+def test_a_run_keeps_digests_of_data_policy_consent_design_and_code_and_nobody_s_name(shop: LetterShop) -> None:
+    project = shop.project
     day = START + timedelta(days=20)
     first = record_insight(project, "letter", as_of=day)
-    _arrives_later(project, day=day)
+    _arrives_later(shop, day=day)
     later = record_insight(project, "letter", as_of=day + timedelta(days=2))
     client = project.tracking.client
     one, two = (client.get_run(run).data.params for run in (first, later))
@@ -251,21 +195,17 @@ def test_a_run_keeps_digests_of_data_policy_consent_design_and_code_and_nobody_s
     assert named == []
 
 
-def test_a_look_into_the_future_is_refused(
-    shop: tuple[Project, np.ndarray], rapport_cli: Callable[..., Any], tmp_path: Path, migrated_store: Path
-) -> None:
-    project, _ = shop
-    shutil.copytree(migrated_store, project.root / "mlruns")
+def test_a_look_into_the_future_is_refused(shop: LetterShop, rapport_cli: Callable[..., Any], tmp_path: Path) -> None:
+    project = shop.project
     asked = ("report", "letter", "--project", project.root, "--out", tmp_path / "x.html", "--as-of")
     ran = rapport_cli(*asked, "2199-01-01")
     assert ran.exit_code == 2 and "future" in ran.stderr
     assert rapport_cli(*asked, "soon").exit_code == 2
 
 
-def test_a_look_after_the_feed_has_stopped_is_not_to_be_trusted(shop: tuple[Project, np.ndarray]) -> None:
-    project, _ = shop
-    still = report_of(_look(project, day=15), project=project, number=1)
-    stopped = report_of(_look(project, day=60), project=project, number=1)
+def test_a_look_after_the_feed_has_stopped_is_not_to_be_trusted(shop: LetterShop) -> None:
+    still = report_of(shop.look(_day(15)), project=shop.project, number=1)
+    stopped = report_of(shop.look(_day(60)), project=shop.project, number=1)
     assert still.trusted
     assert headline(stopped).text == "Do not trust these numbers yet"
     assert headline(stopped).below.startswith("No event of any kind has arrived since 5 March 2026")

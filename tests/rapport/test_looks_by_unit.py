@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.policies import AnyPolicy, Nothing, Static
 from features.facts import MEMBERS
-from rapport.decided import decided_so_far
-from rapport.init import create_project
 from rapport.insight import with_insight
-from rapport.looks import Look, report_of, take_look, units_of
-from rapport.project import Project, load_project
+from rapport.looks import report_of
+from rapport.project import Project
 from serving.decision import Ask
-from serving.desk import Case, Desk
-from serving.ledger import Ledger
-from serving.rules import RuleBook, Rules
-from serving.trial import Trial
-from serving.trials import Trials
+from serving.desk import Case
+
+if TYPE_CHECKING:
+    from tests.rapport.conftest import LetterShop
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
-DESIGN = """
-key = "letter"
-title = "The letter against nothing"
-hypothesis = "The letter sells."
-control = "nothing"
-start = 2026-03-02
-largest_loss = 1
-{more}
-[[arms]]
-name = "nothing"
-shows = "nothing"
-policy = "nothing"
-rung = "nothing"
-share = 0.9
-[[arms]]
-name = "static"
-shows = "the letter"
-policy = "static"
-rung = "static"
-share = 0.1
+AS_OF = START + 30 * DAY
+GOALS = """
 [[goals]]
 name = "bought"
 kind = "any"
@@ -74,51 +54,33 @@ cap = 2000
 RAMP = "[[ramp]]\nat = 2026-03-09\nshares = {nothing = 0.5, static = 0.5}\n"
 
 
-def shop(folder: Path, *, more: str = "", ramp: str = "") -> Project:
-    create_project(folder, name="Shop")
-    (folder / "experiments" / "letter.toml").write_text(DESIGN.format(more=more) + ramp, encoding="utf-8")
-    return load_project(folder)
+@pytest.fixture
+def shop(letter_shop: Callable[..., LetterShop]) -> Callable[..., LetterShop]:
+    """``shop(folder, more='unit = "session"', ramp=RAMP)``: a tenth gets the letter, under a stop rule."""
+
+    def opened(folder: Path, *, more: str = "", ramp: str = "") -> LetterShop:
+        return letter_shop(folder, more=f"largest_loss = 1\n{more}", letter=0.1, goals=GOALS + ramp)
+
+    return opened
 
 
-def decide(project: Project, asks: list[Ask]) -> None:
-    policies: dict[str, AnyPolicy] = {"nothing": Nothing(), "static": Static(treatment="coats-new@mail")}
-    trial = Trial.of_experiment(project.experiment("letter"), policies=policies)
-    ledger = Ledger(project.ledger)
-    rules = Rules(RuleBook(catalogue=project.catalogue.__class__(offers=project.catalogue.offers[1:])))
-    desk = Desk(ledger, rules=rules, trials=Trials.only(trial))
-    desk.decide([Case(ask=ask, row=None, values=None) for ask in asks])
-    ledger.close()
+def decide(opened: LetterShop, asks: list[Ask]) -> None:
+    with opened.desk() as desk:
+        desk.decide([Case(ask=ask, row=None, values=None) for ask in asks])
 
 
-def buy(project: Project, bought: list[tuple[str, datetime, int]]) -> None:
-    moments = [moment for _, moment, _ in bought]
-    events = {
-        "event_id": [f"p{place}" for place in range(len(bought))],
-        "customer_id": [customer for customer, _, _ in bought],
-        "kind": ["purchase"] * len(bought),
-        "occurred_at": moments,
-        "recorded_at": moments,
-        "amount": pa.array([amount for _, _, amount in bought], pa.int64()),
-    }
-    project.history.append(pa.table(events), part="till")
-
-
-def look(project: Project) -> Look:
-    design, decisions = project.experiment("letter"), decided_so_far(project, "letter")
-    units = units_of(decisions, design)
-    return take_look(project, design, units=units, decisions=decisions, as_of=START + 30 * DAY)
-
-
-def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path: Path) -> None:
-    project, rng = shop(tmp_path / "shop", ramp=RAMP), np.random.default_rng(2)
+def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(
+    tmp_path: Path, shop: Callable[..., LetterShop]
+) -> None:
+    opened, rng = shop(tmp_path / "shop", ramp=RAMP), np.random.default_rng(2)
     early = [Ask(customer_id=f"c{number}", moment=START, seed="s") for number in range(400)]
     late = [Ask(customer_id=f"c{number}", moment=START + 9 * DAY, seed="s") for number in range(300, 800)]
-    decide(project, [*early, *late])
+    decide(opened, [*early, *late])
     # Early customers buy three times as often as late ones, whatever they are sent.
     first = {f"c{number}": START if number < 400 else START + 9 * DAY for number in range(800)}
     buys = [who for place, who in enumerate(first) if rng.random() < (0.6 if place < 400 else 0.2)]
-    buy(project, [(who, first[who] + DAY, 1000 + place * 10) for place, who in enumerate(buys)])
-    found = look(project)
+    opened.buy([(who, first[who] + DAY, 1000 + place * 10) for place, who in enumerate(buys)])
+    found = opened.look(AS_OF)
     assert {arm.arm: arm.planned_share for arm in found.findings.arms} == {"nothing": 0.7, "static": 0.3}
     assert found.findings.srm.status == "green"
     assert found.findings.balance is None
@@ -131,7 +93,7 @@ def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path:
     row = found.findings.metrics[0]
     assert row.difference == pytest.approx(np.mean(by_hand), abs=1e-9)
     assert [each.metric for each in found.findings.metrics] == ["bought", "revenue/orders"]
-    report = with_insight(report_of(found, project=project, number=1), found, project=project)
+    report = with_insight(report_of(found, project=opened.project, number=1), found, project=opened.project)
     told = {each.sentence for each in report.health if each.name == "Stop rules"}
     assert any("more than the largest loss" in each for each in told) == (-row.difference * row.n_arm > 1)
     # What isn't compared step by step would hold early customers against late ones.
@@ -139,7 +101,9 @@ def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(tmp_path:
     assert any("early customers against late ones" in note for note in report.notes)
 
 
-def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps(tmp_path: Path) -> None:
+def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps(
+    tmp_path: Path, shop: Callable[..., LetterShop]
+) -> None:
     """The step is the one in which the household was assigned, or the person: nobody is cut in two."""
     late = START + 9 * DAY
     homes = {f"{who}{number}": f"h{number}" if number % 7 else None for number in range(400) for who in "ab"}
@@ -147,12 +111,12 @@ def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps
     asks = [Ask(customer_id=each, household_id=homes[each], moment=came[each], seed="s") for each in homes]
     asks.sort(key=lambda ask: ask.moment)
     for unit, first in (("household", "household_id"), ("customer", "customer_id")):
-        project = shop(tmp_path / unit, more=f'unit = "{unit}"', ramp=RAMP)
+        opened = shop(tmp_path / unit, more=f'unit = "{unit}"', ramp=RAMP)
         if unit == "customer":
-            _link(project, [(f"a{number}", f"b{number}") for number in range(400) if number % 7])
-        decide(project, asks)
-        buy(project, [(ask.customer_id, ask.moment + DAY, 1500) for ask in asks[::3]])
-        found = look(project)
+            _link(opened.project, [(f"a{number}", f"b{number}") for number in range(400) if number % 7])
+        decide(opened, asks)
+        opened.buy([(ask.customer_id, ask.moment + DAY, 1500) for ask in asks[::3]])
+        found = opened.look(AS_OF)
         assert found.findings.srm.status == "green"
         rows = found.outcomes.to_pylist()
         begun: dict[str, datetime] = {}
@@ -175,12 +139,14 @@ def _link(project: Project, pairs: list[tuple[str, str]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), project.history.folder / "members" / "m.parquet")
 
 
-def test_a_look_at_sessions_counts_each_and_allows_for_their_customers(tmp_path: Path) -> None:
-    project = shop(tmp_path / "shop", more='unit = "session"')
+def test_a_look_at_sessions_counts_each_and_allows_for_their_customers(
+    tmp_path: Path, shop: Callable[..., LetterShop]
+) -> None:
+    opened = shop(tmp_path / "shop", more='unit = "session"')
     visits = [(f"c{number % 150}", f"s{number}", START + number // 150 * DAY) for number in range(600)]
-    decide(project, [Ask(customer_id=who, session_id=visit, moment=at, seed="s") for who, visit, at in visits])
-    buy(project, [(who, at + DAY / 2, 1500) for place, (who, _, at) in enumerate(visits) if place % 3 == 0])
-    found = look(project)
+    decide(opened, [Ask(customer_id=who, session_id=visit, moment=at, seed="s") for who, visit, at in visits])
+    opened.buy([(who, at + DAY / 2, 1500) for place, (who, _, at) in enumerate(visits) if place % 3 == 0])
+    found = opened.look(AS_OF)
     assert found.outcomes.num_rows == 600
     assert sum(found.outcomes["orders"].to_pylist()) == 200
     assert sum(arm.n for arm in found.findings.arms) == 600

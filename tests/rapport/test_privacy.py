@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,31 +72,6 @@ occurred_at = "time"
 channel = "channel"
 item = "item"
 amount = {column = "amount", unit = "cents"}
-"""
-DESIGN = """
-key = "letter"
-title = "The letter against nothing"
-hypothesis = "The letter sells."
-control = "nothing"
-start = 2026-03-02T00:00:00Z
-stop_rule = "anytime"
-[[arms]]
-name = "nothing"
-shows = "nothing"
-policy = "nothing"
-share = 0.5
-rung = "nothing"
-[[arms]]
-name = "static"
-shows = "the letter"
-policy = "static"
-share = 0.5
-rung = "static"
-[[goals]]
-name = "bought"
-kind = "any"
-events = ["purchase"]
-window_days = 14
 """
 OFFERS = """
 static = ["letter@mail"]
@@ -175,10 +150,10 @@ def write_exports(folder: Path, *, canaries: int) -> None:
     write(folder / "shop-1.csv", "id,who,kind,time,channel,item,amount", events + later + bad[: len(events) // 40])
 
 
-def build(root: Path, exports: Path, *, canaries: int) -> Project:
+def build(root: Path, exports: Path, *, canaries: int, design: str) -> Project:
     """A project that took in everything and decided on everybody."""
     (root / "experiments").mkdir(parents=True)
-    for name, text in (("rapport", PROJECT), ("offers", OFFERS), ("experiments/letter", DESIGN)):
+    for name, text in (("rapport", PROJECT), ("offers", OFFERS), ("experiments/letter", design)):
         (root / f"{name}.toml").write_text(text, encoding="utf-8")
     write_exports(exports, canaries=canaries)
     run("ingest", "--project", root, "--data", exports)
@@ -199,10 +174,10 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, letter_design: Callable[..., str]) -> Path:
     """A small project with five canaries, to be copied; its files lie beside it."""
     folder = tmp_path_factory.mktemp("built")
-    build(folder / "shop", folder / "exports", canaries=5)
+    build(folder / "shop", folder / "exports", canaries=5, design=letter_design())
     return folder
 
 
@@ -255,11 +230,15 @@ def rows_of(project: Project, *, but: list[str]) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("canaries", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_nothing_of_the_erased_is_left_and_closed_reports_stay(
-    canaries: int, tmp_path: Path, migrated_store: Path, capfd: pytest.CaptureFixture[str]
+    canaries: int,
+    tmp_path: Path,
+    migrated_store: Path,
+    letter_design: Callable[..., str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Promises H1 and D7: intake, decisions, training, report, export, logs; then bytes, packed and unpacked."""
     shutil.copytree(migrated_store, tmp_path / "shop" / "mlruns")
-    project = build(tmp_path / "shop", tmp_path / "exports", canaries=canaries)
+    project = build(tmp_path / "shop", tmp_path / "exports", canaries=canaries, design=letter_design())
     some = [Canary(number) for number in range(canaries)]
     accounts = [account for each in some for account in each.accounts]
     said = run("report", "letter", "--project", project.root, "--out", project.root / "lift.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.policies import Bandit, Gaussian, Greedy, LinearBeliefs, Segment
-from rapport.init import create_project
 from rapport.project import Project, load_project
-from serving.book import Consent, policy_version
+from serving.book import policy_version
 from serving.ledger import Ledger
 from training.models import ResponseModel
 
@@ -58,22 +58,19 @@ def _south(number: int) -> bool:
     return PEOPLE // 3 <= number < 2 * PEOPLE // 3
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, only_experiment: Callable[..., Project], agree: Callable[..., None]
+) -> Path:
     """240 customers who agreed: the first third lives in the north, the second in the south, of the rest nobody knows.
 
     Who lives in the south has visited more. Nobody has a model yet.
     """
-    root = tmp_path / "shop"
-    create_project(root, name="Shop")
-    (root / "scenarios.toml").unlink()
-    (root / "experiments" / "always-on.toml").unlink()
-    (root / "experiments" / "rungs.toml").write_text(DESIGN, encoding="utf-8")
+    root = only_experiment(tmp_path_factory.mktemp("built") / "shop", rungs=DESIGN).root
     settings = (root / "rapport.toml").read_text(encoding="utf-8")
     (root / "rapport.toml").write_text(settings.replace("[features]", _FEW) + FEATURES, encoding="utf-8")
     found = load_project(root)
     before = NOON - timedelta(days=3)
-    times = {"occurred_at": before, "recorded_at": before}
     events = [
         {
             "event_id": f"{span}-{number}-{place}",
@@ -93,16 +90,21 @@ def shop(tmp_path: Path) -> Project:
         for number in range(2 * PEOPLE // 3)
     ]
     found.history.append_profile(pa.Table.from_pylist(homes), part="homes")
-    ledger = Ledger(found.ledger)
-    with ledger.writing() as book:
-        yes = {"channel": "all", "granted": True, "source": "import", **times}
-        book.consent([Consent(customer_id=f"c{number}", **yes) for number in range(PEOPLE)])
-    ledger.close()
-    return load_project(root)
+    agree(found, [f"c{number}" for number in range(PEOPLE)], at=before)
+    return root
 
 
-def _train(project: Project) -> None:
+@pytest.fixture
+def shop(built: Path, tmp_path: Path) -> Project:
+    """A copy of the shop."""
+    shutil.copytree(built, tmp_path / "shop")
+    return load_project(tmp_path / "shop")
+
+
+@pytest.fixture(scope="module")
+def model(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A response model that knows: coats by e-mail sell in the north, shoes on the web in the south."""
+    project = load_project(built)
     ids = [f"c{n % PEOPLE}" for n in range(6 * PEOPLE)]
     spine = pa.table({"customer_id": ids, "as_of": [NOON] * len(ids)})
     frame = project.features.offline(project.history, spine).drop_columns(["customer_id", "as_of"]).to_pandas()
@@ -112,7 +114,16 @@ def _train(project: Project) -> None:
         (frame["treatment"] == "shoes-10@web") & (frame["region"] == "south")
     )
     model = ResponseModel(rounds=40, min_data_in_leaf=20).fit(frame, rng.random(len(ids)) < 0.05 + 0.7 * fits)
-    model.save(project.models / "response", features=project.features)
+    folder = tmp_path_factory.mktemp("model") / "response"
+    model.save(folder, features=project.features)
+    return folder
+
+
+@pytest.fixture
+def trained(shop: Project, model: Path) -> Project:
+    """The copy of the shop, with the model in force."""
+    shutil.copytree(model, shop.models / "response")
+    return shop
 
 
 def _publish(cli: Callable[..., Any], shop: Project, *arguments: object, told: Path | None = None) -> Any:
@@ -155,29 +166,28 @@ def test_without_a_model_it_says_what_to_do_and_what_needs_none_is_published(
 
 
 def test_an_experiment_waits_for_the_policy_and_then_its_segments_get_what_fits(
-    shop: Project, rapport_cli: Callable[..., Any], tmp_path: Path
+    trained: Project, rapport_cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    _train(shop)
-    said, _ = _score(rapport_cli, shop, tmp_path / "before.parquet", at=NOON - timedelta(hours=1))
+    said, _ = _score(rapport_cli, trained, tmp_path / "before.parquet", at=NOON - timedelta(hours=1))
     assert "Experiment rungs waits: unknown policy 'segment'; publish it: rapport publish segment" in said
-    _publish(rapport_cli, shop, "segment", "--by", "region", "--dry-run")
-    assert _in_force(shop, "segment") == ("", None)
+    _publish(rapport_cli, trained, "segment", "--by", "region", "--dry-run")
+    assert _in_force(trained, "segment") == ("", None)
     told = tmp_path / "told.json"
-    _words(_publish(rapport_cli, shop, "segment", "--by", "region", told=told))
-    version, policy = _in_force(shop, "segment")
+    _words(_publish(rapport_cli, trained, "segment", "--by", "region", told=told))
+    version, policy = _in_force(trained, "segment")
     assert policy == Segment(
         table={"north": "coats-new@email", "south": "shoes-10@web"}, default="coats-new@email", by="region"
     )
     groups = {each["group"]: each for each in json.loads(told.read_text())["groups"]}
     assert groups["south"] == {"group": "south", "customers": 80, "shares": {"shoes-10@web": 1.0}}
     assert groups["none of these"]["customers"] == 80
-    _, decided = _score(rapport_cli, shop, tmp_path / "after.parquet", at=NOON + timedelta(days=60))
+    _, decided = _score(rapport_cli, trained, tmp_path / "after.parquet", at=NOON + timedelta(days=60))
     own = [each for each in decided if (each["experiment"], each["arm"]) == ("rungs", "segment")]
     assert len(own) > 80
     wanted = {each["customer_id"]: policy.default for each in own}
     wanted |= {who: "shoes-10@web" for who in wanted if _south(int(who[1:]))}
     assert {each["customer_id"]: each["action"] for each in own} == wanted
-    ledger = Ledger(shop.ledger)
+    ledger = Ledger(trained.ledger)
     with ledger.reading() as book:
         kept = book.decisions(each["decision_id"] for each in own)
     ledger.close()
@@ -185,27 +195,26 @@ def test_an_experiment_waits_for_the_policy_and_then_its_segments_get_what_fits(
 
 
 def test_another_version_in_a_running_experiment_is_told_and_both_stay_on_record(
-    shop: Project, rapport_cli: Callable[..., Any], tmp_path: Path
+    trained: Project, rapport_cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    _train(shop)
-    _words(_publish(rapport_cli, shop, "segment", "--by", "region"))
-    first = _in_force(shop, "segment")[0]
-    _score(rapport_cli, shop, tmp_path / "one.parquet")
-    again = _words(_publish(rapport_cli, shop, "segment", "--by", "region"))
+    _words(_publish(rapport_cli, trained, "segment", "--by", "region"))
+    first = _in_force(trained, "segment")[0]
+    _score(rapport_cli, trained, tmp_path / "one.parquet")
+    again = _words(_publish(rapport_cli, trained, "segment", "--by", "region"))
     assert f"Version {first} is in force under 'segment' already; nothing changes." in again
     names = tmp_path / "names.csv"
     names.write_text(
         "\n".join(["customer_id,segment", *(f"c{n},{'gold' if _south(n) else 'silver'}" for n in range(PEOPLE))])
     )
     told = tmp_path / "told.json"
-    changed = _words(_publish(rapport_cli, shop, "segment", "--customers", names, told=told))
+    changed = _words(_publish(rapport_cli, trained, "segment", "--customers", names, told=told))
     (arm,) = json.loads(told.read_text())["arms"]
     assert arm["version_before"] == first
     assert f"{arm['units']} units have this arm, decided by version {first} until now" in changed
-    version, policy = _in_force(shop, "segment")
+    version, policy = _in_force(trained, "segment")
     assert policy.table == {"gold": "shoes-10@web", "silver": "coats-new@email"}
-    _score(rapport_cli, shop, tmp_path / "two.parquet", at=NOON + timedelta(days=60))
-    ledger = Ledger(shop.ledger)
+    _score(rapport_cli, trained, tmp_path / "two.parquet", at=NOON + timedelta(days=60))
+    ledger = Ledger(trained.ledger)
     with ledger.reading() as book:
         ids = [
             each["decision_id"]
@@ -217,36 +226,34 @@ def test_another_version_in_a_running_experiment_is_told_and_both_stay_on_record
     ledger.close()
 
 
-def test_groups_of_alike_customers_and_the_one_best_contact(shop: Project, rapport_cli: Callable[..., Any]) -> None:
-    _train(shop)
-    few = _publish(rapport_cli, shop, "few", "--clusters", 2, "--feature", "visits_30d")
+def test_groups_of_alike_customers_and_the_one_best_contact(trained: Project, rapport_cli: Callable[..., Any]) -> None:
+    few = _publish(rapport_cli, trained, "few", "--clusters", 2, "--feature", "visits_30d")
     assert "2: high visits_30d 80 shoes-10@web 100%" in _words(few) or "1: high visits_30d 80 shoes" in _words(few)
-    assert sorted(_in_force(shop, "few")[1].treatments) == ["coats-new@email", "shoes-10@web"]
-    alike = _publish(rapport_cli, shop, "few", "--clusters", 1, "--dry-run")
+    assert sorted(_in_force(trained, "few")[1].treatments) == ["coats-new@email", "shoes-10@web"]
+    alike = _publish(rapport_cli, trained, "few", "--clusters", 1, "--dry-run")
     assert "this arm would be static by another name" in _words(alike)
-    assert "everybody 240 coats-new@email 100%" in _words(_publish(rapport_cli, shop, "static"))
+    assert "everybody 240 coats-new@email 100%" in _words(_publish(rapport_cli, trained, "static"))
 
 
 def test_a_bandit_opens_at_the_level_of_its_goal_and_with_the_model_if_it_is_trusted(
-    shop: Project, rapport_cli: Callable[..., Any]
+    trained: Project, rapport_cli: Callable[..., Any]
 ) -> None:
-    _train(shop)
     bandit = ("letters", "--kind", "bandit", "--experiment", "rungs")
-    said = _words(_publish(rapport_cli, shop, *bandit, "--rule", "greedy"))
+    said = _words(_publish(rapport_cli, trained, *bandit, "--rule", "greedy"))
     assert "Its floor gives 1.00% to each of 5 actions, 5% of its decisions in all" in said
     assert 'No experiment has an arm with policy = "letters"' in said
-    plain = _in_force(shop, "letters")[1]
+    plain = _in_force(trained, "letters")[1]
     prior = plain.beliefs.prior
     assert isinstance(plain, Bandit) and plain.rule == Greedy(epsilon=0.1)
     # Everybody bought once in the last window, for 0, 10, 20 or 30 euros at a margin of 30%: 450 cents on average.
     assert prior == Gaussian(mean=prior.mean, sd=prior.noise_sd, noise_sd=prior.noise_sd)
     assert prior.mean == pytest.approx(450)
-    _words(_publish(rapport_cli, shop, *bandit, "--trust", 1000))
-    trusted = _in_force(shop, "letters")[1].beliefs.arms
+    _words(_publish(rapport_cli, trained, *bandit, "--trust", 1000))
+    trusted = _in_force(trained, "letters")[1].beliefs.arms
     assert trusted["nothing"].mean == pytest.approx(450)
     assert trusted["coats-new@email"].mean > 450 + 500  # 2,500 cents for most of two thirds of them
-    _words(_publish(rapport_cli, shop, *bandit, "--beliefs", "linear", "--feature", "visits_30d", "--trust", 1000))
-    linear = _in_force(shop, "letters")[1].beliefs
+    _words(_publish(rapport_cli, trained, *bandit, "--beliefs", "linear", "--feature", "visits_30d", "--trust", 1000))
+    linear = _in_force(trained, "letters")[1].beliefs
     assert isinstance(linear, LinearBeliefs)
     few, many = (linear.of(("nothing", "coats-new@email", "shoes-10@web"), {"visits_30d": each}) for each in (2.0, 9.0))
     assert few[1].mean > few[2].mean + 500
