@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,7 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from experiments.measures import Goal, Guardrail, Measure, check
+from experiments.measures import Goal, Guardrail, Measure
+from experiments.naming import check, check_apart, check_key, check_prose, check_words
 from experiments.results import IntervalKind, RungName
 from experiments.rules import Ramp, StartRules, check_shares
 from features.errors import unknown
@@ -39,6 +39,11 @@ class Arm:
     policy: str
     share: float
     rung: RungName | None = None
+
+    def __post_init__(self) -> None:
+        check_words("the name of an arm", self.name)
+        check_words(f"the policy of arm {self.name!r}", self.policy)
+        check_prose(f"what arm {self.name!r} shows", self.shows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +109,19 @@ class Experiment:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
+        self._check_names()
         self._check_arms()
         self._check_measures()
         self._check_rules()
         self._check_dates()
+
+    def _check_names(self) -> None:
+        check_key("the key of an experiment", self.key)
+        check_words("the layer", self.layer)
+        for placement in self.placements:
+            check_key("a placement", placement)
+        check_prose("the title", self.title)
+        check_prose("the hypothesis", self.hypothesis)
 
     def _check_rules(self) -> None:
         check(0 < self.alpha < 0.5, "alpha is not a small share", got=f"{self.alpha:g}", do="use 0.05")
@@ -145,6 +159,13 @@ class Experiment:
                 got=f"start {self.start}, {name} {moment}",
                 do="swap the dates",
             )
+        for moment in (each for each in (self.start, self.end, self.stopped) if each is not None):
+            check(
+                1970 <= moment.year < 2200,
+                "a date of the experiment can't be right",
+                got=str(moment),
+                do="write it as 2027-03-01",
+            )
         moments = [moment for moment, _ in self.steps]
         check(
             all(before < after for before, after in pairwise(moments)),
@@ -158,14 +179,21 @@ class Experiment:
             got="unit 'session' with a [[ramp]]: a customer would have sessions under several shares",
             do="assign customers, or end this experiment and start one with a key of its own",
         )
-        for ramp in self.ramp:
+        for ramp, (_, before) in zip(self.ramp, self.steps, strict=False):
             check_shares(ramp.shares, arms=self.arm_names, where=f"from {ramp.at:%Y-%m-%d %H:%M} on")
+            check(
+                ramp.shares != before,
+                "a ramp changes nothing",
+                got=f"from {ramp.at:%Y-%m-%d %H:%M} on the shares that were planned before",
+                do="leave it out, or give other shares",
+            )
 
     def _check_measures(self) -> None:
         check(bool(self.goals), "the experiment has no goal", got="an empty list of goals", do="add a [[goals]] table")
         named = {measure.name: measure for measure in (*self.measures, *self.parts)}
-        _no_repeats("goal", (measure.name for measure in (*self.measures, *self.parts)))
-        _no_repeats("goal", (measure.metric for measure in self.measures))
+        # Columns of tables are told apart by their names without regard to case.
+        check_apart("goal", (measure.name for measure in (*self.measures, *self.parts)), told_by=str.casefold)
+        check_apart("goal", (measure.metric for measure in self.measures))
         for ratio in (each for each in named.values() if each.kind == "ratio"):
             for name in (ratio.numerator, ratio.denominator):
                 if name not in named:
@@ -179,7 +207,7 @@ class Experiment:
                 )
 
     def _check_arms(self) -> None:
-        _no_repeats("arm", (arm.name for arm in self.arms))
+        check_apart("arm", (arm.name for arm in self.arms))
         check(
             len(self.arms) > 1,
             "an experiment compares at least two arms",
@@ -290,10 +318,3 @@ class Experiment:
 def aware(moment: datetime) -> datetime:
     """A moment with its time zone: UTC for one without."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _no_repeats(noun: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        check(name not in seen, f"two {noun}s have the same name", got=repr(name), do="give each a name of its own")
-        seen.add(name)

@@ -43,14 +43,24 @@ def load_experiment(path: str | Path) -> Experiment:
         for entry in entries if isinstance(entries, list) else [entries]:
             _known_fields(entry, kind)
     try:
-        return msgspec.convert(_dated(raw), Experiment)
+        design = msgspec.convert(_dated(raw), Experiment)
+    except InputError as error:
+        raise InputError(f"{source.name}: {error.wrong}", got=error.got, do=error.do) from error
     except msgspec.ValidationError as error:
         told, allowed = named_choice(str(error), Experiment)
         raise InputError(
             f"{source.name} is no experiment", got=told, do=f"{allowed}compare it with the example of `rapport init`"
         ) from error
+    if design.key in _TAKEN:
+        raise InputError(
+            f"{source.name}: an experiment can't be called {design.key!r}",
+            got="the key under which the ledger keeps decisions of no experiment",
+            do="give it a key of its own",
+        )
+    return design
 
 
+_TAKEN = ("holdout", "standing")
 _TABLES: dict[str, type] = {
     "arms": Arm,
     "goals": Goal,

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from experiments.assignment import uniform, uniform_all
-from experiments.measures import check
+from experiments.naming import check
 
 _KEY = "holdout"
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from features.errors import InputError
+from experiments.naming import check, check_key, check_prose, check_words
 
 MeasureKind = Literal["any", "count", "sum", "given", "ratio"]
 EVENT_KINDS: tuple[MeasureKind, ...] = ("any", "count", "sum")
 """The kinds that are made from a unit's events."""
+_TAKEN = {"customer_id", "household_id", "session_id", "arm", "assigned_at", "next_assigned_at", "mature", "ramp_step"}
 # Days: more than any customer stays.
 _LONGEST = 36_500
 
@@ -51,7 +52,17 @@ class Measure:
     denominator: str = ""
 
     def __post_init__(self) -> None:
-        check(bool(self.name.strip()), "a goal has no name", got=repr(self.name), do="give it a short name")
+        check_key("the name of a goal", self.name)
+        check(
+            self.name.casefold() not in _TAKEN,
+            f"a goal can't be called {self.name!r}",
+            got="the name of a column that every table of outcomes has",
+            do="give it another name; readers see the one in `shown`",
+        )
+        check_words(f"what readers call {self.name!r}", self.words)
+        check_prose(f"the unit of {self.name!r}", self.unit)
+        for event in self.events:
+            check_words(f"an event of {self.name!r}", event)
         check(
             0 < self.window_days <= _LONGEST and 0 <= self.delay_days <= _LONGEST,
             f"the window of {self.name!r} is not a positive number of days",
@@ -116,6 +127,10 @@ class Goal(Measure):
 
     worth: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_amount("worth", self.worth, measure=self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guardrail(Measure):
@@ -127,8 +142,18 @@ class Guardrail(Measure):
 
     limit: float
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_amount("limit", self.limit, measure=self)
 
-def check(fine: bool, wrong: str, *, got: str, do: str) -> None:
-    """Refuse what isn't fine, in three parts."""
-    if not fine:
-        raise InputError(wrong, got=got, do=do)
+
+def _check_amount(what: str, amount: float, *, measure: Measure) -> None:
+    share = measure.kind == "any"
+    check(
+        0 <= amount < (1 if share else math.inf),
+        f"the {what} of {measure.name!r} is out of range",
+        got=f"{what} {amount:g}",
+        do="give a share of units, 0 or more and below 1: 0.02 is 2 points"
+        if share
+        else "give the size of a difference per unit, 0 or more, in the measure's own unit (cents for money)",
+    )

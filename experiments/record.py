@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,7 @@ from features.errors import InputError, unknown
 from features.tracking import TrackingStore
 
 PREFIX = "experiments/"
+_KEY_LENGTH = 80
 _KIND, _DIGEST = "rapport.kind", "rapport.report_sha256"
 _INTERVALS = (
     "difference",
@@ -213,23 +214,37 @@ def _params(report: Report) -> dict[str, Any]:
 
 def _metrics(report: Report) -> Iterator[tuple[str, float]]:
     """Every finite number of the look under a name that MLflow takes."""
+    design, rows = report.experiment, report.analysis.metrics
+    arms = _keys((*design.arm_names, *(row.arm for row in (*report.analysis.arms, *rows, *report.money))))
+    goals = _keys((*(each.metric for each in design.measures), *(row.metric for row in rows)))
     for arm in report.analysis.arms:
-        yield f"units/{_key(arm.arm)}", float(arm.n)
+        yield f"units/{arms[arm.arm]}", float(arm.n)
     for row in report.analysis.metrics:
         for name in ("arm_mean", "control_mean", *_INTERVALS, *_P_VALUES):
             value = getattr(row, name)
             if value is not None and math.isfinite(value):
-                yield f"{_key(row.metric)}/{_key(row.arm)}/{name}", float(value)
+                yield f"{goals[row.metric]}/{arms[row.arm]}/{name}", float(value)
     if math.isfinite(report.analysis.srm.p_value):
         yield "health/srm_p_value", report.analysis.srm.p_value
     for colour in ("green", "yellow", "red"):
         yield f"health/{colour}", float(sum(check.status == colour for check in report.checks))
     for money in report.money:
-        yield f"money/{_key(money.arm)}/profit_cents", float(money.profit)
+        yield f"money/{arms[money.arm]}/profit_cents", float(money.profit)
 
 
-def _key(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name) or "_"
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """A part of a metric's name for each of ``names``, in which they stay apart; of one design always the same.
+
+    MLflow takes letters, digits and a few signs, in parts that are no dots alone, and 250 characters in all.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if name not in found:
+            plain = re.sub(r"[^\w.-]+|^\.+$", "_", name)[:_KEY_LENGTH]
+            taken = {key.casefold() for key in found.values()}
+            spellings = (plain, *(f"{plain}_{number}" for number in range(2, len(taken) + 2)))
+            found[name] = next(each for each in spellings if each.casefold() not in taken)
+    return found
 
 
 def _encode(report: Report) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from experiments.measures import check
+from experiments.naming import check
+from features.errors import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,14 @@ class Ramp:
 
 def check_shares(shares: Mapping[str, float], *, arms: tuple[str, ...], where: str) -> None:
     """Refuse shares that don't name each of ``arms`` with a part of the whole."""
+    for name in shares:
+        if name not in arms:
+            raise unknown("arm", name, arms)
     total = math.fsum(shares.values())
-    fine = set(shares) == set(arms) and all(share > 0 for share in shares.values()) and abs(total - 1) <= 1e-9
+    fine = len(shares) == len(arms) and all(share > 0 for share in shares.values()) and abs(total - 1) <= 1e-9
     check(
         fine,
         f"the planned shares {where} don't sum to 1",
-        got=" + ".join(f"{name} {share:g}" for name, share in shares.items()) + f" = {total:g}",
+        got=" + ".join(f"{name} {share:g}" for name, share in shares.items()) + f" = {total:.10g}",
         do="give every arm one above 0 so that the sum is 1",
     )
