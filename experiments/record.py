@@ -17,8 +17,9 @@ import msgspec
 import pyarrow as pa
 
 from experiments.design import Experiment
-from experiments.report import LookPoint, Report, decision, look_points, numbers_csv, numbers_json, render
+from experiments.report import Decided, LookPoint, Report, decision, look_points, numbers_csv, numbers_json, render
 from experiments.report.words import day
+from experiments.results import Verdict
 from features.errors import InputError, unknown
 from features.tracking import TrackingStore
 
@@ -109,6 +110,14 @@ class ExperimentRecord:
             for report in reports
             for point in look_points(report.analysis, experiment=report.experiment, as_of=report.as_of)
         )
+
+    def decided(self, *, before: datetime) -> Decided | None:
+        """What the first look since the planned end decided whose numbers could be trusted; None where none did yet."""
+        for report in (read_report(self.tracking, run_id) for run_id in self.looks()):
+            told = decision(report)
+            if report.planned_look and report.as_of < before and told.code != "do_not_trust":
+                return Decided(as_of=report.as_of, verdict=Verdict(code=told.code, sentence=told.sentence))
+        return None
 
     def _provenance(self, run: str, digests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "MLflow", f"experiment {self.name}, run {run}"

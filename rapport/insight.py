@@ -68,6 +68,8 @@ def record_insight(project: Project, key: str, *, as_of: datetime) -> str:
         project, design, units=units_of(decisions, design), decisions=decisions, as_of=as_of, earlier=points
     )
     report = report_of(look, project=project, number=record.looks_before(as_of) + 1, points=points)
+    if design.is_planned_look(as_of):
+        report = replace(report, decided=record.decided(before=as_of))
     return record_look(project, with_insight(report, look, project=project), outcomes=look.outcomes)
 
 

@@ -15,7 +15,7 @@ from experiments.heterogeneity.results import ArmGains
 from experiments.measures import Goal
 from experiments.money import ArmMoney
 from experiments.outcomes import OutcomeCounts
-from experiments.results import Analysis, IntervalKind, Ladder, MetricRow
+from experiments.results import Analysis, IntervalKind, Ladder, MetricRow, Verdict
 from experiments.retention.results import LongRun, Retention
 from features.errors import InputError, unknown
 
@@ -45,6 +45,14 @@ class LookPoint:
     n_arm: int
     n_control: int
     kind: IntervalKind = "anytime"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What the last look at a design with an end decided, and as of when."""
+
+    as_of: datetime
+    verdict: Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +146,8 @@ class Report:
     simulated: whether the customers are simulated; the page says so at its top.
     health: further checks beside the balance of the arms, as :func:`health_checks` makes them; a red one replaces the
         headline.
+    decided: of a look after the last one, what that decided, which stands: who acts on the better of several last looks
+        errs more often than alpha.
     looks: this look and the earlier ones, from :func:`look_points` and ``ExperimentRecord.past_looks()``.
     changes: marks in the chart over time.
     allocation: the shares of a bandit over time, of the decisions in which it had a choice; ``unchosen`` counts those
@@ -167,6 +177,7 @@ class Report:
     audience: int | None = None
     simulated: bool = False
     health: tuple[HealthCheck, ...] = ()
+    decided: Decided | None = None
     looks: tuple[LookPoint, ...] = ()
     changes: tuple[Change, ...] = ()
     allocation: tuple[AllocationPoint, ...] = ()

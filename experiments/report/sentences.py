@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from experiments.analysis.limits import standing
 from experiments.measures import Goal, Guardrail, Measure
-from experiments.report.parts import Report
+from experiments.report.parts import Decided, Report
 from experiments.report.words import (
     Scale,
     arm_words,
@@ -19,7 +19,7 @@ from experiments.report.words import (
     sentence,
     tidy,
 )
-from experiments.results import MetricRow
+from experiments.results import MetricRow, VerdictCode
 
 _LONG_DAYS = 365
 _DECISIONS = {
@@ -43,7 +43,7 @@ class Headline:
 class Decision:
     """What to do: its code, its word, the sentence, and what was fixed before the start, as label and text."""
 
-    code: str
+    code: VerdictCode
     word: str
     sentence: str
     criteria: tuple[tuple[str, str], ...]
@@ -77,12 +77,20 @@ def headline(report: Report) -> Headline:
 
 
 def decision(report: Report) -> Decision:
-    """The decision box: the verdict of the analysis, told in this page's units; before the planned look, to wait."""
-    code = "do_not_trust" if not report.trusted else "keep_running" if report.early else report.analysis.verdict.code
+    """The decision box: the verdict of the analysis, told in this page's units; before the planned look, to wait.
+
+    After the last look, what that decided, unless the numbers can't be trusted any more.
+    """
+    code: VerdictCode = (
+        "do_not_trust" if not report.trusted else "keep_running" if report.early else report.analysis.verdict.code
+    )
     tell = {"roll_out": _roll_out, "stop": _stop, "keep_running": _keep_running, "do_not_trust": _distrust}
+    told = tell[code](report)
+    if report.decided and report.trusted:
+        code, told = report.decided.verdict.code, _decided(report.decided)
     open_end = code == "keep_running" and report.planned_look
     word = "No clear answer" if open_end else _DECISIONS[code]
-    return Decision(code=code, word=word, sentence=tell[code](report), criteria=_criteria(report))
+    return Decision(code=code, word=word, sentence=told, criteria=_criteria(report))
 
 
 def interval_words(report: Report) -> str:
@@ -90,9 +98,13 @@ def interval_words(report: Report) -> str:
     sure = f"{100 * (1 - report.experiment.alpha):g}%"
     kind = report.analysis.kind
     if kind == "fixed":
+        if report.decided:
+            return f"Ranges are {sure} sure for one look, which was that on {day(report.decided.as_of)}, not this one."
         return f"Ranges are {sure} sure for this one look, planned before the start."
     if kind == "group_sequential":
         until = "of which this is the last" if report.planned_look else f"until the last on {_planned_day(report)}"
+        if report.decided:
+            until = f"until the last on {day(report.decided.as_of)}, which decided: this page is for the record"
         return f"Ranges are {sure} sure over all looks at this campaign together, {until}."
     always = f"Ranges are {sure} sure, and stay so however often this page is looked at."
     if report.early:
@@ -234,6 +246,13 @@ def _keep_running(report: Report) -> str:
         return f"{behind} Of the other arms, one may still bring more; none is sure to."
     open_range = f"The range of {_short(report.goal)} still holds both loss and gain ({between})."
     return f"{open_range}{_over(report) if report.planned_look else _more_days(report, row)}"
+
+
+def _decided(decided: Decided) -> str:
+    return (
+        f"That was decided by the last look, on {day(decided.as_of)}, and stands, whatever has come in since. It said: "
+        f"{decided.verdict.sentence}"
+    )
 
 
 def _over(report: Report) -> str:

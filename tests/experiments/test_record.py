@@ -22,7 +22,7 @@ from experiments.record import (
     table_digest,
     unchanged,
 )
-from experiments.report import Report
+from experiments.report import Report, decision, headline, health_checks
 from features.errors import InputError
 from features.tracking import TrackingStore
 
@@ -95,6 +95,29 @@ def test_the_newest_look_is_that_with_the_newest_data(record: ExperimentRecord, 
     assert find_look(record.tracking, "winter", run_id=first) == first
     days = [point.as_of for point in record.past_looks()]
     assert days == sorted(days) and set(days) == {lean.as_of, later.as_of}
+
+
+def test_what_the_last_look_decided_stands_whatever_later_ones_show(record: ExperimentRecord, lean: Report) -> None:
+    week = timedelta(days=7)
+    dates = {"start": lean.as_of - 30 * week, "end": lean.as_of - 15 * week}
+    design = replace(lean.experiment, stop_rule="group_sequential", **dates)
+    last = replace(lean, experiment=design, analysis=replace(lean.analysis, kind="group_sequential"))
+    broken = replace(last, as_of=last.as_of - week, health=health_checks(contacts_to_opted_out=1))
+    for look in (broken, last, replace(last, as_of=last.as_of + week)):
+        record.log_look(look)
+    # A look whose numbers couldn't be trusted decided nothing.
+    assert record.decided(before=last.as_of) is None
+    stands = record.decided(before=last.as_of + 2 * week)
+    assert stands is not None and (stands.as_of, stands.verdict.code) == (last.as_of, decision(last).code)
+
+    verdict = replace(last.analysis.verdict, code="roll_out")
+    later = replace(last, as_of=last.as_of + 2 * week, analysis=replace(last.analysis, verdict=verdict))
+    assert decision(later).code == "roll_out" != stands.verdict.code
+    told = decision(replace(later, decided=stands))
+    assert (told.code, told.word) == ("keep_running", "No clear answer")
+    assert "decided by the last look, on 29 January 2026, and stands" in told.sentence
+    assert "which decided: this page is for the record" in headline(replace(later, decided=stands)).below
+    assert decision(replace(later, decided=stands, health=broken.health)).code == "do_not_trust"
 
 
 def test_unknown_experiments_and_runs_are_named_with_the_near_ones(record: ExperimentRecord, lean: Report) -> None:
