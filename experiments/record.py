@@ -224,7 +224,7 @@ def _params(report: Report) -> dict[str, Any]:
 def _metrics(report: Report) -> Iterator[tuple[str, float]]:
     """Every finite number of the look under a name that MLflow takes."""
     design, rows = report.experiment, report.analysis.metrics
-    arms = _keys((*design.arm_names, *(row.arm for row in (*report.analysis.arms, *rows, *report.money))))
+    arms = _keys((*design.arm_names, *(row.arm for row in rows), *(money.arm for money in report.money)))
     goals = _keys((*(each.metric for each in design.measures), *(row.metric for row in rows)))
     for arm in report.analysis.arms:
         yield f"units/{arms[arm.arm]}", float(arm.n)
