@@ -99,8 +99,8 @@ def test_the_newest_look_is_that_with_the_newest_data(record: ExperimentRecord, 
 
 def test_what_the_last_look_decided_stands_whatever_later_ones_show(record: ExperimentRecord, lean: Report) -> None:
     week = timedelta(days=7)
-    dates = {"start": lean.as_of - 30 * week, "end": lean.as_of - 15 * week}
-    design = replace(lean.experiment, stop_rule="group_sequential", **dates)
+    start, end = lean.as_of - 30 * week, lean.as_of - 15 * week
+    design = replace(lean.experiment, stop_rule="group_sequential", start=start, end=end)
     last = replace(lean, experiment=design, analysis=replace(lean.analysis, kind="group_sequential"))
     broken = replace(last, as_of=last.as_of - week, health=health_checks(contacts_to_opted_out=1))
     for look in (broken, last, replace(last, as_of=last.as_of + week)):
