@@ -19,9 +19,10 @@ from experiments.channels.sentences import method, of_everything, of_pair, sente
 from experiments.estimation.cells import Cells, Mask
 from experiments.estimation.influence import Floats, Interval
 from experiments.observations import codes, numbers, select
-from features.errors import InputError
+from features.errors import InputError, unknown
 
 PER = 1000.0
+_EVERYTHING = "everything"
 _LEAST = 50
 # Chance makes independent holdouts look like this once in a million pairs.
 _HANG_TOGETHER = 1e-6
@@ -54,24 +55,25 @@ def channels(
     Raises
     ------
     InputError
-        For unknown columns, one that holds anything but 0 and 1, and a channel from which fewer than 50 customers (or
-        households) were withheld, or that fewer might get; for two channels whose holdouts hang together, as then what
-        the one brings would be told of the other.
+        For unknown columns and channels, a column that holds anything but 0 and 1, and a channel from which fewer than
+        50 customers (or households) were withheld, or that fewer might get; for two channels whose holdouts hang
+        together, as then what the one brings would be told of the other.
     """
     if not held:
         raise InputError("no channel is named", got="an empty mapping", do="name the column of each channel's holdout")
     if not 0 < alpha < 0.5:
         raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
-    extra = [*(matchback or {}).values(), *(contacts or {}).values(), *(each for each in (everything, cluster) if each)]
-    rows = select(table, [outcome, *held.values(), *extra])
-    rows, notes = _complete(rows, [outcome, *held.values(), *(each for each in (everything, cluster) if each)])
+    _check_names(held, {**(matchback or {}), **(contacts or {})})
+    needed = [outcome, *held.values(), *(each for each in (everything, cluster) if each is not None)]
+    rows = select(table, [*needed, *(matchback or {}).values(), *(contacts or {}).values()])
+    rows, notes = _complete(rows, needed)
     cells = Cells(
         outcome=numbers(rows, outcome).astype(np.float64),
         cluster=None if cluster is None else codes(rows, cluster)[1].astype(np.int64),
     )
     masks = {channel: _flags(rows, column) for channel, column in held.items()}
     none = np.zeros(rows.num_rows, dtype=bool) if everything is None else _flags(rows, everything)
-    _check_sizes(cells, {**masks, **({"everything": none} if everything else {})}, none=none)
+    _check_sizes(cells, {**masks, **({} if everything is None else {_EVERYTHING: none})}, none=none)
     _check_apart(cells, masks, among=~none)
     effects = tuple(
         _effect(cells, channel, mask=mask, among=~none, alpha=_each(alpha, len(masks)))
@@ -79,8 +81,9 @@ def channels(
     )
     effects = tuple(_with_claims(each, rows, ~none, matchback or {}, contacts or {}) for each in effects)
     pairs, untold = _pairs(cells, masks, among=~none, alpha=alpha)
-    together = _effect(cells, "everything", mask=none, among=np.ones_like(none), alpha=alpha) if everything else None
-    gap = _gap(cells, masks, none=none, alpha=alpha) if everything and len(masks) > 1 else None
+    whole = everything is not None
+    together = _effect(cells, _EVERYTHING, mask=none, among=np.ones_like(none), alpha=alpha) if whole else None
+    gap = _gap(cells, masks, none=none, alpha=alpha) if whole and len(masks) > 1 else None
     return Channels(
         channels=effects,
         pairs=pairs,
@@ -88,8 +91,20 @@ def channels(
         beyond_sum=gap,
         untold=untold,
         sentences=tuple(sentences(effects, pairs, gap)),
-        notes=(*notes, *method(effects, pairs, untold, least=_LEAST, everything=everything is not None, alpha=alpha)),
+        notes=(*notes, *method(effects, pairs, untold, least=_LEAST, everything=whole, alpha=alpha)),
     )
+
+
+def _check_names(held: Mapping[str, str], claims: Mapping[str, str]) -> None:
+    if _EVERYTHING in held:
+        raise InputError(
+            f"no channel can be called {_EVERYTHING!r}",
+            got="that name for a channel",
+            do="who was withheld from all channels has an option of its own; else call it otherwise",
+        )
+    for channel in claims:
+        if channel not in held:
+            raise unknown("channel", channel, held)
 
 
 def _complete(rows: pa.Table, needed: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -117,7 +132,7 @@ def _flags(rows: pa.Table, name: str) -> Mask:
 
 def _check_sizes(cells: Cells, masks: Mapping[str, Mask], *, none: Mask) -> None:
     for name, mask in masks.items():
-        whole = mask & none if name == "everything" else mask & ~none
+        whole = mask & none if name == _EVERYTHING else mask & ~none
         rest = ~mask & ~none
         for what, size in (("were withheld from", cells.size(whole)), ("were left in", cells.size(rest))):
             if size < _LEAST:
@@ -222,9 +237,9 @@ def _gap(cells: Cells, masks: Mapping[str, Mask], *, none: Mask, alpha: float) -
     whole = cells.gain(none, among=everybody)
     parts = sum((cells.gain(mask, among=~none) for mask in masks.values()), np.zeros_like(whole))
     held = [mask & ~none for mask in masks.values()]
-    found = _per_thousand(cells, whole - parts, alpha=alpha, of=(none, *held))
+    found = _per_thousand(cells, whole - parts, alpha=alpha, of=(none, ~none, *held))
     return Pair(
-        first="everything",
+        first=_EVERYTHING,
         second="the sum of the channels",
         n_both=int(none.sum()),
         beyond_sum=found.value,

@@ -67,10 +67,12 @@ def method(
     """How it was found, and what can't be told."""
     yield (
         f"Each channel: those who might get it against those withheld from it by chance, all else as it was; "
-        f"the {len(effects)} intervals hold together at {100 * (1 - alpha):.4g}%."
+        f"{'its interval holds' if len(effects) == 1 else f'the {len(effects)} intervals hold together'} at "
+        f"{100 * (1 - alpha):.4g}%."
     )
     if pairs:
-        yield f"Pairs: four cells each; the {len(pairs)} intervals hold together."
+        together = f"; the {len(pairs)} intervals hold together" if len(pairs) > 1 else ""
+        yield f"Pairs: four cells each{together}."
     for first, second in untold:
         yield f"{first} with {second}: fewer than {least} in one of the four cells, so nothing is told of the two."
     if not everything and len(effects) > 1:

@@ -254,7 +254,9 @@ def _bands(numbers: Floats) -> Integers:
 
 
 def codes_of(column: pa.ChunkedArray) -> Integers:
-    """Codes 0..k-1 (n,) of the distinct values of a column without nulls."""
+    """Codes 0..k-1 (n,) of the distinct values of a column without nulls; InputError for lists and structures."""
+    if not comparable(column.type):
+        raise InputError("a column can't tell groups apart", got=str(column.type), do="pass one of text or numbers")
     return np.asarray(pd.factorize(column.to_pandas())[0], dtype=np.int64)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen, unlike_arms
 from experiments.estimation.influence import Floats, Integers
@@ -125,9 +124,11 @@ def numeric_outcome(table: pa.Table, outcome: str, *, may_be_constant: bool = Fa
     """The outcome (n,) as finite numbers that vary, or the reason why not."""
     values = numbers_of(table.column(outcome).combine_chunks())
     if values is None:
-        kinds = listed(pc.unique(table.column(outcome)).to_pylist(), most=4)
+        kinds = dict.fromkeys(map(str, table.column(outcome).slice(0, 1000).to_pylist()))
         raise InputError(
-            f"the outcome {outcome!r} is not a number", got=kinds, do="turn it into numbers, such as 0 and 1"
+            f"the outcome {outcome!r} is not a number",
+            got=listed(kinds, most=4),
+            do="turn it into numbers, such as 0 and 1",
         )
     if not np.isfinite(values).all():
         raise InputError(f"the outcome {outcome!r} is infinite in places", got="inf", do="mend or drop those rows")

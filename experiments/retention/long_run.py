@@ -42,15 +42,22 @@ def long_run(
     Raises
     ------
     InputError
-        For unknown columns, ``held`` other than 0 and 1, fewer than 20 customers on a side in a period.
+        For unknown columns, ``held`` other than 0 and 1, a customer who stands twice in a period, fewer than 20
+        customers on a side in a period.
     """
+    if not 0 < alpha < 0.5:
+        raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
     rows = select(table, [customer, period, held, value, *([cluster] if cluster else [])])
     when = labels(rows, period, most=_MOST_PERIODS)
-    own = codes(rows, cluster or customer)[1].astype(np.int64)
+    who = codes(rows, customer)[1].astype(np.int64)
+    own = who if cluster is None else codes(rows, cluster)[1].astype(np.int64)
     flags, worth = numbers(rows, held).astype(np.float64), numbers(rows, value).astype(np.float64)
-    whole = (when.codes >= 0) & (own >= 0) & np.isfinite(flags) & np.isfinite(worth)
+    whole = (when.codes >= 0) & (who >= 0) & (own >= 0) & np.isfinite(flags) & np.isfinite(worth)
+    if not whole.any():
+        raise InputError("no row is whole", got=f"{whole.size:,} rows", do="check the columns that are named")
     if not np.isin(flags[whole], (0.0, 1.0)).all():
         raise InputError(f"{held!r} doesn't say who was withheld", got="values other than 0 and 1", do="write 1 or 0")
+    _check_once(who[whole] * _MOST_PERIODS + when.codes[whole])
     units = np.unique(own[whole], return_inverse=True)[1]
     found = list(
         _periods(
@@ -64,6 +71,17 @@ def long_run(
         sentence=_sentence(found[-1], len(found)),
         notes=(*notes, "The band of the sum holds at the ends of all periods together, however many will come."),
     )
+
+
+def _check_once(places: np.ndarray) -> None:
+    """Refuse customers who stand twice in a period: a row per order would tell of orders, not of customers."""
+    twice = int((np.unique(places, return_counts=True)[1] > 1).sum())
+    if twice:
+        raise InputError(
+            "a customer stands twice in a period",
+            got=f"{twice:,} times that a customer does",
+            do="pass one row per customer and period, with the sum of what they were worth",
+        )
 
 
 def _periods(
@@ -88,8 +106,11 @@ def _periods(
         cells = Cells(outcome=worth[rows], cluster=units[rows])
         hidden = math.sqrt(sum(cells.unseen(side[rows]) for side in sides))
         unseen += hidden  # at most as if it were the same in all periods
-        single = _interval(own[there] * there.size / groups, means[0] - means[1], alpha=alpha, unseen=hidden)
-        sums = _interval(parts, total, alpha=alpha / ((place + 1) * (place + 2)), unseen=unseen)
+        now, ever = (np.bincount(units[each & held], minlength=groups) > 0 for each in (rows, at <= place))
+        single = _interval(
+            own[there] * there.size / groups, means[0] - means[1], held=now[there], alpha=alpha, unseen=hidden
+        )
+        sums = _interval(parts, total, held=ever, alpha=alpha / ((place + 1) * (place + 2)), unseen=unseen)
         yield PeriodValue(
             period=name,
             n=int(sides[0].sum()),
@@ -105,9 +126,9 @@ def _periods(
         )
 
 
-def _interval(parts: Floats, value: float, *, alpha: float, unseen: float) -> Interval:
+def _interval(parts: Floats, value: float, *, held: Mask, alpha: float, unseen: float) -> Interval:
     """The interval of a mean of parts, with the error that few who are withheld don't show (``estimation.cells``)."""
-    found = mean_interval(parts, alpha=alpha)
+    found = mean_interval(parts, part=held.astype(np.int64), alpha=alpha)
     reach = math.hypot(found.high - found.value, float(stats.norm.isf(alpha / 2)) * unseen)
     return Interval(value=value, low=value - reach, high=value + reach)
 

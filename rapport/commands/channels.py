@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rapport.commands.pairs import texts
+from rapport.commands.roles import each_its_own
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ def channels(
 
     Example: rapport channels customers.csv --outcome profit --held email=no_email --held mail=no_mail --everything none
     """
+    withheld = texts(held, option="--held CHANNEL=COL", example="email=no_email")
+    claimed = texts(matchback, option="--matchback CHANNEL=COL", example="email=claimed_email")
+    sent = texts(contacts, option="--contacts CHANNEL=COL", example="email=emails")
+    each_its_own(
+        {"--outcome": outcome, "--everything": everything, "--cluster": cluster}
+        | {
+            f"{option} {channel}": column
+            for option, given in (("--held", withheld), ("--matchback", claimed), ("--contacts", sent))
+            for channel, column in given.items()
+        }
+    )
     with step("holding the channels against their holdouts"):
         from experiments.channels import channels as hold
         from features.tables import read_table
@@ -47,10 +59,10 @@ def channels(
         found = hold(
             read_table(table),
             outcome=outcome,
-            held=texts(held, option="--held CHANNEL=COL", example="email=no_email"),
+            held=withheld,
             everything=everything,
-            matchback=texts(matchback, option="--matchback CHANNEL=COL", example="email=claimed_email"),
-            contacts=texts(contacts, option="--contacts CHANNEL=COL", example="email=emails"),
+            matchback=claimed,
+            contacts=sent,
             cluster=cluster,
             alpha=alpha,
         )

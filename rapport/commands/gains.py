@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rapport.commands.pairs import pairs
+from rapport.commands.roles import each_its_own
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def gains(
     Example: rapport gains hillstrom.csv.gz --arm segment --control "No E-Mail" --outcome visit --exclude conversion
     --exclude spend
     """
+    each_its_own({"--arm": arm, "--outcome": outcome, "--cluster": cluster})
+    named = {f"--feature {column}": column for column in feature or ()}
+    each_its_own(named | {f"--exclude {column}": column for column in exclude or ()})
     with step("finding who gains"):
         from experiments.heterogeneity import gains as find
         from features.tables import read_table

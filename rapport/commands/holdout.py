@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rapport.commands.roles import each_its_own
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 
@@ -28,13 +29,15 @@ def holdout(
 
     Example: rapport holdout quarters.csv --customer id --period quarter --held withheld --value profit
     """
+    homes = None if cluster == customer else cluster
+    each_its_own({"--customer": customer, "--period": period, "--held": held, "--value": value, "--cluster": homes})
     with step("holding the quarters against the holdout"):
         from experiments.retention import long_run
         from experiments.wording import amounts
         from features.tables import read_table
 
         found = long_run(
-            read_table(table), customer=customer, period=period, held=held, value=value, cluster=cluster, alpha=alpha
+            read_table(table), customer=customer, period=period, held=held, value=value, cluster=homes, alpha=alpha
         )
     write_json(json, found.to_json())
     amount = amounts(1.0)

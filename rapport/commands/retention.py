@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapport.commands.roles import each_its_own
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def retention(
 
     Example: rapport retention members.csv --arm arm --control static --time days --event cancelled
     """
+    each_its_own({"--arm": arm, "--time": time, "--event": event, "--cluster": cluster})
     with step("watching who stays"):
         from experiments.retention import retention as watch
         from features.tables import read_table
