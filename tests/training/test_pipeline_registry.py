@@ -169,14 +169,12 @@ def test_promotion_by_the_champion_on_the_same_rows(trained):
     assert worse.reason.startswith("worse than the champion by more than 0.005: auc")
 
 
-def test_a_champion_of_other_rows_is_asked_anew():
+def test_a_champion_of_other_rows_is_asked_anew(trained):
     """The champion knows the world, the challenger only noise columns of it: the champion must win."""
-    frame, label = _table(seed=1)
-    champion = train_response(frame, label).bundle()
     later, answer = _table(seed=2)
     weak = train_response(later[["noise", "kind"]], answer)
     weak = replace(weak, card=replace(weak.card, objections=()), challenge=replace(weak.challenge, table=later))
-    found = promotion_of(weak, champion=champion, tolerance=0.005)
+    found = promotion_of(weak, champion=trained.bundle(), tolerance=0.005)
     assert not found.promoted
     assert "worse than the champion" in found.reason
 

@@ -162,26 +162,33 @@ def test_what_was_not_allowed_is_missing_in_a_row(tmp_path, consents, used_at, e
     assert tuple(row.iloc[0]) == expected
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    other=st.lists(st.tuples(st.sampled_from(["visit", "test"]), st.integers(-15, 9)), max_size=6),
-    purpose=st.sampled_from(["personalization", "profile"]),
-)
-def test_what_is_not_allowed_never_changes_a_training_row(tmp_path_factory, other, purpose):
+def frame_of(folder, rows, *, refused, age="44"):
+    """The training rows of a history in which one purpose was refused, and an age that was told later."""
+    history = history_of(folder, [ROWS[0], *rows], consents=[word(False, 5, purpose=refused)])
+    fact = {"customer_id": "mail-1", "attribute": "age", "value": age, "occurred_at": day(2), "recorded_at": day(2)}
+    history.append_profile(pa.Table.from_pylist([fact]), "later")
+    purposes = Purposes(basis={"personalization": "assumed", "profile": "assumed"})
+    return training_set(history, FEATURES, goal=Goal(), until=NOW, purposes=purposes).frame
+
+
+@pytest.fixture(scope="module")
+def without_behaviour(tmp_path_factory):
+    return frame_of(tmp_path_factory.mktemp("history"), VISITS, refused="personalization")
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(other=st.lists(st.tuples(st.sampled_from(["visit", "test"]), st.integers(-15, 9)), max_size=6))
+def test_behaviour_that_is_not_allowed_never_changes_a_training_row(tmp_path_factory, without_behaviour, other):
     """B10 in training: the facts behind masked features are changed at random, the frame stays the same."""
-    refused = [word(False, 5, purpose=purpose)]
-    behaviour = [event(f"o{place}", "mail-1", kind, number) for place, (kind, number) in enumerate(other)]
-    if purpose == "profile":
-        behaviour = []
-    frames = []
-    for rows, age in ((VISITS, "44"), ([*behaviour] if purpose == "personalization" else VISITS, "17")):
-        history = history_of(tmp_path_factory.mktemp("history"), [ROWS[0], *rows], consents=refused)
-        fact = {"customer_id": "mail-1", "attribute": "age", "value": age, "occurred_at": day(2), "recorded_at": day(2)}
-        if purpose == "profile":
-            history.append_profile(pa.Table.from_pylist([fact]), "later")
-        purposes = Purposes(basis={"personalization": "assumed", "profile": "assumed"})
-        frames.append(training_set(history, FEATURES, goal=Goal(), until=NOW, purposes=purposes).frame)
+    rows = [event(f"o{place}", "mail-1", kind, number) for place, (kind, number) in enumerate(other)]
+    found = frame_of(tmp_path_factory.mktemp("history"), rows, refused="personalization")
+    assert found.equals(without_behaviour)
+
+
+def test_an_age_that_is_not_allowed_never_changes_a_training_row(tmp_path):
+    frames = [frame_of(tmp_path / age, VISITS, refused="profile", age=age) for age in ("44", "17")]
     assert frames[0].equals(frames[1])
+    assert frames[0]["age"].isna().all()
 
 
 def test_the_spine_of_a_history_knows_its_persons(tmp_path):
