@@ -261,6 +261,41 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Earned:
+    """What decisions earned each as they were made, in units of the reward."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What a policy would have earned more per decision than another, on the same decisions.
+
+    ``relative`` is the same over the value of the other; None where that is not clearly above 0.
+    """
+
+    estimator: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    relative: float | None
+    relative_ci_low: float | None
+    relative_ci_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """A policy held against another that could have run, ``name``: its ``estimates``, and the differences to them."""
+
+    name: str
+    estimates: tuple[Estimate, ...]
+    differences: tuple[Difference, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diagnostics:
     """How much the log can say of the policy."""
 
@@ -273,7 +308,10 @@ class Diagnostics:
 class Evaluation(Result):
     """Off-policy value of a policy; ``refused`` holds the reason when the log can't tell.
 
-    ``untried``: the share of what the policy would do that is each action, where the log never took it.
+    ``untried``: the share of what the policy would do that is each action, where the log never took it. ``logged`` is
+    what the log itself earned, ``differences`` each estimate less that, paired by row, and ``sentence`` says the doubly
+    robust one in words; ``control`` holds the policy against another one. ``features`` are the columns that the reward
+    models used, ``left_out`` the others with reasons. Amounts times ``scale`` are in ``unit``, the words for people.
     """
 
     estimates: tuple[Estimate, ...]
@@ -281,3 +319,11 @@ class Evaluation(Result):
     refused: str | None
     notes: tuple[str, ...] = ()
     untried: dict[str, float] = field(default_factory=dict)
+    logged: Earned | None = None
+    differences: tuple[Difference, ...] = ()
+    sentence: str = ""
+    control: Against | None = None
+    features: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    unit: str = "per decision"
+    scale: float = 1.0

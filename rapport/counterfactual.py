@@ -19,11 +19,10 @@ from experiments.design import Arm, Experiment
 from experiments.estimation.columns import feature_matrix, screen
 from experiments.estimation.influence import Floats, mean_interval
 from experiments.measures import Goal, Measure
-from experiments.offpolicy.evaluation import value_of
-from experiments.offpolicy.logs import Log
+from experiments.offpolicy import Log, Rival, Telling, value_of
 from experiments.offpolicy.rewards import decision_rewards
 from experiments.policies import AnyPolicy
-from experiments.results import Evaluation, Result
+from experiments.results import Earned, Evaluation, Result
 from features.errors import InputError, unknown
 from features.facts import TIMESTAMP
 from rapport.incumbent import incumbent
@@ -44,14 +43,11 @@ _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmValue:
-    """What the decisions of one arm earned each, as they were made."""
+class ArmValue(Earned):
+    """What the decisions of one arm earned each."""
 
     arm: str
     decisions: int
-    value: float
-    ci_low: float
-    ci_high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +126,12 @@ def value_before_launch(
     rewards = _rewards(project, found, measure, person_of, window=window, as_of=as_of)
     mature = np.isfinite(rewards)
     log = _log(found, rewards, mature, cluster_of=_cluster_of(design, person_of))
-    evaluation = _checked(value_of(log, seed=seed, alpha=alpha), found, design)
+    telling = None
+    if measure.money:
+        telling = Telling(unit="per decision", scale=0.01, currency=project.settings.project.currency)
+    control = Rival(design.control, found.control[mature])
+    valued = value_of(log, control=control, telling=telling, seed=seed, alpha=alpha)
+    evaluation = _checked(valued, found, design)
     return PolicyValue(
         experiment=key,
         policy=name,
@@ -317,7 +318,7 @@ def _checked(evaluation: Evaluation, found: Replayed, design: Experiment) -> Eva
         return evaluation
     told = ", ".join(f"{arm} {count:,}" for arm, count in zip(design.arm_names, split, strict=True))
     refused = f"Customers are not spread over the arms as planned ({told}): who got what was not chance alone."
-    return replace(evaluation, estimates=(), refused=refused)
+    return replace(evaluation, estimates=(), differences=(), sentence="", control=None, refused=refused)
 
 
 def _arms(

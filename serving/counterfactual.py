@@ -31,8 +31,9 @@ class Replayed:
     """The decisions that are valued, and who would have done what at each of them.
 
     ``taken`` (n,): the place of the action that was taken in ``actions``. ``logged`` and ``wanted`` (n, actions): the
-    chance of each action under the experiment and under the candidate. ``units`` (n,): who was decided on. Left out are
-    ``torn`` units, seen in two arms, and ``unread`` decisions, for which values or consent could not be read.
+    chance of each action under the experiment and under the candidate; ``control`` (n, actions): under its control arm.
+    ``units`` (n,): who was decided on. Left out are ``torn`` units, seen in two arms, and ``unread`` decisions, for
+    which values or consent could not be read.
     """
 
     actions: tuple[str, ...]
@@ -41,6 +42,7 @@ class Replayed:
     taken: np.ndarray
     logged: np.ndarray
     wanted: np.ndarray
+    control: np.ndarray
     torn: int
     unread: int
 
@@ -77,6 +79,7 @@ def replayed(
     reads_values = loggers.need_values or candidate.reads_recorded
     kept: list[int] = []
     chances: list[dict[str, float]] = []
+    control: list[dict[str, float]] = []
     beliefs: dict[str, np.ndarray] = {}
     unread = 0
     for place, (unit, decision) in enumerate(zip(units, logged.decisions, strict=True)):
@@ -92,6 +95,7 @@ def replayed(
             continue
         kept.append(place)
         chances.append(_mixed(by_arm, belief))
+        control.append(by_arm[design.arm_names.index(design.control)])
     decisions = tuple(logged.decisions[place] for place in kept)
     wished = list(wanted(decisions, logged=logged, candidate=candidate))
     actions = tuple(dict.fromkeys((*candidate.rules.actions, *(name for each in chances for name in each))))
@@ -103,6 +107,7 @@ def replayed(
         taken=np.array([places[each.action] for each in decisions], dtype=np.int64),
         logged=_matrix(chances, places),
         wanted=_matrix(wished, places),
+        control=_matrix(control, places),
         torn=len(torn),
         unread=unread,
     )

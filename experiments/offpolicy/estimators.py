@@ -20,6 +20,7 @@ to be no less there than it is over all decisions. Where rewards are rare and we
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -37,48 +38,76 @@ def estimate(
     log: Log, *, expected: Floats, threshold: float | None = None, alpha: float = 0.05
 ) -> tuple[Estimate, ...]:
     """All six estimates from a log and the expected rewards (n, actions) of its decisions."""
+    return estimates(log, terms_of(log, expected=expected, threshold=threshold), alpha=alpha)
+
+
+def estimates(log: Log, terms: Mapping[str, Terms], *, alpha: float = 0.05) -> tuple[Estimate, ...]:
+    """The estimates with their intervals, from the influence values of each estimator."""
+    found, rate = intervals(terms, cluster=log.cluster, alpha=alpha), log.rate
+    return tuple(_estimate(name, found[name], rate=rate) for name in NAMES)
+
+
+def terms_of(log: Log, *, expected: Floats, threshold: float | None = None) -> dict[str, Terms]:
+    """The influence values of each estimator, from a log and the expected rewards (n, actions) of its decisions."""
     weight, reward = log.weight, log.reward
     limit = np.sqrt(reward.size) if threshold is None else threshold
     total = float(weight.mean())
     direct: Floats = np.einsum("ij,ij->i", log.policy, expected)
     rest = reward - expected[np.arange(reward.size), log.action]
     ratio, shift = float((weight @ reward) / weight.sum()), float(weight @ rest) / weight.sum()
-    terms = {
-        "ips": _Terms(known=0.0, weight=weight, rest=reward),
-        "snips": _Terms(known=ratio, weight=weight / total, rest=reward - ratio),
-        "dr": _Terms(known=direct, weight=weight, rest=rest),
-        "sndr": _Terms(known=direct + shift, weight=weight / total, rest=rest - shift),
-        "switch_dr": _Terms(known=direct, weight=np.where(weight <= limit, weight, 0.0), rest=rest),
+    return {
+        "ips": Terms(known=0.0, weight=weight, rest=reward),
+        "snips": Terms(known=ratio, weight=weight / total, rest=reward - ratio),
+        "dm": Terms(known=direct, weight=0.0, rest=rest),
+        "dr": Terms(known=direct, weight=weight, rest=rest),
+        "sndr": Terms(known=direct + shift, weight=weight / total, rest=rest - shift),
+        "switch_dr": Terms(known=direct, weight=np.where(weight <= limit, weight, 0.0), rest=rest),
     }
-    found = {name: each.interval(cluster=log.cluster, alpha=alpha) for name, each in terms.items()}
+
+
+def intervals(terms: Mapping[str, Terms], *, cluster: Integers | None, alpha: float) -> dict[str, Interval]:
+    """The estimate of each with its interval; where the models alone speak it is as wide as dr's at least.
+
+    Their own spread leaves out that models may be wrong.
+    """
+    found = {name: each.interval(cluster=cluster, alpha=alpha) for name, each in terms.items() if name != "dm"}
     width = {name: each.high - each.value for name, each in found.items()}
-    # Where the models alone speak, their own spread leaves out that they may be wrong: these get dr's width at least.
+    value = {name: each.value for name, each in found.items()} | {"dm": float(terms["dm"].values.mean())}
     width |= {"dm": width["dr"], "switch_dr": max(width["switch_dr"], width["dr"])}
-    value = {name: each.value for name, each in found.items()} | {"dm": float(direct.mean())}
-    rate = bool(np.isin(reward, (0.0, 1.0)).all())
-    return tuple(_estimate(name, value[name], width=width[name], rate=rate) for name in NAMES)
+    return {name: Interval(value=each, low=each - width[name], high=each + width[name]) for name, each in value.items()}
 
 
-def _estimate(name: str, value: float, *, width: float, rate: bool) -> Estimate:
+def _estimate(name: str, found: Interval, *, rate: bool) -> Estimate:
     """The estimate and its interval, which for a ``rate`` does not leave 0 to 1 but to hold the estimate itself."""
-    low, high = value - width, value + width
+    value, low, high = found.value, found.low, found.high
     if rate:
         low, high = min(value, max(low, 0.0)), max(value, min(high, 1.0))
     return Estimate(estimator=name, value=value, ci_low=low, ci_high=high)
 
 
-class _Terms(NamedTuple):
+class Terms(NamedTuple):
     """Influence values ``known`` + ``weight`` x ``rest``, each (n,)."""
 
     known: Floats | float
-    weight: Floats
+    weight: Floats | float
     rest: Floats
+
+    @property
+    def values(self) -> Floats:
+        """The influence values (n,), whose mean is the estimate."""
+        found: Floats = self.known + self.weight * self.rest
+        return found
+
+    def against(self, other: Terms) -> Terms:
+        """Influence values of the difference to ``other`` on the same rows: what both share is not there any more."""
+        known = self.known - other.known + other.weight * (self.rest - other.rest)
+        return Terms(known=known, weight=self.weight - other.weight, rest=self.rest)
 
     def interval(self, *, cluster: Integers | None, alpha: float) -> Interval:
         """Their mean with its interval, wide enough for a reward as noisy at large weights as it is over all."""
-        own = mean_interval(self.known + self.weight * self.rest, cluster=cluster, alpha=alpha)
+        own = mean_interval(self.values, cluster=cluster, alpha=alpha)
         rows = self.rest.size
-        squared, noise = np.square(self.weight), np.square(self.rest)
+        squared, noise = np.broadcast_to(np.square(self.weight), rows), np.square(self.rest)
         unseen = max(0.0, float(squared.mean() * noise.mean()) - float(squared @ noise) / rows) / rows
         if cluster is not None:  # at most as if all decisions of a cluster were one and the same
             unseen *= float(np.square(np.bincount(cluster)).sum()) / rows

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from scipy import stats
 
-from experiments.estimation.influence import mean_interval
-from experiments.offpolicy.estimators import estimate, expected_rewards
+from experiments.estimation.influence import Floats, mean_interval
+from experiments.offpolicy.differences import against_what_ran, differences, earned
+from experiments.offpolicy.estimators import Terms, estimates, expected_rewards, terms_of
 from experiments.offpolicy.logs import Log, read_log
-from experiments.results import Diagnostics, Estimate, Evaluation
+from experiments.offpolicy.telling import Telling
+from experiments.results import Against, Diagnostics, Difference, Evaluation
 
 # Below so many effective decisions, intervals cover less than 93% (benchmarks/offpolicy.py), unless the log is merely
 # small: it is the uneven weights that break them.
@@ -22,6 +27,16 @@ MOST_UNSUPPORTED = 0.05
 # benchmark).
 FEW_EARNED = 20
 _NAMED = 4
+# So rarely logs hold what they hold when their probabilities are right; looked for among so many of the least ones.
+_IMPOSSIBLE = 1e-6
+_LEAST = 1_000
+
+
+class Rival(NamedTuple):
+    """A policy that another is held against: its name for people, its chances (n, actions)."""
+
+    name: str
+    policy: Floats
 
 
 def evaluate(
@@ -52,6 +67,8 @@ def evaluate(
     threshold: weight above which ``switch_dr`` trusts the models; by default the square root of the rows, where one
         decision would move the estimate by as much as chance moves it.
 
+    Beside the estimates stands what the log itself earned and the difference of each to it, paired by row.
+
     The log can't tell, and ``refused`` says why, when more than 5% of the policy's probability is where the log never
     went, when the effective sample size is below 150 and below half of the rows, when the logged probabilities can't
     be those that chose, or when all decisions earned the same. There are no estimates then: a figure would be read.
@@ -69,22 +86,70 @@ def evaluate(
 
 
 def value_of(
-    log: Log, *, folds: int = 3, threshold: float | None = None, seed: int = 1, alpha: float = 0.05
+    log: Log,
+    *,
+    control: Rival | None = None,
+    telling: Telling | None = None,
+    folds: int = 3,
+    threshold: float | None = None,
+    seed: int = 1,
+    alpha: float = 0.05,
 ) -> Evaluation:
-    """The value of the policy of a log that was read: :func:`evaluate` without the tables."""
+    """The value of the policy of a log that was read: :func:`evaluate` without the tables.
+
+    ``control``: another policy over the same actions, to hold it against. ``telling``: how amounts are said.
+    """
     found = diagnose(log)
     refused = refusal(log, found)
-    estimates: tuple[Estimate, ...] = ()
-    if refused is None:
-        expected = expected_rewards(log, folds=folds, rng=np.random.default_rng(seed))
-        estimates = estimate(log, expected=expected, threshold=threshold, alpha=alpha)
-    return Evaluation(
-        estimates=estimates,
+    telling = telling or Telling.of(log)
+    told = Evaluation(
+        estimates=(),
         diagnostics=found,
         refused=refused,
-        notes=(*log.notes, *_few(log)),
+        notes=(*log.notes, *_few(log), *([said] if refused is None and (said := _too_rare(log)) else [])),
         untried={name: float(share) for name, share in zip(log.actions, log.untried, strict=True) if share > 0},
+        logged=earned(log, alpha=alpha),
+        features=log.known,
+        left_out=log.left_out,
+        unit=telling.unit,
+        scale=telling.scale,
     )
+    if refused is not None:
+        return told
+    expected = expected_rewards(log, folds=folds, rng=np.random.default_rng(seed))
+    terms = terms_of(log, expected=expected, threshold=threshold)
+    apart = against_what_ran(log, terms, alpha=alpha)
+    return replace(
+        told,
+        estimates=estimates(log, terms, alpha=alpha),
+        differences=apart,
+        sentence=telling.apart(_headline(apart), than="what ran"),
+        control=None if control is None else _against(control, log, terms, expected, telling, threshold, alpha),
+    )
+
+
+def _against(
+    rival: Rival,
+    log: Log,
+    terms: Mapping[str, Terms],
+    expected: Floats,
+    telling: Telling,
+    threshold: float | None,
+    alpha: float,
+) -> Against:
+    other = replace(log, policy=rival.policy)
+    others = terms_of(other, expected=expected, threshold=threshold)
+    apart = differences(terms, others, cluster=log.cluster, alpha=alpha)
+    return Against(
+        name=rival.name,
+        estimates=estimates(other, others, alpha=alpha),
+        differences=apart,
+        sentence=telling.apart(_headline(apart), than=rival.name),
+    )
+
+
+def _headline(apart: Sequence[Difference]) -> Difference:
+    return next(each for each in apart if each.estimator == "dr")
 
 
 def diagnose(log: Log) -> Diagnostics:
@@ -112,6 +177,8 @@ def refusal(log: Log, found: Diagnostics) -> str | None:
             f"(at most {MOST_UNSUPPORTED:.0%} is allowed){_named(log)}: nothing is known of it."
         )
     needed = min(FEWEST_EFFECTIVE, EVEN * rows)
+    if found.effective_sample_size < needed and (said := _too_rare(log)):
+        return said
     if found.effective_sample_size < needed:
         return (
             f"The log's {rows:,} decisions say as much of this policy as {found.effective_sample_size:.1f} of its own "
@@ -125,6 +192,24 @@ def refusal(log: Log, found: Diagnostics) -> str | None:
     if np.ptp(log.reward) == 0:
         return f"All {rows:,} decisions earned the same, {log.reward[0]:g}: what sets policies apart was never seen."
     return None
+
+
+def _too_rare(log: Log) -> str:
+    """A sentence where decisions of so little probability occur as chance would hardly ever let; else nothing.
+
+    At most rows x actions x p decisions are expected to be of probability p or less, whatever the policy was.
+    """
+    rows, actions = log.reward.size, len(log.actions)
+    least = np.sort(log.probability)[:_LEAST]
+    chance = stats.poisson.sf(np.arange(least.size), rows * actions * least)
+    place = int(np.argmin(chance))
+    if chance[place] > _IMPOSSIBLE:
+        return ""
+    logs = 1 / max(float(chance[place]), 1e-300)
+    return (
+        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings "
+        f"that about in one of {logs:.0e} such logs, so it can't be the probability with which they were chosen."
+    )
 
 
 def _named(log: Log) -> str:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.estimation.columns import codes_of, feature_matrix, numbers_of, screen
+from experiments.estimation.columns import Column, codes_of, feature_matrix, numbers_of, screen, unread
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
-from features.errors import InputError, listed
+from experiments.offpolicy.candidates import read_policy, texts
+from features.errors import InputError
 from features.tables import require_column
 
-_PREFIX = "p_"
-# Room for probabilities that were rounded when they were written.
-_ROUNDED = 1e-3
+_YES, _NO = ("yes", "y", "true", "t"), ("no", "n", "false", "f")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +26,8 @@ class Log:
 
     ``action`` (n,) index into ``actions``; ``reward`` (n,); ``probability`` (n,) with which the log's policy chose the
     action; ``policy`` (n, actions) rows of probabilities; ``features`` (n, p); ``cluster`` (n,) codes or None;
-    ``logged`` (n, actions) the log's probabilities of all actions, where they are known.
+    ``logged`` (n, actions) the log's probabilities of all actions, where they are known; ``known`` the columns behind
+    the features, ``left_out`` those that are none of them, with the reason.
     """
 
     actions: tuple[str, ...]
@@ -40,12 +39,19 @@ class Log:
     cluster: Integers | None
     notes: tuple[str, ...] = ()
     logged: Floats | None = None
+    known: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def weight(self) -> Floats:
         """How much more often (n,) the policy would have chosen the action that the log's policy chose."""
         chosen: Floats = self.policy[np.arange(self.action.size), self.action] / self.probability
         return chosen
+
+    @property
+    def rate(self) -> bool:
+        """Whether every decision earned 0 or 1."""
+        return bool(((self.reward == 0.0) | (self.reward == 1.0)).all())
 
     @cached_property
     def untried(self) -> Floats:
@@ -73,25 +79,19 @@ def read_log(
     cluster: str | None = None,
 ) -> Log:
     """The arrays of a log and a policy; see ``experiments.offpolicy.evaluate`` for the parameters."""
-    named = [action, reward, probability, *(features or ()), *exclude, *([cluster] if cluster else [])]
-    for name in named:
+    beside = [*([cluster] if cluster else []), *([key] if key else [])]
+    for name in (action, reward, probability, *beside, *(features or ()), *exclude):
         require_column(log, name)
-    _whole(log, [action, reward, probability, *([cluster] if cluster else [])])
-    rewards = _numbers(log, reward)
-    chances = _numbers(log, probability)
-    if not ((chances > 0) & (chances <= 1)).all():
-        wrong = chances[~((chances > 0) & (chances <= 1))]
-        raise InputError(
-            f"{wrong.size:,} probabilities in {probability!r} are not in (0, 1]", got=f"{wrong[0]:g}",
-            do="pass the chance with which the logged action was chosen; without it nothing can be told",
-        )  # fmt: skip
-    names = _texts(log.column(action))
-    actions, given = _policy(policy, names, rows=log.num_rows, log=log, key=key)
+        if log.column_names.count(name) > 1:
+            raise InputError("a column's name stands twice", got=repr(name), do="rename one of the two")
+    rewards, chances = _rewards(log, reward), _chances(log, probability)
+    kinds, codes = _actions(log, action)
+    actions, given = read_policy(policy, seen=kinds, log=log, action=action, key=key)
     place = {name: index for index, name in enumerate(actions)}
-    codes, kinds = pd.factorize(names)
-    taken = {action, reward, probability, *exclude, *([cluster] if cluster else []), *([key] if key else [])}
+    taken = {action, reward, probability, *exclude, *beside}
     wanted = list(features) if features is not None else [name for name in log.column_names if name not in taken]
     columns, notes = screen(log, wanted, outcome=rewards, named=set(features or ()))
+    known = tuple(column.name for column in columns)
     return Log(
         actions=actions,
         action=np.array([place[name] for name in kinds], dtype=np.int64)[codes],
@@ -99,105 +99,80 @@ def read_log(
         probability=chances,
         policy=given,
         features=feature_matrix(columns, rows=log.num_rows),
-        cluster=None if cluster is None else codes_of(log.column(cluster)),
+        cluster=None if cluster is None else codes_of(_whole(log, cluster)),
         notes=tuple(notes),
+        known=known,
+        left_out={name: _why(log, name) for name in wanted if name not in set(known)},
     )
 
 
-def _policy(
-    table: pa.Table, logged: np.ndarray, *, rows: int, log: pa.Table, key: str | None
-) -> tuple[tuple[str, ...], Floats]:
-    """Names of all actions and the policy's probabilities (n, actions) in the order of the log's rows."""
-    seen = sorted(set(logged))
-    prefixed = [name for name in table.column_names if name.removeprefix(_PREFIX) in seen and name.startswith(_PREFIX)]
-    if prefixed:
-        columns = [name for name in table.column_names if name.startswith(_PREFIX)]
-    else:
-        strange = set(log.column_names) - set(seen)
-        columns = [name for name in table.column_names if name not in strange and name != key]
-    actions = [name.removeprefix(_PREFIX) if prefixed else name for name in columns]
-    if not set(actions) & set(seen):
+def _why(log: pa.Table, name: str) -> str:
+    return "it looks measured afterwards" if Column.read(log, name) is not None else unread(log, name)
+
+
+def _actions(log: pa.Table, name: str) -> tuple[tuple[str, ...], Integers]:
+    """The actions that were taken, sorted, and the place of each row's (n,) among them."""
+    encoded = texts(_whole(log, name)).combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    kinds = tuple(sorted(names))
+    place = {each: index for index, each in enumerate(kinds)}
+    return kinds, np.array([place[each] for each in names], dtype=np.int64)[encoded.indices.to_numpy()]
+
+
+def _rewards(log: pa.Table, name: str) -> Floats:
+    """What each decision earned: numbers, or words such as yes and no."""
+    column = _whole(log, name)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        said = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+        if set(pc.unique(said).to_pylist()) <= {*_YES, *_NO}:
+            return np.asarray(pc.is_in(said, pa.array(_YES)).to_numpy(), dtype=np.float64)
+    return _numbers(column, name)
+
+
+def _chances(log: pa.Table, name: str) -> Floats:
+    chances = _numbers(_whole(log, name), name)
+    wrong = np.flatnonzero(~((chances > 0) & (chances <= 1)))
+    if not wrong.size:
+        return chances
+    worst = float(chances[wrong[0]])
+    do = "pass the chance with which the logged action was chosen; without it nothing can be told"
+    if chances.min() < 0:
+        do = "if these are logarithms, pass their exponentials"
+    elif worst > 1 and chances.min() > 0:
+        do = "if these are percents, divide them by 100; else " + do
+    elif worst == 0:
+        do = "what has no chance is not chosen: " + do
+    raise InputError(
+        f"{wrong.size:,} probabilities in {name!r} are not in (0, 1]", got=f"{worst:g} in row {wrong[0] + 1:,}", do=do
+    )
+
+
+def _whole(log: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of the log in which nothing is missing."""
+    column = log.column(name)
+    missing = column.is_null(nan_is_null=pa.types.is_floating(column.type))
+    if empty := pc.sum(missing).as_py():
         raise InputError(
-            "the policy has no column for any action of the log", got=f"columns {listed(table.column_names, most=6)}",
-            do=f"name its columns as the actions: {listed(seen, most=6)}",
+            f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells",
+            do="fill them, or leave out decisions whose outcome is not known yet",
         )  # fmt: skip
-    table = _aligned(table, rows=rows, log=log, key=key)
-    given = np.stack([_probabilities(table, name) for name in columns], axis=1)
-    _check_sums(given)
-    # Actions that only the log knows: the policy never takes them.
-    only = [name for name in seen if name not in set(actions)]
-    full = np.hstack([given, np.zeros((given.shape[0], len(only)))]) if only else given
-    return (*actions, *only), np.broadcast_to(full, (rows, full.shape[1]))
+    return column
 
 
-def _aligned(table: pa.Table, *, rows: int, log: pa.Table, key: str | None) -> pa.Table:
-    if key is None:
-        if table.num_rows not in (1, rows):
-            raise InputError(
-                "the policy's rows don't match the log's", got=f"{table.num_rows:,} against {rows:,}",
-                do="pass one row per row of the log in the same order, a single row for all, or --key COL",
-            )  # fmt: skip
-        return table
-    require_column(table, key)
-    require_column(log, key)
-    keys = pd.Index(_texts(table.column(key)))
-    if not keys.is_unique:
-        twice = keys[keys.duplicated()][0]
-        raise InputError(f"the policy has two rows for one {key!r}", got=repr(twice), do="keep one row per key")
-    place = keys.get_indexer(pd.Index(_texts(log.column(key))))
-    if (place < 0).any():
-        raise InputError(
-            f"{int((place < 0).sum()):,} rows of the log have no row in the policy",
-            got=f"{key} {_texts(log.column(key))[int(np.argmax(place < 0))]!r}", do="add them to the policy",
-        )  # fmt: skip
-    return table.take(pa.array(place))
-
-
-def _probabilities(table: pa.Table, name: str) -> Floats:
-    values = numbers_of(table.column(name).combine_chunks())
-    if values is None:
-        raise InputError(
-            f"the policy's column {name!r} holds no probabilities", got=str(table.schema.field(name).type),
-            do="leave it out, or name it as the key",
-        )  # fmt: skip
-    known: Floats = np.nan_to_num(values, nan=0.0)
-    if known.min() < 0 or known.max() > 1:
-        worst = known.min() if known.min() < 0 else known.max()
-        raise InputError(
-            f"the policy's column {name!r} is no probability", got=f"{worst:g}", do="pass numbers from 0 to 1"
-        )
-    return known
-
-
-def _check_sums(given: Floats) -> None:
-    sums = given.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > _ROUNDED)
-    if off.size:
-        raise InputError(
-            f"the policy's probabilities don't add up to 1 in {off.size:,} rows",
-            got=f"{sums[off[0]]:g} in row {off[0] + 1:,}", do="give every action a column, and every row a sum of 1",
-        )  # fmt: skip
-
-
-def _whole(log: pa.Table, columns: Sequence[str]) -> None:
-    for name in columns:
-        if empty := log.column(name).null_count:
-            raise InputError(
-                f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells",
-                do="fill them, or leave out decisions whose outcome is not known yet",
-            )  # fmt: skip
-
-
-def _numbers(log: pa.Table, name: str) -> Floats:
-    values = numbers_of(log.column(name).combine_chunks())
+def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
+    values = numbers_of(_parsed(column).combine_chunks())
     if values is None or not np.isfinite(values).all():
-        got = str(log.schema.field(name).type) if values is None else "NaN or infinity"
+        some = ", ".join(str(each) for each in pc.unique(column).slice(0, 3).to_pylist())
+        got = f"{column.type} such as {some}" if values is None else "infinity"
         raise InputError(f"the log's column {name!r} must hold numbers", got=got, do="turn it into numbers")
     return values
 
 
-def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """Values as text, so that action 14 of a log is column 14 of a policy; 14.0 is the same."""
-    if pa.types.is_floating(column.type) and np.all(np.mod(column.to_numpy(), 1) == 0):
-        column = pc.cast(column, pa.int64())
-    return np.asarray(pc.cast(column, pa.string()).to_pylist(), dtype=object)
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text that holds numbers alone as these; any other column as it is."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    try:
+        return pc.cast(column, pa.float64())
+    except pa.ArrowInvalid:
+        return column

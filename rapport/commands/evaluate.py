@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -12,16 +11,18 @@ from rapport.commands.unfit import refuse
 from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
+    from experiments.offpolicy import Telling
     from experiments.results import Evaluation
 
 _SAID = {
     "ips": "inverse probability",
-    "snips": "inverse probability, self-normalized",
-    "dm": "direct (models alone)",
+    "snips": "  self-normalized",
+    "dm": "models alone",
     "dr": "doubly robust",
-    "sndr": "doubly robust, self-normalized",
-    "switch_dr": "doubly robust, switched",
+    "sndr": "  self-normalized",
+    "switch_dr": "  switched",
 }
+_COLUMNS = 4
 
 
 def evaluate(
@@ -175,14 +176,11 @@ def _whole_policy(
         wished = known if candidate.resolve() == folder.resolve() else load_project(candidate)
         found = value_before_launch(known, wished, as_of=datetime.now(UTC), alpha=alpha, seed=seed, **options)
     write_json(json, found.to_json())
-    named = f"{known.settings.project.currency} of {found.goal}" if found.money else found.goal
-    shown = _in_money if found.money else _plain
-    _show(found.evaluation, reward=named, rows=found.decisions, alpha=alpha, shown=shown)
-    rows = [
-        (each.arm, f"{each.decisions:,}", *map(shown, (each.value, each.ci_low, each.ci_high))) for each in found.arms
-    ]
+    reward = f"{known.settings.project.currency} of {found.goal}" if found.money else found.goal
+    telling = _show(found.evaluation, reward=reward, rows=found.decisions, alpha=alpha)
+    rows = [(each.arm, f"{each.decisions:,}", telling.value(each)) for each in found.arms]
     say("")
-    print_table(f"what was earned: {named} per decision", ("arm", "decisions", "value", "from", "to"), rows)
+    print_table(f"what was earned: {reward} {telling.unit}", ("arm", "decisions", "value"), rows)
     say("")
     say(
         f"One decision at a time, within {found.window_days:g} days, at customers as the experiment found them: what "
@@ -195,26 +193,22 @@ def _whole_policy(
         say(note, style="dim")
 
 
-def _plain(value: float) -> str:
-    return f"{value:.4g}"
+def _show(result: Evaluation, *, reward: str, rows: int, alpha: float) -> Telling:
+    from experiments.offpolicy import Telling
 
-
-def _in_money(cents: float) -> str:
-    return f"{cents / 100:,.2f}"
-
-
-def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, shown: Callable[[float], str] = _plain) -> None:
+    telling = Telling(unit=result.unit, scale=result.scale)
+    ran = f"What ran earned {telling.value(result.logged)} {reward} {telling.unit}." if result.logged else ""
     if result.refused is not None:
         say(f"The log can't tell. {result.refused}", style="bold")
+        say(ran)
     else:
         best = next(each for each in result.estimates if each.estimator == "dr")
-        said = f"{shown(best.value)} ({shown(best.ci_low)} to {shown(best.ci_high)})"
-        say(f"The policy would earn {said} {reward} per decision, by the doubly robust estimate.", style="bold")
-        say("")
-        table = [
-            (_SAID[each.estimator], *map(shown, (each.value, each.ci_low, each.ci_high))) for each in result.estimates
-        ]
-        print_table(f"{reward} per decision", ("estimator", "value", f"{1 - alpha:.0%} from", "to"), table)
+        say(
+            f"The policy would earn {telling.value(best)} {reward} {telling.unit}, by the doubly robust estimate.",
+            style="bold",
+        )
+        say(f"{ran} {result.sentence}")
+        _table(result, telling, reward=reward, alpha=alpha)
     found = result.diagnostics
     say("")
     say(
@@ -222,5 +216,41 @@ def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, shown: Ca
         f"{found.unsupported_share:.1%} of what it does was never tried; largest weight {found.max_weight:,.1f}.",
         style="dim",
     )
+    if result.refused is None and (result.features or result.left_out):
+        say(_columns(result), style="dim")
     for note in result.notes:
         say(note, style="dim")
+    return telling
+
+
+def _table(result: Evaluation, telling: Telling, *, reward: str, alpha: float) -> None:
+    control = result.control
+    beside = [f"less {control.name}'s"] if control else []
+    rows = []
+    for place, (each, ran) in enumerate(zip(result.estimates, result.differences, strict=True)):
+        held = [telling.difference(control.differences[place])] if control else []
+        rows.append((_SAID[each.estimator], telling.value(each), telling.difference(ran), *held))
+    say("")
+    print_table(
+        f"{reward} {telling.unit}, with {1 - alpha:.0%} intervals",
+        ("estimator", "value", "less what ran", *beside),
+        rows,
+    )
+    if control:
+        say("")
+        say(f"Held against {control.name}, taken at the same decisions: {control.sentence}")
+
+
+def _columns(result: Evaluation) -> str:
+    """Which columns the models know, and which they don't."""
+    why: dict[str, list[str]] = {}
+    for name, reason in result.left_out.items():
+        why.setdefault(reason, []).append(name)
+    known = _some(list(result.features)) if result.features else "no column"
+    left = "; ".join(f"{_some(names)} ({reason})" for reason, names in why.items())
+    return f"The reward models know {known}." + (f" Left out: {left}." if left else "")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
+    return ", ".join(names[:_COLUMNS]) + more
