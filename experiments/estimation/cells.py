@@ -48,8 +48,11 @@ class Cells:
         return self.gain(first, among=among & ~second) - self.gain(first, among=among & second)
 
     def interval(self, influence: Floats, *, alpha: float, cells: Sequence[Mask] = ()) -> Interval:
-        """The mean of influence values with its interval, which allows for what small ``cells`` don't show."""
-        own = mean_interval(influence, cluster=self.cluster, alpha=alpha)
+        """The mean of influence values with its interval, which allows for what small ``cells`` don't show.
+
+        All customers whose values count are in one of the ``cells``, unless there are none.
+        """
+        own = mean_interval(influence, cluster=self.cluster, part=_parts(cells), alpha=alpha)
         unseen = float(stats.norm.isf(alpha / 2)) * math.sqrt(sum(map(self.unseen, cells)))
         reach = math.hypot(own.high - own.value, unseen)
         return Interval(value=own.value, low=own.value - reach, high=own.value + reach)
@@ -63,3 +66,13 @@ class Cells:
     def size(self, cell: Mask) -> int:
         """How many independent parts a cell has: households where there are any, else customers."""
         return int(cell.sum()) if self.cluster is None else int(np.unique(self.cluster[cell]).size)
+
+
+def _parts(cells: Sequence[Mask]) -> Integers | None:
+    """The cell (n,) of each customer, the last of several, -1 for none; None without cells."""
+    if not cells:
+        return None
+    part = np.full(cells[0].size, -1, dtype=np.int64)
+    for place, cell in enumerate(cells):
+        part[cell] = place
+    return part

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from experiments.estimation.influence import Floats, Integers, mean_interval
+from experiments.estimation.influence import Floats, Integers, mean_interval, mean_of
 from experiments.heterogeneity.groups import Cut, cuts_of, group_effect, known_groups, traits_of
 from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups
 from experiments.heterogeneity.scores import FIFTHS, Scores, fifth_of, order_p_value, rate_values, score
@@ -157,8 +157,7 @@ def _clear(groups: Sequence[KnownGroups], *, level: float) -> tuple[KnownGroups,
 
 def _visible(effect: Floats, *, cluster: Integers | None, alpha: float) -> float:
     """The difference between two fifths that would be seen with a chance of four in five."""
-    found = mean_interval(effect, cluster=cluster, alpha=0.3173)
-    error = (found.high - found.value) * np.sqrt(2 * FIFTHS)
+    error = mean_of(effect, cluster=cluster).error * np.sqrt(2 * FIFTHS)
     return float(error * (stats.norm.isf(alpha / 2) + stats.norm.ppf(_POWER)))
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from scipy import stats
 
 from experiments.estimation.columns import numbers_of
-from experiments.estimation.influence import Floats, Integers, mean_interval
+from experiments.estimation.influence import Floats, Integers, mean_interval, mean_of
 from experiments.heterogeneity.results import GroupEffect, KnownGroups, Trait
 
 Mask = npt.NDArray[np.bool_]
@@ -132,10 +132,8 @@ def _difference(
         - out / out.mean() * (effect - outside.effect)
         + (inside.effect - outside.effect)
     )
-    found = mean_interval(influence, cluster=cluster, alpha=0.05)
-    groups = effect.size if cluster is None else int(cluster.max()) + 1
-    error = (found.high - found.value) / float(stats.t.isf(0.025, max(groups - 1, 1)))
-    return inside, outside, float(2 * stats.norm.sf(abs(found.value) / error)) if error > 0 else 1.0
+    sides = np.where(cut.known, cut.inside, -1).astype(np.int64)
+    return inside, outside, float(2 * stats.norm.sf(abs(mean_of(influence, cluster=cluster, part=sides).z)))
 
 
 def group_effect(name: str, effect: Floats, *, rows: Integers, cluster: Integers | None, alpha: float) -> GroupEffect:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.estimation.influence import Floats, Integers, mean_interval
+from experiments.estimation.influence import Floats, Integers, mean_of
 from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
 from experiments.heterogeneity.rate import rate_influence
 from experiments.ladder.rungs import robust_scores
@@ -80,17 +80,9 @@ def order_p_value(scores: Scores, *, arm: int) -> float:
     for number in range(1, int(scores.fold.max()) + 1):
         rows = np.flatnonzero(scores.fold == number)
         influence = rate_influence(scores.expected[rows, arm], scores.effect[rows, arm])
-        z = _ratio(influence, cluster=scores.part(rows))
+        z = mean_of(influence, cluster=scores.part(rows)).z
         ratios.append(0.0 if _flat(scores.expected[rows, arm]) else z)
     return float(stats.norm.sf(sum(ratios) / np.sqrt(len(ratios)))) if any(ratios) else 1.0
-
-
-def _ratio(influence: Floats, *, cluster: Integers | None) -> float:
-    """The mean over its standard error, as a standard normal has it where Student's t is exact; 0 without an error."""
-    found = mean_interval(influence, cluster=cluster, alpha=0.5)
-    freedom = (influence.size if cluster is None else int(cluster.max()) + 1) - 1
-    error = (found.high - found.value) / float(stats.t.isf(0.25, max(freedom, 1)))
-    return float(stats.norm.isf(stats.t.sf(found.value / error, freedom))) if 0 < error < np.inf else 0.0
 
 
 def rate_values(scores: Scores, *, arm: int) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
-from experiments.ladder.recommendation import recommend, rungs_of
+from experiments.ladder.recommendation import Climb, recommend, rungs_of
 from experiments.ladder.rungs import Lesson, Policies, robust_scores
 from experiments.ladder.units import Units, read_units
 from experiments.results import Ladder, RungName
@@ -83,13 +83,12 @@ def ladder(
     )  # fmt: skip
     often = repeats if repeats is not None else (5 if units.arm.size < _STEADY_FROM else 3)
     valued = cross_fit(units, folds=folds, repeats=often, groups=groups, rng=np.random.default_rng(seed))
-    rungs = rungs_of(RUNGS, valued.influence, shares=valued.shares, arms=units.arms, cluster=units.cluster, alpha=alpha)
+    climb = Climb(influence=valued.influence, cluster=units.cluster)
+    rungs = rungs_of(RUNGS, climb, shares=valued.shares, arms=units.arms, alpha=alpha)
     unit, scale = unit_of(outcome, units.outcome, costs=units.cost)
     wording = Wording.of(rungs, unit=unit, scale=scale)
     recommended, sentence = (
-        (RUNGS[0], units.doubt)
-        if units.doubt
-        else recommend(rungs, valued.influence, cluster=units.cluster, alpha=alpha, wording=wording)
+        (RUNGS[0], units.doubt) if units.doubt else recommend(rungs, climb, alpha=alpha, wording=wording)
     )
     notes = (*units.notes, *_notes(valued, units, often * folds))
     return Ladder(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from experiments.estimation.columns import codes_of
 from experiments.estimation.influence import Floats
-from experiments.ladder.recommendation import recommend, rungs_of
+from experiments.ladder.recommendation import Climb, recommend, rungs_of
 from experiments.ladder.units import FEWEST, complete_rows, numeric_outcome
 from experiments.observations import MOST_ARMS, labels, named
 from experiments.results import Ladder, RungName
@@ -70,13 +70,11 @@ def ladder_of_arms(
     groups = None if cluster is None else codes_of(table.column(cluster))
     influence = arm_influence(values - spent, codes, arms=len(order))
     actions, shares = _shares(table, action, codes, arms=len(order))
-    found = rungs_of(
-        [rungs[each] for each in order], influence, shares=shares, arms=actions, cluster=groups, alpha=alpha
-    )
+    climb = Climb(influence=influence, cluster=groups, rung=codes.astype(np.int64))
+    found = rungs_of([rungs[each] for each in order], climb, shares=shares, arms=actions, alpha=alpha)
     words, factor = (unit, scale) if unit else unit_of(outcome, values, costs=spent)
-    recommended, sentence = recommend(
-        found, influence, cluster=groups, alpha=alpha, wording=Wording.of(found, unit=words, scale=factor)
-    )
+    wording = Wording.of(found, unit=words, scale=factor)
+    recommended, sentence = recommend(found, climb, alpha=alpha, wording=wording)
     if "few" in rungs.values():
         notes = [*notes, _FEW]
     return Ladder(rungs=found, recommended=recommended, sentence=sentence, notes=tuple(notes), unit=words, scale=factor)

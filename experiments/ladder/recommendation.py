@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
+import numpy as np
+
+from experiments.estimation.influence import Floats, Integers, Interval, Mean, mean_of
 from experiments.results import Rung, RungName
 from experiments.wording import Wording
 
@@ -18,38 +21,56 @@ _SAID: dict[RungName, str] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """Influence values (..., n, rungs) of rungs; clusters (n,) or None; the rung (n,) of each unit where each had one.
+
+    >>> climb = Climb(influence=np.array([[1.0, 2.0], [1.0, 4.0]]), cluster=None)
+    >>> climb.gain(1, over=0).value
+    2.0
+    """
+
+    influence: Floats
+    cluster: Integers | None
+    rung: Integers | None = None
+
+    def value(self, place: int) -> Mean:
+        """The value of a rung."""
+        return mean_of(self.influence[..., place], cluster=self.cluster, part=self._part(place))
+
+    def gain(self, place: int, *, over: int) -> Mean:
+        """What a rung is worth beyond another one, of paired values: what both share cancels."""
+        paired = self.influence[..., place] - self.influence[..., over]
+        return mean_of(paired, cluster=self.cluster, part=self._part(place, over))
+
+    def _part(self, *places: int) -> Integers | None:
+        return None if self.rung is None else np.where(np.isin(self.rung, places), self.rung, -1)
+
+
 def rungs_of(
-    names: Sequence[RungName],
-    influence: Floats,
-    *,
-    shares: Floats,
-    arms: Sequence[str],
-    cluster: Integers | None,
-    alpha: float,
+    names: Sequence[RungName], climb: Climb, *, shares: Floats, arms: Sequence[str], alpha: float
 ) -> tuple[Rung, ...]:
-    """The records of the rungs from their influence values (..., n, rungs); gains are paired with the rung before."""
+    """The records of the rungs; ``shares`` (rungs, arms) of units that a rung gives to an arm."""
     rungs: list[Rung] = []
     for place, name in enumerate(names):
-        value = mean_interval(influence[..., place], cluster=cluster, alpha=alpha)
-        gain = mean_interval(influence[..., place] - influence[..., place - 1], cluster=cluster, alpha=alpha)
+        value = climb.value(place).interval(alpha=alpha)
+        gain = climb.gain(place, over=place - 1).interval(alpha=alpha) if place else None
         rungs.append(
             Rung(
                 rung=name,
                 value=value.value,
                 ci_low=value.low,
                 ci_high=value.high,
-                gain=gain.value if place else None,
-                gain_ci_low=gain.low if place else None,
-                gain_ci_high=gain.high if place else None,
+                gain=gain.value if gain else None,
+                gain_ci_low=gain.low if gain else None,
+                gain_ci_high=gain.high if gain else None,
                 shares={arm: round(float(share), 6) for arm, share in zip(arms, shares[place], strict=True)},
             )
         )
     return tuple(rungs)
 
 
-def recommend(
-    rungs: Sequence[Rung], influence: Floats, *, cluster: Integers | None, alpha: float, wording: Wording
-) -> tuple[RungName, str]:
+def recommend(rungs: Sequence[Rung], climb: Climb, *, alpha: float, wording: Wording) -> tuple[RungName, str]:
     """The lowest rung after which no further step pays, and the sentence that says so.
 
     From the lowest rung on: go to the lowest higher rung whose gain has its interval above 0, until there is none.
@@ -59,46 +80,30 @@ def recommend(
     """
     places = [place for place, rung in enumerate(rungs) if rung.rung != "random"]
     stand = places[0]
-    while (step := _next(stand, places, influence, cluster=cluster, alpha=alpha)) is not None:
+    while (step := _next(_gains(climb, stand, places, alpha=alpha))) is not None:
         stand = step
-    return rungs[stand].rung, _sentence(rungs, stand, places, influence, cluster=cluster, alpha=alpha, wording=wording)
+    return rungs[stand].rung, _sentence(rungs, climb, stand, places, alpha=alpha, wording=wording)
 
 
-def _gains(
-    stand: int, places: Sequence[int], influence: Floats, *, cluster: Integers | None, alpha: float
-) -> dict[int, Interval]:
+def _gains(climb: Climb, stand: int, places: Sequence[int], *, alpha: float) -> dict[int, Interval]:
     higher = [place for place in places if place > stand]
-    return {
-        place: mean_interval(influence[..., place] - influence[..., stand], cluster=cluster, alpha=alpha / len(higher))
-        for place in higher
-    }
+    return {place: climb.gain(place, over=stand).interval(alpha=alpha / len(higher)) for place in higher}
 
 
-def _next(
-    stand: int, places: Sequence[int], influence: Floats, *, cluster: Integers | None, alpha: float
-) -> int | None:
-    gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)
+def _next(gains: Mapping[int, Interval]) -> int | None:
     return next((place for place, gain in gains.items() if gain.above(0.0)), None)
 
 
 def _sentence(
-    rungs: Sequence[Rung],
-    stand: int,
-    places: Sequence[int],
-    influence: Floats,
-    *,
-    cluster: Integers | None,
-    alpha: float,
-    wording: Wording,
+    rungs: Sequence[Rung], climb: Climb, stand: int, places: Sequence[int], *, alpha: float, wording: Wording
 ) -> str:
-    here = rungs[stand]
-    value = mean_interval(influence[..., stand], cluster=cluster, alpha=alpha)
-    text = f"{_headline(here)}: {wording.unit} is {wording.around(value)}"
+    value = climb.value(stand).interval(alpha=alpha)
+    text = f"{_headline(rungs[stand])}: {wording.unit} is {wording.around(value)}"
     if stand > places[0]:
-        lift = mean_interval(influence[..., stand] - influence[..., places[0]], cluster=cluster, alpha=alpha)
+        lift = climb.gain(stand, over=places[0]).interval(alpha=alpha)
         text += f", {wording.around(lift)} more than {_than(rungs[places[0]])}"
     text += "."
-    gains = _gains(stand, places, influence, cluster=cluster, alpha=alpha)
+    gains = _gains(climb, stand, places, alpha=alpha)
     if not gains:
         return f"{text} Each step up to it pays."
     top = max(gains)

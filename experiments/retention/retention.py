@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.analysis.statistics import benjamini_hochberg
-from experiments.estimation.influence import Floats, Integers, Interval, mean_interval
+from experiments.estimation.influence import Floats, Integers, Interval, Mean, mean_of, share_interval
 from experiments.observations import Labels, arms_of, codes, numbers, select
 from experiments.retention.results import CurvePoint, Retention, RetentionArm, RetentionDifference
 from experiments.retention.survival import Mask, Survival, log_rank_parts
@@ -41,9 +41,14 @@ class Watched:
         values[own] += (influence - influence.mean()) / own.mean()
         return values
 
-    def interval(self, influence: Floats, *, alpha: float) -> Interval:
-        """The mean of influence values (n,) with its interval."""
-        return mean_interval(influence, cluster=self.cluster, alpha=alpha)
+    def mean(self, influence: Floats, *, arms: Sequence[int]) -> Mean:
+        """The mean of influence values (n,) made of those of ``arms``, with its error."""
+        part = np.where(np.isin(self.arms.codes, arms), self.arms.codes, -1).astype(np.int64)
+        return mean_of(influence, cluster=self.cluster, part=part)
+
+    def size(self, rows: Mask) -> int:
+        """How many independent parts some rows have: households where there are any, else customers."""
+        return int(rows.sum()) if self.cluster is None else int(np.unique(self.cluster[rows]).size)
 
 
 def retention(
@@ -155,7 +160,7 @@ def _horizon(watched: Watched, *, given: float | None) -> float:
 
 def _arm(watched: Watched, curve: Survival, place: int, *, horizon: float, alpha: float) -> RetentionArm:
     own = watched.of_arm(place)
-    mean = watched.interval(watched.spread(place, curve.mean_influence(horizon)), alpha=alpha)
+    mean = watched.mean(watched.spread(place, curve.mean_influence(horizon)), arms=[place]).interval(alpha=alpha)
     times = np.linspace(0, horizon, _POINTS + 1)
     return RetentionArm(
         arm=watched.arms.values[place],
@@ -169,14 +174,10 @@ def _arm(watched: Watched, curve: Survival, place: int, *, horizon: float, alpha
 
 
 def _point(watched: Watched, curve: Survival, place: int, *, time: float, alpha: float) -> CurvePoint:
-    found = watched.interval(watched.spread(place, curve.share_influence(time)), alpha=alpha)
-    return CurvePoint(
-        time=time,
-        share=found.value,
-        ci_low=max(found.low, 0.0),
-        ci_high=min(found.high, 1.0),
-        at_risk=int((watched.time[watched.of_arm(place)] >= time).sum()),
-    )
+    found = watched.mean(watched.spread(place, curve.share_influence(time)), arms=[place])
+    there = watched.of_arm(place) & (watched.time >= time)
+    low, high = (1.0, 1.0) if time == 0 else share_interval(found, parts=watched.size(there), alpha=alpha)
+    return CurvePoint(time=time, share=found.value, ci_low=low, ci_high=high, at_risk=int(there.sum()))
 
 
 def _difference(
@@ -184,8 +185,8 @@ def _difference(
 ) -> RetentionDifference:
     means = [watched.spread(at, curves[at].mean_influence(horizon)) for at in (place, 0)]
     shares = [watched.spread(at, curves[at].share_influence(horizon)) for at in (place, 0)]
-    longer = watched.interval(means[0] - means[1], alpha=alpha)
-    more = watched.interval(shares[0] - shares[1], alpha=alpha)
+    longer = watched.mean(means[0] - means[1], arms=[place, 0]).interval(alpha=alpha)
+    more = watched.mean(shares[0] - shares[1], arms=[place, 0]).interval(alpha=alpha)
     p_value = _log_rank(watched, place)
     names = watched.arms.values[place], watched.arms.values[0]
     return RetentionDifference(
@@ -212,9 +213,8 @@ def _log_rank(watched: Watched, place: int) -> float:
         return float("nan")
     parts, variance = log_rank_parts(watched.time[rows], watched.left[rows], arm=watched.arms.codes[rows] == place)
     if watched.cluster is not None:
-        homes = np.unique(watched.cluster[rows], return_inverse=True)[1]
-        sums = np.bincount(homes, weights=parts)
-        variance = float((sums**2).sum()) * sums.size / max(sums.size - 1, 1)
+        sides = (watched.arms.codes[rows] == place).astype(np.int64)
+        return float(2 * stats.norm.sf(abs(mean_of(parts, cluster=watched.cluster[rows], part=sides).z)))
     return float(2 * stats.norm.sf(abs(parts.sum()) / np.sqrt(variance))) if variance > 0 else float("nan")
 
 
