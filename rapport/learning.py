@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import func, select
 
-from experiments.arrivals import BEFORE, Arrivals
+from experiments.arrivals import BEFORE, Arrivals, KindArrivals, arrivals_by_kind
 from experiments.design import Experiment, aware
 from experiments.offpolicy.rewards import decision_rewards
 from experiments.outcomes import by_person
@@ -112,16 +112,19 @@ def learn(
 
 
 def _check_arriving(project: Project, design: Experiment, *, as_of: datetime, window: timedelta | None) -> None:
-    """Raise where the feed of events has stopped."""
-    recorded = project.history.events(until=as_of, since=aware(design.start) - BEFORE)["recorded_at"]
+    """Raise where the feed of events has stopped, or that of those that are the reward."""
+    events = project.history.events(until=as_of, since=aware(design.start) - BEFORE)
     goal = design.goals[0]
-    found = Arrivals.of(recorded, as_of=as_of, window=window or goal.window, delay=goal.maturity - goal.window)
-    if found.status == "red":
-        raise InputError(
-            found.sentence.removesuffix("."),
-            got=f"nothing until {as_of:%Y-%m-%d %H:%M} UTC",
-            do="learn again once what happened since is ingested",
-        )
+    delay = goal.maturity - goal.window
+    found = Arrivals.of(events["recorded_at"], as_of=as_of, window=window or goal.window, delay=delay)
+    feeds: tuple[Arrivals | KindArrivals, ...] = (found, *arrivals_by_kind(events, [goal], as_of=as_of))
+    for each in feeds:
+        if each.status == "red":
+            raise InputError(
+                each.sentence.removesuffix("."),
+                got=f"nothing until {as_of:%Y-%m-%d %H:%M} UTC",
+                do="learn again once what happened since is ingested",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from experiments.adaptive import ActionValue
 from experiments.analysis import Findings, analyze
-from experiments.arrivals import BEFORE, Arrivals
+from experiments.arrivals import BEFORE, Arrivals, KindArrivals, arrivals_by_kind
 from experiments.design import Experiment, Unit
 from experiments.ladder import ladder_of_arms
 from experiments.measures import Measure
@@ -53,7 +53,7 @@ class Look:
 
     ``units``: one row per person of the experiment, or several of the accounts that are one as known at ``as_of``.
     ``outcomes``: those whose windows have closed, with their goals. ``actions``: what those of a bandit earned.
-    ``arrivals``: whether events still arrived when the look was taken.
+    ``arrivals``: whether events still arrived when the look was taken; ``kinds``: each kind that feeds a measure.
     """
 
     design: Experiment
@@ -65,6 +65,7 @@ class Look:
     money: tuple[ArmMoney, ...]
     counts: OutcomeCounts
     arrivals: Arrivals
+    kinds: tuple[KindArrivals, ...] = ()
     actions: tuple[ActionValue, ...] = ()
 
     @property
@@ -121,6 +122,7 @@ def take_look(
         window=max(each.window for each in measures),
         delay=min(each.maturity - each.window for each in measures),
     )
+    kinds = tuple(arrivals_by_kind(events, design.columns, as_of=as_of))
     events = events.filter(pc.greater_equal(events["occurred_at"], pa.scalar(design.start, TIMESTAMP)))
     held = by_person(decisions, people)
     held = held.filter(pc.less(decisions["decided_at"], pa.scalar(design.start + so_far if so_far else as_of)))
@@ -151,6 +153,7 @@ def take_look(
         money=money_by_arm(money),
         counts=count_outcomes(units, events, measures, as_of=as_of, unit=unit),
         arrivals=arrivals,
+        kinds=kinds,
         actions=actions,
     )
 
@@ -261,6 +264,11 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
                 degraded=pc.sum(decisions["degraded"]).as_py() or 0,
                 decisions=decisions.num_rows,
                 contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),
+            ),
+            *(
+                HealthCheck(name=f"{each.words.capitalize()} arriving", status=each.status, sentence=each.sentence)
+                for each in look.kinds
+                if each.status != "green"
             ),
             *(
                 HealthCheck(name="Stop rules", status="yellow", sentence=each)
