@@ -91,6 +91,10 @@ def mean_of(influence: Floats, *, cluster: Integers | None = None, part: Integer
     """
     repeated = np.atleast_2d(influence)
     spread = (repeated - repeated.mean(axis=1, keepdims=True)) / repeated.shape[1]
+    if part is None and cluster is None:  # of a million units several times as fast as by parts
+        freedom = repeated.shape[1] - 1.0
+        square = float(np.einsum("ij,ij->", spread, spread)) / len(spread) * (1 + 1 / max(freedom, 1.0))
+        return Mean(value=float(repeated.mean()), error=float(np.sqrt(square)), freedom=freedom)
     if part is not None:
         inside = np.flatnonzero(part >= 0)
         spread = spread[:, inside]
