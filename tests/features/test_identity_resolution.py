@@ -300,7 +300,7 @@ def tries(number: int) -> settings:
     return settings(max_examples=number, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 
 
-@tries(8)
+@tries(5)
 @arrivals
 def test_step_by_step_in_any_order_is_what_a_rebuild_gives(tmp_path_factory, batches, order) -> None:
     check_arrivals(tmp_path_factory, batches, order)
@@ -327,7 +327,7 @@ def check_arrivals(tmp_path_factory, batches, order) -> None:
     assert members(slow) == said
 
 
-@tries(12)
+@tries(8)
 @sequences
 def test_a_no_stops_every_account_of_the_weak_group_and_only_strong_ones_share(
     tmp_path_factory, batches, refused

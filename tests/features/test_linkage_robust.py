@@ -85,9 +85,3 @@ def test_a_role_of_the_id_is_refused(roles: dict, wrong: str) -> None:
     table = people(40, recipe=Recipe(), seed=2).drop(["person"])
     with pytest.raises(InputError, match=wrong):
         link([table], id_column="rec_id", roles=roles)
-
-
-def test_a_second_linkage_repeats_the_first_to_the_last_digit() -> None:
-    table = people(1600, recipe=Recipe(), seed=8).drop(["person"])
-    first, second = (link([table], id_column="rec_id") for _ in range(2))
-    assert (first.records, first.pairs, first.weights) == (second.records, second.pairs, second.weights)
