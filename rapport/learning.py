@@ -32,7 +32,8 @@ from rapport.project import Project
 from serving import schema
 from serving.book import Book, policy_version
 from serving.decision import Decision
-from serving.learned import learned_name
+from serving.designs import check_kept
+from serving.learned import LearnedFrom, learned_from, learned_name
 from serving.ledger import Ledger
 from serving.people import LinkedAccounts
 from serving.reasons import Reason
@@ -74,7 +75,7 @@ class Learned:
 
 
 def learn(
-    project: Project, design: Experiment, *, as_of: datetime, window: timedelta | None = None
+    project: Project, design: Experiment, *, as_of: datetime, window: timedelta | None = None, anew: bool = False
 ) -> tuple[Learned, ...]:
     """Learn what is known at ``as_of``, and put the new states of the experiment's bandits into the ledger.
 
@@ -84,17 +85,20 @@ def learn(
     Parameters
     ----------
     window: in place of the goal's own window; it should end before the customer's next decision.
+    anew: put a state in force that was learned with another window or margin than the one that is.
 
     Raises
     ------
     InputError
-        When no arm's policy learns, the goal is a ratio, or events have stopped arriving: their absence is no zero.
+        When no arm's policy learns, the goal is a ratio, the design is not the one that was decided by, the state in
+        force was learned otherwise, or events have stopped arriving: their absence is no zero.
     """
     ledger = Ledger(project.ledger)
     try:
         with ledger.reading() as book:
             names = [arm.policy for arm in design.arms]
             policies = policies_of(names, catalogue=project.catalogue, book=book)
+            check_kept(book, design)
         bandits = {name: policy for name, policy in policies.items() if isinstance(policy, Bandit)}
         if not bandits:
             raise InputError(
@@ -103,10 +107,18 @@ def learn(
                 do="publish a Bandit in the ledger under the policy's name",
             )
         _check_arriving(project, design, as_of=as_of, window=window)
-        return tuple(
-            _Replay(project=project, ledger=ledger, design=design, as_of=as_of, window=window).learned(name, opening)
-            for name, opening in bandits.items()
+        replay = _Replay(
+            project=project,
+            ledger=ledger,
+            design=design,
+            as_of=as_of,
+            window=window or design.goals[0].window,
+            anew=anew,
         )
+        with ledger.reading() as book:
+            for opening in bandits.values():
+                replay.check_alike(book, learned_name(design.key, opening))
+        return tuple(replay.learned(name, opening) for name, opening in bandits.items())
     finally:
         ledger.close()
 
@@ -135,7 +147,28 @@ class _Replay:
     ledger: Ledger
     design: Experiment
     as_of: datetime
-    window: timedelta | None
+    window: timedelta
+    anew: bool
+
+    @property
+    def made_from(self) -> LearnedFrom:
+        """By what it learns."""
+        profit = self.design.goals[0].kind == "given"
+        margin_bp = self.project.settings.project.margin_bp if profit else None
+        return LearnedFrom(window_days=self.window / timedelta(days=1), margin_bp=margin_bp)
+
+    def check_alike(self, book: Book, name: str) -> None:
+        """Raise where the state in force was learned by something else, and nobody said that it may be replaced."""
+        held = learned_from(book, name)
+        if self.anew or held is None or held == self.made_from:
+            return
+        raise InputError(
+            f"what {self.design.key!r} has learned so far was learned otherwise",
+            got=f"{self.made_from.words} now, and {held.words} in the state that is in force",
+            do=f"pass --window {held.window_days:g} again, or --anew to learn all outcomes again, as a new version"
+            if held.margin_bp == self.made_from.margin_bp
+            else "put the margin in rapport.toml back, or pass --anew to learn all outcomes again, as a new version",
+        )
 
     def learned(self, name: str, opening: Bandit) -> Learned:
         arms = tuple(arm.name for arm in self.design.arms if arm.policy == name)
@@ -167,10 +200,12 @@ class _Replay:
         columns = schema.policies.c
         with self.ledger.writing() as book:
             newest = book.connection.scalar(select(func.max(columns.published_at)).where(columns.name == name))
-            held = book.policy(name)
-            if (held and held[0] == policy_version(policy)) or (newest or 0) > micros(self.as_of):
+            self.check_alike(book, name)
+            held, made_from = book.policy(name), learned_from(book, name)
+            known = held is not None and held[0] == policy_version(policy) and made_from in (None, self.made_from)
+            if known or (newest or 0) > micros(self.as_of):
                 return False
-            book.publish(name, policy, at=self.as_of)
+            book.publish(name, policy, at=self.as_of, made_from=self.made_from.to_json())
             return True
 
     def _decided(self, arms: Sequence[str], names: Sequence[str]) -> tuple[pa.Table, dict[str, np.ndarray]]:
@@ -212,7 +247,7 @@ class _Replay:
             by_person(decisions, people),
             by_person(self.project.history.events(until=self.as_of, since=aware(self.design.start)), people),
             measure=goal,
-            window=self.window or goal.window,
+            window=self.window,
             as_of=self.as_of,
             margin_bp=self.project.settings.project.margin_bp,
         )

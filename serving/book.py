@@ -183,15 +183,25 @@ class Book:
         body = self.connection.scalar(select(columns.body).where(columns.fingerprint == fingerprint))
         return None if body is None else RuleBook.from_json(body)
 
-    def publish(self, name: str, policy: AnyPolicy, *, at: datetime) -> str:
-        """Make ``policy`` the one in force under ``name``; returns its version. The same again changes nothing."""
+    def publish(self, name: str, policy: AnyPolicy, *, at: datetime, made_from: str | None = None) -> str:
+        """Make ``policy`` the one in force under ``name``; returns its version. The same again changes nothing.
+
+        ``made_from``: by what it was learned, where it was.
+        """
         body = to_json(policy)
         version = policy_version(policy)
         current = self.policy(name)
-        if current is None or current[0] != version:
-            row = {"name": name, "version": version, "body": body, "published_at": micros(at)}
+        if current is None or current[0] != version or self.made_from(name) != made_from:
+            row = {"name": name, "version": version, "body": body, "published_at": micros(at), "made_from": made_from}
             self.insert(schema.policies, [row])
         return version
+
+    def made_from(self, name: str) -> str | None:
+        """By what the policy in force under ``name`` was learned, as it was published with."""
+        columns = schema.policies.c
+        query = select(columns.made_from).where(columns.name == name).order_by(columns.sequence.desc())
+        told: str | None = self.connection.scalar(query.limit(1))
+        return told
 
     def policy(self, name: str) -> tuple[str, AnyPolicy] | None:
         """The version and policy in force under ``name``."""

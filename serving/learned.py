@@ -4,8 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from experiments.policies import AnyPolicy
 from serving.book import Book, policy_version
+
+
+class LearnedFrom(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """By what a state was learned beside its opening and the outcomes: another value makes another state.
+
+    ``window_days``: in which an outcome is a decision's reward. ``margin_bp``: the share of revenue that counts as
+    profit, in basis points; None where the reward is no profit.
+
+    >>> LearnedFrom(window_days=7).words
+    'a window of 7 days'
+    """
+
+    window_days: float
+    margin_bp: int | None = None
+
+    @property
+    def words(self) -> str:
+        """It, for people."""
+        margin = "" if self.margin_bp is None else f" and a margin of {self.margin_bp / 10_000:g}"
+        return f"a window of {self.window_days:g} days{margin}"
+
+    def to_json(self) -> str:
+        """It, as the ledger keeps it."""
+        return msgspec.json.encode(self).decode()
 
 
 def learned_name(experiment: str, opening: AnyPolicy) -> str:
@@ -15,6 +41,12 @@ def learned_name(experiment: str, opening: AnyPolicy) -> str:
     once, as nothing was learned from it yet.
     """
     return f"{experiment}/learned/{policy_version(opening)}"
+
+
+def learned_from(book: Book, name: str) -> LearnedFrom | None:
+    """By what the state in force under ``name`` was learned; None without one, or where nobody wrote it down."""
+    told = book.made_from(name)
+    return None if told is None else msgspec.json.decode(told, type=LearnedFrom)
 
 
 def as_learned(policies: Mapping[str, AnyPolicy], *, experiment: str, book: Book) -> dict[str, AnyPolicy]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -125,10 +125,11 @@ policies = Table(
     Column("version", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("published_at", BigInteger, nullable=False),
+    Column("made_from", Text),
     Index("policies_by_name", "name", "sequence"),
     Index("policies_by_version", "version"),
 )
-"""Every state that a policy ever had; the latest row of a name is the one in force."""
+"""Every state that a policy ever had, and by what it was learned; the latest row of a name is the one in force."""
 
 rulebooks = Table(
     "rulebooks",

@@ -60,7 +60,7 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(
         if command.startswith("rapport learn "):
             said = " ".join(done.stdout.split())
             assert "what came in the 7 days after it, as --window says" in said
-            assert "own window is 14 days: a run without --window 7 learns from that one" in said
+            assert "own window is 14 days. What was learned keeps its window: pass --window 7" in said
             assert "The experiment ended on 15 January 2024" in said
         if "--new-key" in command:
             key = done.stdout.split()[-1]

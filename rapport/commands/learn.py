@@ -25,6 +25,9 @@ def learn(
         float | None,
         typer.Option(metavar="DAYS", help="Days after a decision in which outcomes are its reward; else the goal's."),
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Replace what was learned with another window, as a new version.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """Teach the experiment's bandits what their decisions brought, and keep the new state in the ledger.
@@ -42,15 +45,17 @@ def learn(
     from rapport.learning import learn as taught
     from rapport.project import load_project
 
-    if window is not None and not window > 0:
-        raise InputError("the window is no time", got=f"{window} days", do="give days above 0")
+    if window is not None and not 0 < window <= 36_500:
+        raise InputError("the window is no time", got=f"{window:g} days", do="give days above 0, at most 36,500")
     opened = load_project(project)
     design = opened.experiment(experiment)
     as_of = moment_of(at)
     if as_of > datetime.now(UTC):
         raise InputError("--at lies in the future", got=f"{as_of}", do="windows that are open are no zeros: wait")
     with step(f"learning from what was known at {as_of:%Y-%m-%d %H:%M} UTC"):
-        found = taught(opened, design, as_of=as_of, window=None if window is None else timedelta(days=window))
+        found = taught(
+            opened, design, as_of=as_of, window=None if window is None else timedelta(days=window), anew=anew
+        )
     for each in found:
         _tell(each, design)
     days = design.goals[0].window_days if window is None else window
@@ -58,9 +63,8 @@ def learn(
     say(f"A decision's reward is what came in the {days:g} days after it, {whose}.")
     if window is not None and window != design.goals[0].window_days:
         say(
-            f"{design.goals[0].words}'s own window is {design.goals[0].window_days:g} days: a run without "
-            f"--window {window:g} learns from that one and replaces this state.",
-            style="yellow",
+            f"{design.goals[0].words}'s own window is {design.goals[0].window_days:g} days. What was learned keeps "
+            f"its window: pass --window {window:g} the next time, too.",
         )
     ended = design.end is not None and aware(design.end) <= as_of
     if ended:
