@@ -105,11 +105,10 @@ class Terms(NamedTuple):
 
     def interval(self, *, cluster: Integers | None, alpha: float) -> Interval:
         """Their mean with its interval, wide enough for a reward as noisy at large weights as it is over all."""
-        moved, rows = self.weight * self.rest, self.rest.size
-        own = mean_interval(self.known + moved, cluster=cluster, alpha=alpha)
-        weight = np.broadcast_to(self.weight, rows)
-        even = float(weight @ weight) * float(self.rest @ self.rest) / rows
-        unseen = max(0.0, even - float(moved @ moved)) / rows**2
+        own = mean_interval(self.values, cluster=cluster, alpha=alpha)
+        rows = self.rest.size
+        squared, noise = np.broadcast_to(np.square(self.weight), rows), np.square(self.rest)
+        unseen = max(0.0, float(squared.mean() * noise.mean()) - float(squared @ noise) / rows) / rows
         if cluster is not None:  # at most as if all decisions of a cluster were one and the same
             unseen *= float(np.square(np.bincount(cluster)).sum()) / rows
         reach = math.hypot(own.high - own.value, float(stats.norm.isf(alpha / 2)) * math.sqrt(unseen))
