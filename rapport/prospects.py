@@ -73,7 +73,8 @@ def prospects(project: Project, design: Experiment) -> Prospects:
         raise InputError(
             "sessions can't be planned from the history",
             got=f"unit 'session' of {design.key!r}; the history keeps no sessions",
-            do="pass a table with a row per session, --metric and --cluster customer_id",
+            do="make a table with a row per session, and plan by it: rapport plan TABLE --metric COL --cluster "
+            "customer_id, with --lift (or --units), and --daily for the sessions a day",
         )
     now = last_known(project.history)
     span = max(each.maturity for each in design.columns)

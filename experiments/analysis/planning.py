@@ -18,6 +18,8 @@ from experiments.observations import codes, column_names, select
 from experiments.results import IntervalKind
 from features.errors import InputError
 
+_MOST = 1e12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
@@ -124,21 +126,29 @@ class Design:
     def variance(self, difference: float) -> float:
         """Variance of the difference from the control for one unit of the arm, which is at baseline + difference."""
         means = (self.baseline, self.baseline + difference)
-        control, arm = (mean * (1 - mean) if self.std is None else self.std**2 for mean in means)
+        control, arm = (mean * (1 - mean) if self.std is None else self.std * self.std for mean in means)
         return (control / self.per_arm_unit + arm) * self.variance_kept * self.design_effect
 
 
 def sample_size(design: Design, difference: float) -> int:
     """Units of an arm that show a true ``difference`` of means with the design's power (Welch, near the normal)."""
+    if not 0 < abs(difference) < math.inf:
+        raise InputError("the difference to find is out of range", got=str(difference), do="pass one that isn't 0")
     if design.std is None and not 0 <= design.baseline + difference <= 1:
         raise InputError(
             "the share would leave the range of shares",
             got=f"{design.baseline:g} {difference:+g}",
             do="pass a smaller difference, or --std when the metric is a mean",
         )
-    if not 0 < abs(difference) < math.inf:
-        raise InputError("the difference to find is out of range", got=str(difference), do="pass one that isn't 0")
-    return max(2, math.ceil(design.variance(difference) * (design.reach / difference) ** 2))
+    errors = design.reach / difference
+    units = design.variance(difference) * errors * errors
+    if not units < _MOST:
+        raise InputError(
+            "nobody has so many units",
+            got=f"{units:.3g} in each arm, to tell {difference:g} from {design.baseline:g}",
+            do="pass a larger difference to find, or a smaller spread",
+        )
+    return max(2, math.ceil(units))
 
 
 def detectable(design: Design, units: float) -> float:

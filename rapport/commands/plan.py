@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +79,7 @@ def plan(
     from experiments.analysis.planning import Design
     from rapport.plans import LOOKS, worth_telling
 
+    _check_at_hand({"--units": units, "--daily": daily, "--days": days})
     if experiment is not None:
         from rapport.commands.plan_experiment import plan_experiment
 
@@ -157,6 +158,8 @@ def _wanted(design: Design, mde: float | None, lift: float | None) -> float | No
 
     if mde is not None and lift is not None:
         raise InputError("the difference is given twice", got=f"--mde {mde:g} and --lift {lift:g}", do="pass one")
+    if lift is not None and design.baseline == 0:
+        raise InputError("nothing is a lift over 0", got=f"--lift {lift:g}", do="pass the difference itself as --mde")
     return mde if lift is None else lift * abs(design.baseline)
 
 
@@ -164,6 +167,14 @@ def _available(units: int | None, daily: float | None, days: float | None, arms:
     if units is not None:
         return units
     return daily * days / arms if daily is not None and days is not None else None
+
+
+def _check_at_hand(given: Mapping[str, float | None]) -> None:
+    from features.errors import InputError
+
+    for option, value in given.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{option} is out of range", got=f"{value:g}", do="pass a number above 0")
 
 
 def _check(wanted: float | None, available: float | None) -> None:
@@ -235,7 +246,8 @@ def _show(design: Design, rows: list[dict[str, Any]], wanted: float | None) -> N
     rate = design.std is None
     today = f"{design.baseline:.2%}" if rate else f"{design.baseline:,.6g} (standard deviation {design.std:,.6g})"
     first = rows[0]
-    change = f"{_difference(first['difference'], rate)} ({_lift(first['lift'])})"
+    lift = _lift(first["lift"])
+    change = f"{_difference(first['difference'], rate)}{f' ({lift})' if lift else ''}"
     if wanted is None:
         text = f"With {first['units_per_arm']:,} units in each of {design.arms} arms you can tell {change} from {today}"
     else:

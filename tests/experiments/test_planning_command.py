@@ -76,6 +76,23 @@ def test_a_table_gives_the_baseline(rapport_cli, tmp_path) -> None:
         ("--baseline", 0.1, "--lift", 0.1, "--rho", 1),
         ("--baseline", 0.1, "--lift", 0.1, "--arms", 1),
         ("--baseline", 0.1, "--units", 0),
+        ("--baseline", 0.1, "--units", -3),
+        ("--baseline", 0.1, "--lift", 0.1, "--units", 0),
+        ("--baseline", 0.1, "--lift", 0.1, "--daily", 1000, "--days", "nan"),
+        ("--baseline", 0.1, "--lift", 0.1, "--daily", 1000, "--days", "inf"),
+        ("--baseline", 0.1, "--lift", 0.1, "--daily", "nan"),
+        ("--baseline", 0.1, "--lift", 1e-300),
+        ("--baseline", 1e-300, "--lift", 0.1),
+        ("--baseline", 3, "--std", 1e300, "--lift", 0.1),
+        ("--baseline", 0.1, "--lift", "nan"),
+        ("--baseline", 0, "--lift", 0.1),
+        ("--baseline", 1.2, "--lift", 0.1),
+        ("--baseline", 0.1, "--lift", -2),
+        ("--baseline", 0.1, "--lift", 0.1, "--arms", 60),
+        ("--baseline", 0.1, "--lift", 0.1, "--power", 1),
+        ("--baseline", 0.1, "--lift", 0.1, "--rho", "nan"),
+        ("--baseline", 0.1, "--lift", 0.1, "--design-effect", "nan"),
+        ("--baseline", 0, "--std", 2, "--lift", 0.1),
         ("--baseline", 0.1, "--metric", "y", "--lift", 0.1),
         ("nowhere.csv", "--metric", "y", "--lift", 0.1),
     ],
@@ -113,3 +130,23 @@ def test_a_covariate_that_tells_nothing_adds_no_rows(rapport_cli, tmp_path) -> N
     target = tmp_path / "plan.json"
     rapport_cli("plan", "--baseline", 0.1, "--lift", 0.1, "--rho", 0.01, "--json", target)
     assert len(json.loads(target.read_text())["plans"]) == 3
+
+
+def test_a_mean_of_zero_is_planned_by_the_difference_itself(rapport_cli) -> None:
+    ran = rapport_cli("plan", "--baseline", 0, "--std", 2, "--mde", 0.1)
+    assert ran.stdout.startswith("To tell +0.1 from 0 (standard deviation 2) you need 6,280 units")
+
+
+def test_sessions_are_planned_by_a_table_of_them(rapport_cli, tmp_path) -> None:
+    """What the refusal of a design by sessions says works: alike sessions of a customer make it larger."""
+    source, target = tmp_path / "sessions.csv", tmp_path / "plan.json"
+    rows = [
+        f"s{customer}-{visit},c{customer},{int(customer % 4 == 0)}\n" for customer in range(200) for visit in range(3)
+    ]
+    source.write_text("session_id,customer_id,bought\n" + "".join(rows))
+    given = ("--metric", "bought", "--cluster", "customer_id", "--lift", 0.2, "--daily", 500, "--json", target)
+    ran = rapport_cli("plan", source, *given)
+    assert ran.exit_code == 0, ran.stderr
+    (first, *_) = json.loads(target.read_text())["plans"]
+    # Three sessions, all alike, count as one.
+    assert first["design_effect"] == pytest.approx(3.0, rel=0.02) and first["days"] > 1
