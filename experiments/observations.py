@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.amounts import amounts
 from features.errors import InputError, listed, unknown
 from features.tables import read_table, stored_columns
 
@@ -20,6 +22,8 @@ MOST_VALUES = 100
 MOST_STRATA = 1_000
 MISSING = "(missing)"
 _LARGEST = 1e100
+# As a column of 0 and 1 becomes once a value is missing from it.
+_WHOLE = re.compile(r"-?\d+\.0+")
 
 Column = NDArray[np.generic]
 
@@ -72,10 +76,13 @@ def crossed(parts: Sequence[Labels]) -> Labels:
     return together
 
 
-def opened(table: Any) -> Any:
-    """A table as it is; of a path, the table in the file, but for Parquet, of which ``select`` reads what it needs."""
+def opened(table: Any, *, text: Sequence[str] = ()) -> Any:
+    """A table as it is; of a path, the table in the file, but for Parquet, of which ``select`` reads what it needs.
+
+    Columns named in ``text`` stay text: of arms named Yes and No the names count, not what they may stand for.
+    """
     is_path = isinstance(table, str | Path)
-    return read_table(table) if is_path and stored_columns(table) is None else table
+    return read_table(table, text=text) if is_path and stored_columns(table) is None else table
 
 
 def column_names(table: Any) -> list[str]:
@@ -128,15 +135,17 @@ def _array(series: Any) -> pa.Array:
 
 
 def numbers(table: pa.Table, name: str) -> Column:
-    """A column as an array of numbers or booleans, NaN where missing.
+    """A column as an array of numbers or booleans, NaN where missing; text as ``features.amounts`` reads it.
 
-    Raises InputError when it holds text, dates, or values that are infinite or beyond 1e100.
+    Raises InputError when it holds other text, dates, or values that are infinite or beyond 1e100.
     """
     column = table[name]
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
+    if is_text(kind) and (read := amounts(column, name)) is not None:
+        return read
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):
         column = column.cast(pa.float64(), safe=False)
     elif not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -152,6 +161,21 @@ def numbers(table: pa.Table, name: str) -> Column:
     if np.issubdtype(values.dtype, np.floating):
         _check_size(name, values)
     return values
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text, encoded or not."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def text_notes(table: pa.Table, names: Iterable[str]) -> Iterator[str]:
+    """Of each of these columns that holds numbers as text, a sentence that says how it was read."""
+    for name in dict.fromkeys(names):
+        if is_text(table[name].type):
+            values = numbers(table, name)
+            first = int(np.argmax(values == values))
+            yield f"{name} is text, read as numbers: {table[name][first].as_py()!r} as {float(values[first]):,g}."
 
 
 def _check_size(name: str, values: Column) -> None:
@@ -247,7 +271,10 @@ def shares(planned: Mapping[str, float] | None, arms: Sequence[str]) -> list[flo
 def _text(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def _number(text: str) -> float | str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import os
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,23 +13,21 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import InputError, listed, unknown
-from features.sql import in_memory, literal
-
-_DELIMITERS = ",;\t|"
-_HEAD_BYTES = 1 << 16
+from features.delimited import read_delimited
+from features.errors import InputError, unknown
+from features.sql import in_memory
 
 
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> pa.Table:
     """The table in a file: ``.csv``, ``.csv.gz``, ``.txt``, ``.json``, ``.jsonl`` (also ``.gz``) or ``.parquet``.
 
-    Types of text files are read from the whole file, never from a sample; the delimiter is the one of the header line.
-    Columns named in ``text`` stay text, as ids must: ``00042`` is not 42.
+    Types of text files are read from the whole file, never from a sample; encodings and delimiters are those that
+    ``features.delimited`` knows. Columns named in ``text`` stay text, as ids must: ``00042`` is not 42.
 
     Raises
     ------
     InputError
-        When the file is missing, empty, not text in UTF-8, ragged, or lacks one of ``columns``.
+        When the file is missing, empty, not text, ragged, or lacks one of ``columns``.
     """
     source = Path(path)
     if not _is_file(source):
@@ -42,9 +38,9 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
         if _is_parquet(name):
             table = _read_parquet(source, columns=columns)
         elif name.endswith((".json", ".jsonl", ".ndjson")):
-            table = _query("SELECT * FROM read_json($path, format = 'newline_delimited')", path=str(source))
+            table = _query("SELECT * FROM read_json($path, format = 'auto')", path=str(source))
         else:
-            table = _read_text(source, text=text)
+            table = read_delimited(source, text=text)
     except (
         duckdb.Error,
         pa.ArrowException,
@@ -148,44 +144,6 @@ def _check_whole(source: Path) -> None:
         with gzip.open(source, "rb") as stream:
             while stream.read(1 << 20):
                 pass
-
-
-def _read_text(source: Path, *, text: Sequence[str]) -> pa.Table:
-    header = _header(source)
-    delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
-    names = next(csv.reader([header], delimiter=delimiter))
-    _check_names(source, names)
-    present = set(names)
-    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in text if name in present)
-    return _query(
-        "SELECT * FROM read_csv($path, delim = $delim, header = true, skip = 0, sample_size = -1, quote = $quote"
-        + (f", types = {{{types}}})" if types else ")"),
-        path=str(source),
-        delim=delimiter,
-        quote='"',
-    )
-
-
-def _check_names(source: Path, names: Sequence[str]) -> None:
-    """DuckDB, to which capitals make no difference, would call the second of two columns otherwise without a word."""
-    times = Counter(name.strip().lower() for name in names if name.strip())
-    twice = [name for name in names if times[name.strip().lower()] > 1]
-    if twice:
-        raise InputError(
-            f"columns of {source.name} have the same name", got=listed(twice), do="rename them; capitals don't count"
-        )
-
-
-def _header(source: Path) -> str:
-    opener = gzip.open if source.suffix == ".gz" else open
-    with opener(source, "rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    first = head.decode("utf-8-sig", errors="replace").splitlines()
-    if not first or not first[0].strip():
-        raise InputError(
-            f"{source.name} is empty", got="no header line", do="pass a file whose first line names columns"
-        )
-    return first[0]
 
 
 def _query(sql: str, **values: str) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from experiments.analysis.balance import before_the_start, sample_ratio
 from experiments.analysis.caps import winsorized
 from experiments.analysis.choice import best_against_second, choice_note
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
+from experiments.analysis.doubts import check_roles, moved_segments
 from experiments.analysis.exposure import exposure
 from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
@@ -25,7 +26,18 @@ from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
 from experiments.analysis.verdict import Rule, verdict
-from experiments.observations import Labels, arms_of, codes, column_names, crossed, named, opened, select, shares
+from experiments.observations import (
+    Labels,
+    arms_of,
+    codes,
+    column_names,
+    crossed,
+    named,
+    opened,
+    select,
+    shares,
+    text_notes,
+)
 from experiments.results import Analysis, ArmCount, Balance, MetricRow, SampleRatio, Total
 from features.errors import InputError
 
@@ -76,6 +88,7 @@ def analyze(
     ramp: str | None = None,
     exposed: str | None = None,
     money: Collection[str] = (),
+    currency: str = "",
 ) -> Findings:
     """The analysis of a table with one row per unit, by the arm that each unit was assigned to.
 
@@ -109,6 +122,7 @@ def analyze(
     exposed: the column of 0 and 1 that says who reached what the arms do differently; the analysis of these stands
         beside that of all, which decides.
     money: metrics in money, whose difference is told for all units together, too.
+    currency: what ``money`` is counted in, to be told with it.
 
     Raises
     ------
@@ -124,7 +138,11 @@ def analyze(
             got=f"exposed {exposed!r} with ramp {ramp!r}",
             do="leave out one: from step to step, arms and exposure both change by plan",
         )
-    table = opened(table)
+    if currency and not money:
+        raise InputError(
+            "nothing is in that currency", got=f"{currency!r}", do="name the metrics in money: --money METRIC"
+        )
+    table = opened(table, text=[arm])
     units, split, reader = _read(
         table,
         arm=arm,
@@ -148,13 +166,18 @@ def analyze(
     )
     if plan and ramp:
         plan = over_steps(plan, _steps(split, filled_labels(units, ramp)), alpha=alpha)
+    spread = reader.spread(split)
+    arms, srm = _balance(split, shares(planned, split.values), spread)
+    # What leans on the planned shares can't where the units contradict them: those that are there stand for them.
+    held = tuple(each.n if srm.status == "red" else each.planned_share for each in arms)
+    held = tuple(share / sum(held) for share in held)
     levels = Levels(
         alpha=alpha,
         expected=expected,
         kind="group_sequential" if plan else "fixed" if final else "anytime",
         plan=plan,
         rates=frozenset(reader.rates()),
-        shares=() if ramp else tuple(shares(planned, split.values)),
+        shares=() if ramp else held,
         limited=frozenset(kept),
     )
 
@@ -163,11 +186,12 @@ def analyze(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
     rule = rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
+    coined = _in_money(money, reader.goals)
+    rule = replace(rule, units=dict.fromkeys(coined, currency) if currency else {})
     when = periods(units, time) if time else None
-    spread = reader.spread(split)
-    arms, srm = _balance(split, shares(planned, split.values), spread)
     balance = None if ramp else _before(reader, split, readings)  # over a ramp's steps arms are not alike, by plan
-    lost = {} if ramp else missing_by_arm(readings, split, shares=shares(planned, split.values))
+    lost = {} if ramp else missing_by_arm(readings, split, shares=held)
+    within = {each: filled_labels(units, each) for each in segments}
     in_segments = segment_rows(reader, split, units, segments, levels=levels)
     first = [row for row in rows if row.metric == names[0]]
     best = best_against_second(readings[0], split.values, first, levels=levels, rule=rule)
@@ -185,14 +209,22 @@ def analyze(
             rule=rule,
             balance=balance,
             missing=lost.pop(names[0], ""),
+            assumed=not planned,
             chances={f"p_{each}" for each in split.values} <= set(column_names(table)),
         ),
         kind=levels.kind,
-        notes=(*chosen, *told, *blank_notes(in_segments), *lost.values()),
+        notes=(
+            *text_notes(units, [name for each in (*reader.goals, *reader.covariates) for name in each.columns]),
+            *chosen,
+            *told,
+            *([] if ramp else moved_segments(within, split, shares=held)),
+            *blank_notes(in_segments),
+            *lost.values(),
+        ),
         balance=balance,
         exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
         caps=capped,
-        totals=tuple(_totals(rows, _in_money(money, reader.goals), arms=arms, rule=rule)),
+        totals=tuple(_totals(rows, coined, arms=arms, rule=rule)),
         rule=rule,
         looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
         best_against_second=best,
@@ -214,6 +246,7 @@ def _read(
     there = column_names(table)
     goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
+    check_roles(arm, goals, adjusters)
     wanted = [arm, *strata, *others, *([cluster] if cluster else [])]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
     split = arms_of(units, arm, control=control)

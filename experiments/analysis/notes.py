@@ -13,6 +13,11 @@ from experiments.analysis.statistics import ENOUGH_FILLED, LEAST_IN_STRATUM, MOS
 from experiments.observations import Labels
 from experiments.results import Cap, MetricRow
 
+# The share of a metric's rows without a value from which it is told that an empty cell may mean nothing happened.
+_MANY = 0.2
+# The share of the variance that covariates leave below which they hold the metric itself.
+_HARDLY_ANY = 0.01
+
 
 def notes(
     reader: Reader,
@@ -40,7 +45,7 @@ def notes(
     for reading in readings:
         name = reading.goal.name
         if reading.missing:
-            yield f"{name}: {reading.missing:,} rows have no value and are left out of this metric."
+            yield _missing_note(reading, rows=sum(split.counts()))
         if reading.covariates:
             yield _cuped_note(reading)
         if len(reading.goal.columns) > 1 and not all(np.isfinite(reading.quantity.value(m)) for m in reading.moments):
@@ -70,6 +75,16 @@ def notes(
         )
 
 
+def _missing_note(reading: Reading, *, rows: int) -> str:
+    name, share = reading.goal.name, reading.missing / rows
+    if share <= _MANY:
+        return f"{name}: {reading.missing:,} rows have no value and are left out of this metric."
+    return (
+        f"{name}: {reading.missing:,} rows ({share:.2%}) have no value and are left out of this metric. "
+        "Where an empty cell means that nothing happened, write 0."
+    )
+
+
 def _cluster_note(spread: Spread) -> str:
     if not spread.shared:
         return "Intervals and the check of the split are by cluster; n counts rows."
@@ -83,7 +98,9 @@ def _cuped_note(reading: Reading) -> str:
     control = reading.moments[0]
     kept = [adjust(reading, own, control).variance_kept for own in reading.moments[1:]]
     share = sum(kept) / len(kept)
-    told = f"{reading.goal.name}: the covariates take away {1 - share:.2%} of the variance"
+    told = f"{reading.goal.name}: the covariates take away {1 - share:z.2%} of the variance"
+    if share < _HARDLY_ANY:
+        return f"{told} (CUPED): all but the metric itself. Were they known before the start? If not, leave them out."
     return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED); means are adjusted."
 
 

@@ -32,6 +32,7 @@ class Rule:
     rates: metrics that are shares of units, told in percent.
     limits: metric to the largest rise over the control that is allowed, in its unit: its guardrail.
     weighted: means are estimates over all decisions of a bandit, not those of the units that an arm was chosen for.
+    units: metric to what it is counted in, such as a currency.
 
     >>> row = MetricRow(metric="spend", arm="mail", control="none", arm_mean=1.42262, control_mean=0.65279,
     ...     difference=0.76983, ci_low=0.4851, ci_high=1.0545, relative=None, relative_ci_low=None,
@@ -49,6 +50,7 @@ class Rule:
     rates: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     weighted: bool = False
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def sign(self, metric: str) -> int:
         """+1 where more is good, -1 where less is."""
@@ -90,13 +92,13 @@ class Rule:
         """A mean in words: a rate in percent, any other with two digits more than its difference is known to."""
         if row.metric in self.rates:
             return f"{value:.{max(_digits(row, self, 100), 2)}%}"
-        return f"{value:,.{_digits(row, self, 1) + 2}f}"
+        return f"{value:z,.{_digits(row, self, 1) + 2}f}"
 
     def amount(self, row: MetricRow, value: float) -> str:
         """A difference in words, signed: in percentage points for a rate."""
         if row.metric in self.rates:
-            return f"{100 * value:+,.{max(_digits(row, self, 100), 2)}f}"
-        return f"{value:+,.{_digits(row, self, 1)}f}"
+            return f"{100 * value:+z,.{max(_digits(row, self, 100), 2)}f}"
+        return f"{value:+z,.{_digits(row, self, 1)}f}"
 
     def difference(self, row: MetricRow) -> str:
         """The difference with the interval that decides."""
@@ -107,7 +109,11 @@ class Rule:
 
     def unit(self, metric: str) -> str:
         """What a difference counts."""
-        return " points" if metric in self.rates else ""
+        return " points" if metric in self.rates else self.counted(metric)
+
+    def counted(self, metric: str) -> str:
+        """What a mean is counted in, if that is known."""
+        return f" {self.units[metric]}" if metric in self.units else ""
 
 
 def _digits(row: MetricRow, rule: Rule, scale: float) -> int:
@@ -126,6 +132,7 @@ def verdict(
     balance: Balance | None = None,
     missing: str = "",
     chances: bool = False,
+    assumed: bool = False,
 ) -> Verdict:
     """What to do, decided by the first metric among ``rows``.
 
@@ -138,7 +145,8 @@ def verdict(
     - ``keep_running``: anything else, with what stands in the way.
 
     With ``chances`` the table has a column ``p_<arm>`` for each arm, as a bandit logs them: its arms hold no planned
-    share, and where the split is red, the sentence says how such a log is read.
+    share, and where the split is red, the sentence says how such a log is read. ``assumed`` says that nobody named the
+    planned shares: equal ones stand for them, and the sentence asks for the true ones.
 
     Better means an adjusted p-value below alpha, which allows for all metrics, and the p-value of the kind that decides
     below alpha divided by the number of arms: what other metrics show is no reason to believe more of the first. So
@@ -147,7 +155,9 @@ def verdict(
     """
     rule = rule or Rule()
     if srm.status == "red":
-        return Verdict(code="do_not_trust", sentence=_distrust(arms, srm) + _of_a_bandit(arms) * chances)
+        return Verdict(
+            code="do_not_trust", sentence=_distrust(arms, srm, assumed=assumed) + _of_a_bandit(arms) * chances
+        )
     if balance and balance.status == "red":
         return Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_uncapitalized(balance.sentence)}")
     if missing:
@@ -156,8 +166,7 @@ def verdict(
     known = [row for row in primary if rule.best_case(row) == rule.best_case(row)]
     known.sort(key=lambda row: -rule.sign(row.metric) * row.difference)
     if not known:
-        text = f"{rule.waiting}: {rows[0].metric} can't be compared, as there are too few units or none differs."
-        return Verdict(code="keep_running", sentence=text)
+        return Verdict(code="keep_running", sentence=f"{rule.waiting}: {_incomparable(primary, rule)}")
     hopeless = len(known) == len(primary) and all(rule.best_case(row) < rule.worth for row in known)
     ahead = [] if hopeless else [row for row in known if _better(row, len(primary), rule)]
     if srm.status == "yellow":
@@ -169,6 +178,18 @@ def verdict(
     if clean:
         return Verdict(code="roll_out", sentence=_roll_out(clean[0], known, rule))
     return Verdict(code="keep_running", sentence=_undecided(known[0], ahead, harms, rule, among=rows))
+
+
+def _incomparable(primary: Sequence[MetricRow], rule: Rule) -> str:
+    """Why no arm has an interval; with the one of a single look, where that can be told."""
+    best = max(primary, key=lambda row: rule.sign(row.metric) * row.difference)
+    if best.ci_low != best.ci_low or rule.kind == "fixed":
+        return f"{best.metric} can't be compared, as there are too few units or none differs."
+    single = Rule(alpha=rule.alpha, kind="fixed", rates=rule.rates, units=rule.units)
+    return (
+        f"{best.metric} has too few units for an interval that holds at every look. Of a single look that was planned "
+        f"before the start (--final), {_sides(best, single)}."
+    )
 
 
 def _uncapitalized(sentence: str) -> str:
@@ -220,9 +241,11 @@ def _sides(row: MetricRow, rule: Rule) -> str:
             f"{row.n_arm:,} times) against {rule.mean(row, row.control_mean)} with {row.control!r} (chosen "
             f"{row.n_control:,} times), {told_difference(row, rule)}"
         )
+    counted = rule.counted(row.metric)
     return (
-        f"{row.metric} is {rule.mean(row, row.arm_mean)} of {row.n_arm:,} with {row.arm!r} against "
-        f"{rule.mean(row, row.control_mean)} of {row.n_control:,} with {row.control!r}, {told_difference(row, rule)}"
+        f"{row.metric} is {rule.mean(row, row.arm_mean)}{counted} of {row.n_arm:,} with {row.arm!r} against "
+        f"{rule.mean(row, row.control_mean)}{counted} of {row.n_control:,} with {row.control!r}, "
+        f"{told_difference(row, rule)}"
     )
 
 
@@ -285,6 +308,8 @@ def _unsure(best: MetricRow, among: Sequence[MetricRow], rule: Rule) -> str:
     else:
         arms = sum(row.metric == best.metric for row in among)
         why = f"p = {best.p(rule.kind):.2g} is not below {rule.alpha / arms:.2g}, as {arms} arms allow"
+    if best.p_value != best.p_value:
+        why = "within the arms nothing varies, so it can't be tested"
     return f"The range leaves out 0, but {why}: that is not enough to tell."
 
 
@@ -304,11 +329,17 @@ def _harm(row: MetricRow, rule: Rule) -> str:
     return f"{row.metric} may have risen by more than the {limit} that is allowed: {change}."
 
 
-def _distrust(arms: Sequence[ArmCount], srm: SampleRatio) -> str:
+def _distrust(arms: Sequence[ArmCount], srm: SampleRatio, *, assumed: bool) -> str:
     total = sum(arm.n for arm in arms)
     far = sorted(arms, key=lambda arm: -abs(arm.n - total * arm.planned_share))[:3]
     told = ", ".join(f"{arm.arm!r} {arm.n:,} instead of {total * arm.planned_share:,.0f}" for arm in far)
     chance = f"p = {srm.p_value:.2g}" if srm.p_value > 1e-9 else "p < 0.000000001"
+    if assumed:
+        return (
+            f"Do not trust these numbers: the arms don't hold equal shares ({told}; {chance}). If other shares were "
+            "planned, name each arm's with --split ARM=SHARE; if not, find out which units are missing before you read "
+            "any difference."
+        )
     return (
         f"Do not trust these numbers: the arms don't hold the units that were planned ({told}; {chance}). "
         "Find out which units are missing before you read any difference."

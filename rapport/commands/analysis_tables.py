@@ -32,7 +32,8 @@ def show(found: Findings, *, bandit: bool, currency: str = "") -> None:
     say("")
     words, colour = (_FIT if bandit else _STATUS)[found.srm.status]
     told = f"The actions {words} the logged chances" if bandit else f"The split is {words}"
-    say(f"{told} (p = {_p(found.srm.p_value)}).", style=colour)
+    p = _p(found.srm.p_value)
+    say(f"{told} (p {f'< {p[1:]}' if p.startswith('<') else f'= {p}'}).", style=colour)
     if found.balance:
         say(found.balance.sentence, style=_COLOURS[found.balance.status])
     total = sum(each.n for each in found.arms)
@@ -69,9 +70,15 @@ def _headed(metric: str, rule: Rule, first: str, last: Sequence[str]) -> tuple[s
     if rule.weighted:
         kind = f"estimated {'share of' if metric in rule.rates else 'over'} all decisions"
     level = "rate" if metric in rule.rates else "mean"
-    points = " in points" if metric in rule.rates else ""
+    points = " in points" if metric in rule.rates else f" in{counted}" if (counted := rule.counted(metric)) else ""
     units = "chosen" if rule.weighted else "units"
-    return f"{metric}, {kind}", (first, units, level, f"difference{points} ({rule.confidence})", *last)
+    return f"{metric},{rule.counted(metric)} {kind}", (
+        first,
+        units,
+        level,
+        f"difference{points} ({rule.confidence})",
+        *last,
+    )
 
 
 def _cells(row: MetricRow, rule: Rule) -> tuple[str, ...]:
@@ -82,7 +89,7 @@ def _metric_rows(rows: Sequence[tuple[MetricRow, float]], rule: Rule) -> Iterato
     control = rows[0][0]
     yield control.control, f"{control.n_control:,}", _mean(control, control.control_mean, rule), "", "", ""
     for row, p in rows:
-        relative = "" if row.relative is None or row.relative != row.relative else f"{row.relative:+.1%}"
+        relative = "" if row.relative is None or row.relative != row.relative else f"{row.relative:+z.1%}"
         yield row.arm, *_cells(row, rule), relative, _p(p)
 
 

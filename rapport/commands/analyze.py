@@ -125,6 +125,7 @@ def analyze(
                 exposed=exposed,
                 caps=texts(cap, option="--cap METRIC=VALUE", example="spend=500"),
                 money=money or (),
+                currency=currency,
             )
         found = examine(
             arm=arm,

@@ -45,7 +45,7 @@ def ladder(
         from experiments.ladder import ladder as climb
         from features.tables import read_table
 
-        read = _of_contacts(read_table(table), arm=arm, control=control, contacts=contact or [])
+        read = _of_contacts(read_table(table, text=[arm]), arm=arm, control=control, contacts=contact or [])
     with step(f"valuing six rungs on {read.num_rows:,} rows, out of fold"):
         result = climb(
             read,

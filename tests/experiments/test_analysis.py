@@ -290,9 +290,10 @@ def test_metrics_of_any_type_of_number(column: pa.Array) -> None:
 
 def test_fifty_arms_and_not_one_more() -> None:
     table = pa.table({"arm": [f"{number % 50}" for number in range(1000)], "y": np.arange(1000.0) ** 1.5 % 11})
+    table = table.append_column("unit", pa.array(range(1000)))
     assert len(analyze(table, arm="arm", control="0", metrics=["y"]).metrics) == 49
     with pytest.raises(InputError, match="too many values"):
-        analyze(table, arm="y", control="0", metrics=["y"])
+        analyze(table, arm="unit", control="0", metrics=["y"])
 
 
 BAD = {

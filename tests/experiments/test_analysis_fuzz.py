@@ -64,13 +64,16 @@ def test_any_table_is_answered_or_refused() -> None:
     for seed in range(RUNS):
         rng = np.random.default_rng(seed)
         table = _table(rng)
+        metrics = ["float", *_some(rng, METRICS, 4)] if rng.random() < 0.8 else _some(rng, METRICS, 3)
+        # A metric is no covariate of its own, which most runs needn't try.
+        others = [each for each in METRICS if each not in metrics or rng.random() < 0.05]
         try:
             found = analyze(
                 table,
                 arm="arm" if rng.random() < 0.8 else str(rng.choice(["pair", *COLUMNS])),
                 control="a" if rng.random() < 0.8 else 0.0,
-                metrics=["float", *_some(rng, METRICS, 4)] if rng.random() < 0.8 else _some(rng, METRICS, 3),
-                covariates=_some(rng, METRICS, 2),
+                metrics=metrics,
+                covariates=_some(rng, others, 2),
                 cluster=next(iter(_some(rng, ["small", "text", "huge"], 1)), None),
                 segments=_some(rng, ["small", "text", "bool", "nothing"], 1),
                 time=next(iter(_some(rng, ["date", "moment", "small"], 1)), None),
@@ -85,4 +88,4 @@ def test_any_table_is_answered_or_refused() -> None:
             continue
         _sane(found)
         ended["answered"] += 1
-    assert min(ended["answered"], ended["refused"]) > RUNS / 4, ended
+    assert min(ended["answered"], ended["refused"]) > RUNS / 5, ended

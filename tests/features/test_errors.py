@@ -30,9 +30,9 @@ def test_where_nothing_is_known_nothing_is_offered() -> None:
     [
         (b"", "is empty"),
         (b"a,b\n", "holds no rows"),
-        (b"a,b\n1,2\n1,2,3\n", "can't be read"),
-        (b"a,b\n1,2\n3\n", "can't be read"),
-        (b"a,b\n1,x\n2,\xff\n", "can't be read"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3 of bad.csv has more values"),
+        (b"a,b\n1,2\n3\n", "line 3 of bad.csv has fewer values"),
+        (b"a,b\n1,x\n2,\xff\xfe\n", "not text in UTF-8"),
     ],
 )
 def test_a_bad_file_is_told_in_three_parts(tmp_path: Path, content: bytes, wrong: str) -> None:
