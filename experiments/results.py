@@ -203,7 +203,10 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis(Result):
-    """The whole result of one look at an experiment; ``kind`` is the one kind of interval that decides and is shown."""
+    """The whole result of one look at an experiment; ``kind`` is the one kind of interval that decides and is shown.
+
+    ``caution`` is the end of the verdict's sentence where that is not to be acted on alone, else empty.
+    """
 
     arms: tuple[ArmCount, ...]
     srm: SampleRatio
@@ -211,6 +214,7 @@ class Analysis(Result):
     segments: tuple[SegmentRow, ...]
     verdict: Verdict
     kind: IntervalKind = "anytime"
+    caution: str = ""
     notes: tuple[str, ...] = ()
     balance: Balance | None = None
     exposure: Exposure | None = None

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.calibration.table import Line
-from experiments.analysis.comparison import Levels, adjust, band, rare_counts, thin
+from experiments.analysis.comparison import Levels, adjust, band, exact, thin
 from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.statistics import Interval, Moments, Quantity
 
@@ -82,9 +82,9 @@ def looked(rng: np.random.Generator, world: SmallArms, *, lift: float) -> Iterat
         control += Moments.of(world.draw(rng, BATCH - mine, world.rate))
         arm += Moments.of(world.draw(rng, mine, world.rate * (1 + lift)))
         both = adjust(reading, arm, control)
-        counts = rare_counts(reading, arm, control, place=1, levels=levels)
         few = thin(reading, arm, control, levels=levels)
-        yield band(both, levels=levels, counts=counts, few=few), band(both, levels=levels)
+        exactly = exact(reading, arm, control, place=1, levels=levels, few=few)
+        yield band(both, levels=levels, exactly=exactly, few=few), band(both, levels=levels)
 
 
 def missed(rng: np.random.Generator, world: SmallArms, *, lift: float, runs: int) -> tuple[float, float, float]:

@@ -11,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from experiments.analysis.balance import before_the_start, sample_ratio
-from experiments.analysis.caps import winsorized
+from experiments.analysis.caps import ranges, winsorized
 from experiments.analysis.choice import best_against_second, choice_note
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
 from experiments.analysis.doubts import check_roles, moved_segments
 from experiments.analysis.exposure import exposure
+from experiments.analysis.few_units import caution, few_notes
 from experiments.analysis.group_sequential import campaign
 from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
@@ -179,6 +180,7 @@ def analyze(
         rates=frozenset(reader.rates()),
         shares=() if ramp else held,
         limited=frozenset(kept),
+        ranges=ranges(reader, capped),
     )
 
     readings = reader.read(split.codes, groups=len(split.values))
@@ -197,26 +199,30 @@ def analyze(
     best = best_against_second(readings[0], split.values, first, levels=levels, rule=rule)
     chosen = [choice_note(best, arms=len(split.values), rule=rule)] if best else []
     told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
+    decided = verdict(
+        rows,
+        arms=arms,
+        srm=srm,
+        rule=rule,
+        balance=balance,
+        missing=lost.pop(names[0], ""),
+        assumed=not planned,
+        chances={f"p_{each}" for each in split.values} <= set(column_names(table)),
+    )
+    wary = caution(decided, readings[0], split.values, levels=levels)
     return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
         segments=tuple(in_segments),
-        verdict=verdict(
-            rows,
-            arms=arms,
-            srm=srm,
-            rule=rule,
-            balance=balance,
-            missing=lost.pop(names[0], ""),
-            assumed=not planned,
-            chances={f"p_{each}" for each in split.values} <= set(column_names(table)),
-        ),
+        verdict=replace(decided, sentence=f"{decided.sentence} {wary}".strip()),
         kind=levels.kind,
+        caution=wary,
         notes=(
             *text_notes(units, [name for each in (*reader.goals, *reader.covariates) for name in each.columns]),
             *chosen,
             *told,
+            *few_notes(readings, rows, split.values, levels=levels),
             *([] if ramp else moved_segments(within, split, shares=held)),
             *blank_notes(in_segments),
             *lost.values(),

@@ -46,6 +46,15 @@ def winsorized(reader: Reader, caps: Mapping[str, float | str], arms: Labels) ->
     return replace(reader, columns=columns), tuple(told)
 
 
+def ranges(reader: Reader, caps: tuple[Cap, ...]) -> dict[str, tuple[float, float]]:
+    """The least and the most that a row has of each metric whose cap is an amount: a quantile isn't declared before."""
+    return {
+        each.metric: (float(np.nanmin(reader.columns[each.metric])), each.cap)
+        for each in caps
+        if each.share is None and np.isfinite(reader.columns[each.metric]).any()
+    }
+
+
 def cap_notes(caps: tuple[Cap, ...], arms: Labels) -> Iterator[str]:
     """For each cap, that it was declared, and how many values of each arm it holds down."""
     sizes = dict(zip(arms.values, arms.counts(), strict=True))

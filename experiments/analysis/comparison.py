@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
+from experiments.analysis.bounded import Amounts, BoundedMeans, within
 from experiments.analysis.group_sequential import Plan
-from experiments.analysis.rare import Count, few_events, rare_difference, rare_p_value
+from experiments.analysis.rare import Count, RareRates, few_events
 from experiments.analysis.readings import Reading
 from experiments.analysis.seldom import seldom_rise
 from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
@@ -42,6 +43,7 @@ class Levels:
     rates: metrics that are shares of units; with ``shares``, those of which few events are known are compared exactly.
     shares: the planned share of each arm, the control's first.
     limited: metrics with a limit, whose highest rise is told.
+    ranges: the least and the most that a unit has of each metric with an amount as its declared cap.
     """
 
     alpha: float = 0.05
@@ -51,9 +53,19 @@ class Levels:
     rates: frozenset[str] = frozenset()
     shares: tuple[float, ...] = ()
     limited: frozenset[str] = frozenset()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-Counts = tuple[Count, Count]
+class Exact(Protocol):
+    """A difference without an approximation, sure at every look; no error where the means aren't near to normal."""
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The limits that leave out the truth at any look with chance ``alpha`` at most."""
+
+    def p_value(self) -> float:
+        """The smallest level at which that interval leaves out no difference."""
+
+
 # Beyond so many units not all are counted (``Moments``), and those that are suffice.
 _ALL_COUNTED = 4 * MOST_FILLED
 
@@ -63,23 +75,52 @@ def adjust(reading: Reading, arm: Moments, control: Moments) -> Adjusted:
     return adjusted(arm, control, quantity=reading.quantity, covariates=reading.covariates)
 
 
-def rare_counts(reading: Reading, arm: Moments, control: Moments, *, place: int, levels: Levels) -> Counts | None:
-    """The events of the arm at ``place`` and of the control, where a rate has too few of them for an approximation."""
-    if not _exactly(reading, arm, levels) or not (arm.n and control.n):
+def exact(
+    reading: Reading, arm: Moments, control: Moments, *, place: int, levels: Levels, few: bool
+) -> RareRates | BoundedMeans | None:
+    """The arm at ``place`` against the control exactly, where an approximation is far off and there is another way.
+
+    A rate by its events, where an arm has few of them; where ``few`` units lie apart from the rest, a mean of which it
+    was declared how much a unit may have at most.
+    """
+    if not (one_by_one(reading, arm, levels) and arm.n and control.n):
         return None
-    mine, theirs = (
-        Count(n=each.n, events=round(each.n * reading.quantity.value(each)), share=levels.shares[at])
-        for each, at in ((arm, place), (control, 0))
-    )
-    return (mine, theirs) if few_events(mine, theirs) else None
+    name, sides = reading.goal.name, ((arm, levels.shares[place]), (control, levels.shares[0]))
+    if name in levels.rates:
+        mine, theirs = (
+            Count(n=each.n, events=round(each.n * reading.quantity.value(each)), share=share) for each, share in sides
+        )
+        rare = few_events(mine, theirs)
+        return RareRates(arm=mine, control=theirs, expected=levels.expected) if rare else None
+    if not few or not bounded(reading, place=place, levels=levels):
+        return None
+    both = levels.shares[place] + levels.shares[0]
+    own, other = (_amounts(each, reading.quantity.numerator, share=share / both) for each, share in sides)
+    return BoundedMeans(arm=own, control=other, most=levels.ranges[name][1])
+
+
+def bounded(reading: Reading, *, place: int, levels: Levels) -> bool:
+    """Whether a mean of few can be compared exactly: what a unit has lies between ends that were declared."""
+    if reading.goal.name not in levels.ranges or reading.quantity.denominator is not None:
+        return False
+    least, most = levels.ranges[reading.goal.name]
+    return within(least, most=most, shares=(levels.shares[place], levels.shares[0]))
+
+
+def _amounts(moments: Moments, column: int, *, share: float) -> Amounts:
+    mean = float(moments.mean[column])
+    squares = float(moments.scatter[column, column]) + moments.n * mean * mean
+    return Amounts(n=moments.n, total=moments.n * mean, squares=squares, share=share)
 
 
 def _exactly(reading: Reading, arm: Moments, levels: Levels) -> bool:
-    """Whether few events can be compared exactly: of a rate whose units came one by one, by the same shares always.
+    """Whether few events are compared exactly: of a rate."""
+    return reading.goal.name in levels.rates and one_by_one(reading, arm, levels)
 
-    Strata may be the steps of a ramp, whose shares differ.
-    """
-    return reading.goal.name in levels.rates and bool(levels.shares) and not reading.clustered and not arm.strata
+
+def one_by_one(reading: Reading, arm: Moments, levels: Levels) -> bool:
+    """Whether units came one by one, by the same shares always; strata may be a ramp's steps, whose shares differ."""
+    return bool(levels.shares) and not reading.clustered and not arm.strata
 
 
 def thin(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
@@ -98,6 +139,20 @@ def sparse(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) 
     fewest = _fewest_apart(reading, arm, control)
     enough = min(ENOUGH_FILLED, min(arm.n, control.n) / 4)
     return not _exactly(reading, arm, levels) and fewest < enough
+
+
+def few_apart(reading: Reading, arm: Moments, control: Moments, *, levels: Levels) -> bool:
+    """Whether those are too few for the interval that decides to be approximated; that of one look always is."""
+    if levels.kind == "fixed":
+        return False
+    few = thin if levels.kind == "anytime" else sparse
+    return few(reading, arm, control, levels=levels)
+
+
+def few_for_their_sizes(reading: Reading, arm: Moments, control: Moments) -> bool:
+    """Whether an interval on Student's scale misses too often on one side: arms of one size, their skewness cancels."""
+    unlike = abs(arm.n - control.n) / max(arm.n + control.n, 1)
+    return _fewest_apart(reading, arm, control) < min(unlike * MOST_FILLED, min(arm.n, control.n) / 4)
 
 
 def _fewest_apart(reading: Reading, arm: Moments, control: Moments) -> float:
@@ -128,14 +183,14 @@ def adjust_p_values(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, adjusted_p_value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False) -> Interval:
-    """The difference with its anytime-valid confidence sequence; the exact one of ``counts`` where they are given.
+def band(both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: bool = False) -> Interval:
+    """The difference with its anytime-valid confidence sequence, or with the limits that are known ``exactly``.
 
-    ``few``: the means are too far from normal for any.
+    ``few``: the means are too far from normal for a sequence.
     """
     apart = difference(both.arm, both.control, alpha=levels.alpha)
-    if counts and math.isfinite(apart.estimate):
-        low, high = rare_difference(*counts, alpha=levels.alpha, expected=levels.expected)
+    if exactly and math.isfinite(apart.estimate):
+        low, high = exactly.interval(levels.alpha)
         return Interval(estimate=apart.estimate, error=apart.error, low=low, high=high)
     half = sequence_half_width(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
     if few or not apart.error > 0:
@@ -144,31 +199,31 @@ def band(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: b
 
 
 def repeated(
-    both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False
+    both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: bool = False
 ) -> tuple[float, float, float] | None:
     """The repeated confidence interval of this look (low, high) and its p-value; None without a plan.
 
-    Of ``counts`` it is the exact one, which holds at every look, so at those of a campaign, too. ``few``: the means are
-    too far from normal for any, as where an arm without a buyer would have no error.
+    What is known ``exactly`` holds at every look, so at those of a campaign, too. ``few``: the means are too far from
+    normal for any other, as where an arm without a buyer would have no error.
     """
     if levels.plan is None:
         return None
-    if counts:
-        return *rare_difference(*counts, alpha=levels.alpha, expected=levels.expected), rare_p_value(*counts)
+    if exactly:
+        return *exactly.interval(levels.alpha), exactly.p_value()
     if few:
         return math.nan, math.nan, math.nan
     found = difference(both.arm, both.control, alpha=levels.plan.level(levels.alpha))
     return found.low, found.high, levels.plan.p_value(p_value(both.arm, both.control), alpha=levels.alpha)
 
 
-def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few: bool = False) -> float:
+def highest(both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: bool = False) -> float:
     """What the metric may have risen by at most, sure on that side alone, by the kind of interval that decides.
 
-    Of ``counts`` exactly, for any kind: that nobody opted out of a few hundred doesn't show that nobody will.
+    What is known ``exactly`` goes before any: that nobody opted out of a few hundred doesn't show that nobody will.
     """
-    if counts:
+    if exactly:
         # Not at twice alpha: where events are rare, all that an exact interval errs may lie on the upper side.
-        return rare_difference(*counts, alpha=levels.alpha, expected=levels.expected)[1]
+        return exactly.interval(levels.alpha)[1]
     one_side = 2 * levels.alpha  # the upper end of a normal interval at twice alpha is sure at alpha on its own side
     if few:
         return math.nan
@@ -181,24 +236,24 @@ def highest(both: Adjusted, *, levels: Levels, counts: Counts | None = None, few
 
 
 def _most(
-    reading: Reading, sides: tuple[Moments, Moments], told: float, *, levels: Levels, counts: Counts | None
+    reading: Reading, sides: tuple[Moments, Moments], told: float, *, levels: Levels, exactly: Exact | None
 ) -> float | None:
-    """What a metric with a limit may have risen by: ``told``, but for rates of few events without ``counts``.
+    """What a metric with a limit may have risen by: ``told``, but for rates of few events that no ``exactly`` tells of.
 
     Of households or strata no event says as little as of units one by one.
     """
     name = reading.goal.name
     if name not in levels.limited:
         return None
-    seldom = name in levels.rates and counts is None
+    seldom = name in levels.rates and exactly is None
     level = levels.plan.level(2 * levels.alpha) / 2 if levels.plan else levels.alpha
     most = seldom_rise(*sides, reading.quantity, alpha=level, any_look=levels.kind == "anytime") if seldom else None
     return told if most is None else most
 
 
-def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, counts: Counts | None) -> float:
-    if counts:
-        return rare_p_value(*counts)
+def _anytime_p_value(anytime: Interval, *, n: int, levels: Levels, exactly: Exact | None) -> float:
+    if exactly:
+        return exactly.p_value()
     if math.isnan(anytime.low):
         return math.nan
     return sequence_p_value(anytime.estimate, anytime.error, n, alpha=levels.alpha, units=levels.expected)
@@ -209,14 +264,16 @@ def _row(
 ) -> MetricRow:
     arm, control = sides
     both = adjust(reading, arm, control)
-    counts = rare_counts(reading, arm, control, place=place, levels=levels)
     few, zeros = (told(reading, arm, control, levels=levels) for told in (thin, sparse))
+    always, at_looks = (exact(reading, arm, control, place=place, levels=levels, few=each) for each in (few, zeros))
     fixed = difference(both.arm, both.control, alpha=levels.alpha)
-    anytime = band(both, levels=levels, counts=counts, few=few)
+    anytime = band(both, levels=levels, exactly=always, few=few)
     share = relative(both.arm, both.control, alpha=levels.alpha)
     p = p_value(both.arm, both.control)
-    sequential = repeated(both, levels=levels, counts=counts, few=zeros) or (None, None, None)
-    waits = few if levels.kind == "anytime" else zeros and levels.kind == "group_sequential"
+    sequential = repeated(both, levels=levels, exactly=at_looks, few=zeros) or (None, None, None)
+    decides = always if levels.kind == "anytime" else at_looks
+    waits = few_apart(reading, arm, control, levels=levels)
+    most = highest(both, levels=levels, exactly=decides, few=waits)
     return MetricRow(
         metric=reading.goal.name,
         arm=name,
@@ -232,14 +289,12 @@ def _row(
         p_value=p,
         anytime_ci_low=anytime.low,
         anytime_ci_high=anytime.high,
-        anytime_p_value=_anytime_p_value(anytime, n=both.arm.n + both.control.n, levels=levels, counts=counts),
+        anytime_p_value=_anytime_p_value(anytime, n=both.arm.n + both.control.n, levels=levels, exactly=always),
         adjusted_p_value=p,
         n_arm=reading.units(arm),
         n_control=reading.units(control),
         sequential_ci_low=sequential[0],
         sequential_ci_high=sequential[1],
         sequential_p_value=sequential[2],
-        highest=_most(
-            reading, sides, highest(both, levels=levels, counts=counts, few=waits), levels=levels, counts=counts
-        ),
+        highest=_most(reading, sides, most, levels=levels, exactly=decides),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.analysis.comparison import Levels, adjust, band, rare_counts, thin
+from experiments.analysis.comparison import Levels, adjust, band, exact, thin
 from experiments.analysis.readings import Reader, Reading
 from experiments.analysis.statistics import Codes, Moments
 from experiments.observations import Labels
@@ -74,9 +74,9 @@ def _look(
     reading: Reading, arm: str, until: str, sides: tuple[Moments, Moments], *, place: int, levels: Levels
 ) -> Look:
     own, control = sides
-    counts = rare_counts(reading, own, control, place=place, levels=levels)
     few = thin(reading, own, control, levels=levels)
-    found = band(adjust(reading, own, control), levels=levels, counts=counts, few=few)
+    exactly = exact(reading, own, control, place=place, levels=levels, few=few)
+    found = band(adjust(reading, own, control), levels=levels, exactly=exactly, few=few)
     known = bool(own.n and control.n)
     return Look(
         metric=reading.goal.name,

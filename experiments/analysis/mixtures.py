@@ -52,7 +52,39 @@ def one_sided_normal_boundary(variance: float, *, rho: float, alpha: float) -> f
     return height * math.sqrt(spread)
 
 
-def bernoulli_log_e_value(successes: int, trials: int, *, chance: float, expected: float) -> float:
+def gamma_exponential_log_e_value(excess: float, variance: float, *, rho: float, scale: float) -> float:
+    """The log e-value of a sum that lies ``excess`` above its mean, whose terms are never below ``-scale``.
+
+    ``variance`` bounds the spread of such a sum: of the squares of terms centred at any guess made before each, the sum
+    (Fan, Grama and Liu 2015). The mixture is of the gamma-exponential kind (Proposition 9); below the mean it is 0.
+    """
+    if not excess > 0:
+        return 0.0
+    square = scale * scale
+    prior, shape = rho / square, (variance + rho) / square
+    reach = excess / scale + shape
+    found = prior * math.log(prior) - math.lgamma(prior) - math.log(special.gammainc(prior, prior))
+    found += math.lgamma(shape) + math.log(special.gammainc(shape, reach)) - shape * math.log(reach)
+    return found + excess / scale + variance / square
+
+
+def gamma_exponential_boundary(variance: float, *, rho: float, scale: float, alpha: float) -> float:
+    """What a sum of terms that are never below ``-scale`` exceeds its mean by, ever, with chance ``alpha`` at most.
+
+    >>> round(gamma_exponential_boundary(100, rho=mixture_rho(100, alpha=0.10), scale=2, alpha=0.05), 5)
+    33.02017
+    """
+    inside, outside, wanted = 0.0, math.sqrt(variance + rho), -math.log(alpha)
+    while gamma_exponential_log_e_value(outside, variance, rho=rho, scale=scale) < wanted:
+        inside, outside = outside, 2 * outside
+    for _ in range(_STEPS):
+        tried = (inside + outside) / 2
+        beyond = gamma_exponential_log_e_value(tried, variance, rho=rho, scale=scale) >= wanted
+        inside, outside = (inside, tried) if beyond else (tried, outside)
+    return outside
+
+
+def bernoulli_log_e_value(successes: float, trials: int, *, chance: float, expected: float) -> float:
     """The log e-value against one chance of success: beta-binomial over binomial, the prior centred at ``chance``.
 
     Tuned to ``expected`` trials as confseq does: rho over the variance of a trial, which is the same at each chance.

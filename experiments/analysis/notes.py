@@ -9,7 +9,7 @@ import numpy as np
 from experiments.analysis.caps import cap_notes
 from experiments.analysis.comparison import adjust
 from experiments.analysis.readings import Reader, Reading, Spread
-from experiments.analysis.statistics import ENOUGH_FILLED, LEAST_IN_STRATUM, MOST_FILLED, poststratified, sample
+from experiments.analysis.statistics import LEAST_IN_STRATUM, poststratified, sample
 from experiments.observations import Labels
 from experiments.results import Cap, MetricRow
 
@@ -57,12 +57,6 @@ def notes(
     blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
     if blank:
         yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
-    few = list(dict.fromkeys(row.metric for row in rows if np.isnan(row.anytime_p_value) and row.metric not in blank))
-    if few:
-        yield (
-            f"{', '.join(few)}: fewer than {ENOUGH_FILLED} units of an arm (of a much smaller one up to {MOST_FILLED}) "
-            "lie apart from the rest, as buyers do: too few for an interval that holds at any look."
-        )
     if len(rows) > 1:
         yield (
             f"p is corrected for all {len(rows)} comparisons of metrics and arms (Benjamini-Hochberg: the share of "

@@ -21,6 +21,23 @@ class Count:
     share: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class RareRates:
+    """The rates of two arms, and the number of units at which the common one is known best."""
+
+    arm: Count
+    control: Count
+    expected: float
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The limits of their difference that leave out the truth at any look with chance ``alpha`` at most."""
+        return rare_difference(self.arm, self.control, alpha=alpha, expected=self.expected)
+
+    def p_value(self) -> float:
+        """The smallest level at which that interval leaves out no difference; at most 1."""
+        return rare_p_value(self.arm, self.control)
+
+
 def few_events(arm: Count, control: Count) -> bool:
     """Whether an arm holds so few events, or so few units without one, that a mean isn't near to normal."""
     return any(min(each.events, each.n - each.events) < FEW_EVENTS for each in (arm, control))

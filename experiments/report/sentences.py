@@ -85,7 +85,7 @@ def decision(report: Report) -> Decision:
         "do_not_trust" if not report.trusted else "keep_running" if report.early else report.analysis.verdict.code
     )
     tell = {"roll_out": _roll_out, "stop": _stop, "keep_running": _keep_running, "do_not_trust": _distrust}
-    told = tell[code](report)
+    told = f"{tell[code](report)} {report.analysis.caution}".strip()
     if report.decided and report.trusted:
         code, told = report.decided.verdict.code, _decided(report.decided)
     open_end = code == "keep_running" and report.planned_look

@@ -219,3 +219,37 @@ def test_of_households_few_events_seldom_pass_for_a_limit_kept() -> None:
         naive += difference(told.arm, told.control, alpha=0.1).high <= 0.02
     assert kept / runs <= 0.05
     assert naive / runs > 0.10
+
+
+def _skewed(n: int, *, share: float, gain: float) -> pa.Table:
+    rng = np.random.default_rng(67)
+    arm = np.arange(n) % round(1 / share) == 0
+    spend = (rng.random(n) < np.where(arm, 0.02 * gain, 0.02)) * rng.lognormal(3, 1, n)
+    return pa.table({"arm": np.where(arm, "mail", "none"), "spend": spend})
+
+
+@pytest.mark.parametrize(("share", "wary"), [(0.1, True), (0.5, False)])
+def test_one_look_at_a_few_buyers_in_a_tenth_of_the_units_is_not_to_be_acted_on_alone(share: float, wary: bool) -> None:
+    planned = {"none": 1 - share, "mail": share}
+    table = _skewed(round(1_100 / share), share=share, gain=6.0)
+    # In arms of one size a campaign tells no interval of so few at all.
+    for how in ({"final": True}, *([{"planned_units": table.num_rows}] if wary else [])):
+        found = analyze(table, arm="arm", control="none", metrics=["spend"], planned=planned, **how)
+        assert found.verdict.code == "roll_out"
+        assert found.verdict.sentence.endswith("Don't act on it alone.") == bool(found.caution) == wary
+        assert any("in arms of unlike size" in note for note in found.notes) == wary
+
+
+def test_such_a_look_misses_on_one_side_far_more_often_than_it_says_but_not_in_arms_of_one_size() -> None:
+    rng, runs, missed = np.random.default_rng(68), 4_000, []
+    for sizes in ((1_000, 9_000), (1_000, 1_000)):
+        sums = []
+        for n in sizes:
+            buyers = rng.binomial(n, 0.02, runs)
+            run, spent = np.repeat(np.arange(runs), buyers), rng.lognormal(3, 1.2, buyers.sum())
+            mean, square = (np.bincount(run, weights=spent**power, minlength=runs) / n for power in (1, 2))
+            sums.append((mean, (square - mean**2) / n))
+        (mine, own), (theirs, other) = sums
+        missed.append(float(((mine - theirs) / np.sqrt(own + other) < -1.96).mean()))
+    assert missed[0] > 0.08  # instead of 2.5%
+    assert missed[1] < 0.03
