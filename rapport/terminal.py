@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from features.errors import InputError
 # How SQLite, PostgreSQL and DuckDB say that a disk is full or a file can't be used; named so that none is imported.
 _FROM_OUTSIDE = ("OperationalError", "IOException")
 
+# What moves the cursor, changes the direction of writing, or can't be written at all; a line's end may stay.
+_COMMANDS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -29,21 +33,30 @@ JsonFile = Annotated[
 ]
 
 
+def plain(text: str) -> str:
+    r"""``text`` for rich, whoever wrote it: neither its markup nor its control characters are obeyed; they are shown.
+
+    >>> plain("\x1b[2Jgone")
+    '\\x1b[2Jgone'
+    """
+    return escape(_COMMANDS.sub(lambda found: repr(found[0])[1:-1], text))
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = "") -> None:
     """Print a table: the first column reads left, the others right; ``note`` stands below it."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=plain(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if place == 0 else "right", overflow="fold")
+        table.add_column(plain(column), justify="left" if place == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(plain(str(cell)) for cell in row))
     console.print(table)
     if note:
-        console.print(escape(note), style="dim")
+        console.print(plain(note), style="dim")
 
 
 def say(text: str, *, style: str = "") -> None:
     """Print one line of prose, wrapped at the terminal's width; markup in ``text`` is shown, not obeyed."""
-    console.print(escape(text), style=style)
+    console.print(plain(text), style=style)
 
 
 def write_json(path: Path | None, payload: Mapping[str, Any]) -> None:
@@ -89,16 +102,16 @@ def step(text: str) -> Iterator[None]:
     import time
 
     begun = time.perf_counter()
-    with errors.status(escape(text)):
+    with errors.status(plain(text)):
         yield
-    errors.print(f"[green]done[/green] {escape(text)} [dim]({time.perf_counter() - begun:.1f} s)[/dim]")
+    errors.print(f"[green]done[/green] {plain(text)} [dim]({time.perf_counter() - begun:.1f} s)[/dim]")
 
 
 def fail(error: InputError) -> None:
     """Print the three parts of ``error`` on standard error."""
-    errors.print(f"[bold red]wrong[/bold red]  {escape(error.wrong)}")
-    errors.print(f"[bold]got[/bold]    {escape(error.got)}")
-    errors.print(f"[bold]do[/bold]     {escape(error.do)}")
+    errors.print(f"[bold red]wrong[/bold red]  {plain(error.wrong)}")
+    errors.print(f"[bold]got[/bold]    {plain(error.got)}")
+    errors.print(f"[bold]do[/bold]     {plain(error.do)}")
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> None:
