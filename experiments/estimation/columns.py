@@ -32,6 +32,7 @@ _TWIN = 0.95
 _MUCH = 0.2
 # A table in which at least so many columns differ between the arms, and most do, was hardly dealt by chance.
 _FEWEST_UNLIKE = 3
+_UNLIKE = "it differs between arms that chance made equal, so it was measured after the contact"
 # Models hold numbers in single precision, whose squares must stay in the range of double.
 _LARGEST = 1e30
 
@@ -94,11 +95,13 @@ def screen(
     named: set[str],
     arm: Integers | None = None,
     cluster: Integers | None = None,
+    period: Integers | None = None,
 ) -> tuple[list[Column], list[str]]:
     """The columns that may serve as features or segments, and notes on those left out.
 
     ``outcome`` (n,); ``named`` are the columns asked for by name; ``arm`` (n,), where chance alone gave it, shows
-    what the contact moved; ``cluster`` (n,) as in ``experiments.ladder.units.Units``.
+    what the contact moved; ``cluster`` and ``period`` (n,) as in ``experiments.ladder.units.Units``: arms are alike
+    within a period.
 
     Raises
     ------
@@ -113,7 +116,8 @@ def screen(
             if name in named:
                 notes.append(f"{name!r} left out: constant, an id, or not comparable.")
             continue
-        reason = _suspicion(column, arm=arm, outcome=outcome, cluster=cluster, moved=_MOVED / len(names))
+        moved = arm is not None and _differs(column, arm, cluster=cluster, period=period) < _MOVED / len(names)
+        reason = _UNLIKE if moved else _suspicion(column, outcome=outcome)
         if reason is None:
             kept.append(column)
             if (share := _explained(column.levels, outcome)) > _MUCH:
@@ -132,32 +136,38 @@ def screen(
 
 
 def unlike_arms(
-    table: pa.Table, names: Sequence[str], *, arm: Integers, cluster: Integers | None = None
+    table: pa.Table,
+    names: Sequence[str],
+    *,
+    arm: Integers,
+    cluster: Integers | None = None,
+    period: Integers | None = None,
 ) -> tuple[str, ...]:
     """The columns that differ between the arms, where so many do that chance can't have dealt the arms; else none.
 
     Other outcomes that a user forgot to exclude differ as well, where a contact works; so a table is doubted only when
-    more than half of its columns differ, and three or more. ``arm``, ``cluster`` (n,) as for :func:`screen`.
+    more than half of its columns differ, and three or more. ``arm``, ``cluster`` and ``period`` (n,) are those of
+    :func:`screen`.
     """
     columns = [column for name in names if (column := Column.read(table, name)) is not None]
-    first = _first_rows(cluster)
     moved = _MOVED / max(len(names), 1)
-    unlike = tuple(each.name for each in columns if _dependence(each.levels[first], arm[first]) < moved)
+    unlike = tuple(each.name for each in columns if _differs(each, arm, cluster=cluster, period=period) < moved)
     return unlike if len(unlike) >= _FEWEST_UNLIKE and 2 * len(unlike) > len(columns) else ()
 
 
-def _first_rows(cluster: Integers | None) -> slice | Integers:
+def _differs(column: Column, arm: Integers, *, cluster: Integers | None, period: Integers | None) -> float:
+    """The p-value that arms which chance dealt (within each period) differ so much in a column."""
+    first = first_rows(cluster)
+    return dependence(column.levels[first], arm[first], within=None if period is None else period[first])
+
+
+def first_rows(cluster: Integers | None) -> slice | Integers:
     """One row of each household: its rows share their arm and much else, which would make chances look too small."""
     return slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
 
 
-def _suspicion(
-    column: Column, *, arm: Integers | None, outcome: Floats, cluster: Integers | None, moved: float
-) -> str | None:
-    """Why ``column`` looks as if it were measured after the contact, or None."""
-    first = _first_rows(cluster)
-    if arm is not None and _dependence(column.levels[first], arm[first]) < moved:
-        return "it differs between arms that chance made equal, so it was measured after the contact"
+def _suspicion(column: Column, *, outcome: Floats) -> str | None:
+    """Why ``column`` looks as if it told the outcome, or None."""
     if column.numbers is not None and _twin(column.numbers, outcome):
         return "it is almost the outcome itself"
     usual = float(np.median(outcome)) if np.unique(outcome).size > 2 else float(np.round(outcome.mean()))
@@ -171,19 +181,33 @@ def _suspicion(
     return None
 
 
-def _dependence(levels: Integers, arm: Integers) -> float:
+def dependence(levels: Integers, arm: Integers, *, within: Integers | None = None) -> float:
+    """The p-value that ``levels`` (n,) and ``arm`` (n,) go together so by chance alone, ``within`` each code (n,).
+
+    Pearson's statistics and degrees of freedom of the parts add up. Rare levels stand together.
+    """
+    parts = [slice(None)] if within is None else [within == code for code in np.unique(within)]
+    found = [_chi_square(levels[part], arm[part]) for part in parts]
+    freedom = sum(each[1] for each in found)
+    return float(stats.chi2.sf(sum(each[0] for each in found), freedom)) if freedom else 1.0
+
+
+def _chi_square(levels: Integers, arm: Integers) -> tuple[float, int]:
     counts = np.zeros((int(levels.max()) + 1, int(arm.max()) + 1))
     np.add.at(counts, (levels, arm), 1)
     rare = counts.sum(axis=1) * counts.sum(axis=0).min() / counts.sum() < 5
     counts = np.vstack([counts[~rare], counts[rare].sum(axis=0, keepdims=True)])
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     if min(counts.shape) < 2:
-        return 1.0
-    return float(stats.chi2_contingency(counts, correction=False).pvalue)
+        return 0.0, 0
+    found = stats.chi2_contingency(counts, correction=False)
+    return float(found.statistic), int(found.dof)
 
 
 def _explained(levels: Integers, outcome: Floats) -> float:
     """Share of the outcome's variance between the levels of a column, less what that many levels explain by chance."""
+    if not outcome.var() > 0:
+        return 0.0
     count = np.maximum(np.bincount(levels), 1)
     means = np.bincount(levels, weights=outcome) / count
     chance = (count.size - 1) / outcome.size

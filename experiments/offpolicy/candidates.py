@@ -41,7 +41,7 @@ def read_policy(
         actions, given = _one_hot(aligned, choice, seen=seen)
     else:
         given = np.stack([_probabilities(aligned, name) for name in shares.values()], axis=1)
-        _check_sums(given)
+        _check_sums(given, lacking=[name for name in seen if name not in shares])
         actions = tuple(shares)
     # Actions that only the log knows: the policy never takes them.
     only = [name for name in seen if name not in set(actions)]
@@ -87,10 +87,11 @@ def _plain(name: str) -> str:
 
 def _choice_column(table: pa.Table, *, seen: Sequence[str], log: pa.Table, action: str, key: str | None) -> str:
     """The column of the action that the policy would take."""
+    if action in table.column_names:
+        return action
     own: list[str] = [name for name in table.column_names if name != key and name not in log.column_names]
-    wanted = [name for name in (action, *own) if name in table.column_names and _known(table, name, seen) > 0]
-    sure: list[str] = [name for name in wanted if name == action] or ([*wanted] if len(own) == 1 else [])
-    sure = sure or [name for name in wanted if _known(table, name, seen) == 1.0]
+    known = {name: _known(table, name, seen) for name in own}
+    sure = [name for name in own if known[name] > 0] if len(own) == 1 else [name for name in own if known[name] == 1.0]
     if len(sure) != 1:
         raise InputError(
             "the policy has no column for any action of the log", got=f"columns {listed(table.column_names, most=6)}",
@@ -128,10 +129,10 @@ def _aligned(table: pa.Table, *, log: pa.Table, key: str | None, used: set[str |
         return _joined(table, log=log, key=key)
     both = [name for name in table.column_names if name in log.column_names and name not in used]
     if table.num_rows not in (1, log.num_rows):
-        near = f", or --key {both[0]}" if both else ""
+        joined = f"--key {both[0]}, the column that both hold" if both else "--key COL"
         raise InputError(
             "the policy's rows don't match the log's", got=f"{table.num_rows:,} against {log.num_rows:,}",
-            do=f"pass one row per row of the log in the same order, a single row for all, or --key COL{near}",
+            do=f"pass one row per row of the log in the same order, a single row for all, or {joined}",
         )  # fmt: skip
     for name in both if table.num_rows > 1 else ():
         ours, theirs = (np.asarray(texts(each.column(name)).fill_null("").to_pylist()) for each in (table, log))
@@ -178,11 +179,12 @@ def _probabilities(table: pa.Table, name: str) -> Floats:
     return known
 
 
-def _check_sums(given: Floats) -> None:
+def _check_sums(given: Floats, *, lacking: Sequence[str]) -> None:
     sums = given.sum(axis=1)
     off = np.flatnonzero(np.abs(sums - 1) > _ROUNDED)
     if off.size:
         raise InputError(
             f"the policy's probabilities don't add up to 1 in {off.size:,} rows",
-            got=f"{sums[off[0]]:g} in row {off[0] + 1:,}", do="give every action a column, and every row a sum of 1",
+            got=f"{sums[off[0]]:g} in row {off[0] + 1:,}" + (f", without {listed(lacking, most=4)}" if lacking else ""),
+            do="give every action a column, and every row a sum of 1",
         )  # fmt: skip

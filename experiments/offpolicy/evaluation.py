@@ -106,7 +106,7 @@ def value_of(
         estimates=(),
         diagnostics=found,
         refused=refused,
-        notes=(*log.notes, *_few(log), *([said] if refused is None and (said := _too_rare(log)) else [])),
+        notes=() if refused else (*log.notes, *_few(log), *([said] if (said := _too_rare(log)) else [])),
         untried={name: float(share) for name, share in zip(log.actions, log.untried, strict=True) if share > 0},
         logged=earned(log, alpha=alpha),
         features=log.known,
@@ -205,10 +205,9 @@ def _too_rare(log: Log) -> str:
     place = int(np.argmin(chance))
     if chance[place] > _IMPOSSIBLE:
         return ""
-    logs = 1 / max(float(chance[place]), 1e-300)
     return (
-        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings "
-        f"that about in one of {logs:.0e} such logs, so it can't be the probability with which they were chosen."
+        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings that "
+        "about in fewer than one of a million such logs, so they were hardly chosen with it."
     )
 
 

@@ -121,7 +121,7 @@ def _actions(log: pa.Table, name: str) -> tuple[tuple[str, ...], Integers]:
 
 def _rewards(log: pa.Table, name: str) -> Floats:
     """What each decision earned: numbers, or words such as yes and no."""
-    column = _whole(log, name)
+    column = _whole(log, name, do="fill them, or leave out decisions whose outcome is not known yet")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         said = pc.utf8_lower(pc.utf8_trim_whitespace(column))
         if set(pc.unique(said).to_pylist()) <= {*_YES, *_NO}:
@@ -130,7 +130,7 @@ def _rewards(log: pa.Table, name: str) -> Floats:
 
 
 def _chances(log: pa.Table, name: str) -> Floats:
-    chances = _numbers(_whole(log, name), name)
+    chances = _numbers(_whole(log, name, do="leave these decisions out, if the gaps are chance's own"), name)
     wrong = np.flatnonzero(~((chances > 0) & (chances <= 1)))
     if not wrong.size:
         return chances
@@ -138,7 +138,7 @@ def _chances(log: pa.Table, name: str) -> Floats:
     do = "pass the chance with which the logged action was chosen; without it nothing can be told"
     if chances.min() < 0:
         do = "if these are logarithms, pass their exponentials"
-    elif worst > 1 and chances.min() > 0:
+    elif float(np.median(chances)) > 1:
         do = "if these are percents, divide them by 100; else " + do
     elif worst == 0:
         do = "what has no chance is not chosen: " + do
@@ -147,15 +147,12 @@ def _chances(log: pa.Table, name: str) -> Floats:
     )
 
 
-def _whole(log: pa.Table, name: str) -> pa.ChunkedArray:
+def _whole(log: pa.Table, name: str, *, do: str = "fill them, or leave these decisions out") -> pa.ChunkedArray:
     """A column of the log in which nothing is missing."""
     column = log.column(name)
     missing = column.is_null(nan_is_null=pa.types.is_floating(column.type))
     if empty := pc.sum(missing).as_py():
-        raise InputError(
-            f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells",
-            do="fill them, or leave out decisions whose outcome is not known yet",
-        )  # fmt: skip
+        raise InputError(f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells", do=do)
     return column
 
 

@@ -19,7 +19,7 @@ class Telling:
     >>> each = Difference(estimator="dr", difference=0.02, ci_low=0.012, ci_high=0.03, relative=0.2,
     ...                   relative_ci_low=0.12, relative_ci_high=0.31)
     >>> Telling(unit="per 1,000 decisions", scale=1000.0).apart(each, than="what ran")
-    'It would have earned 12.0 to 30.0 more per 1,000 decisions than what ran (+12% to +31%).'
+    'The policy would have earned 12.0 to 30.0 more per 1,000 decisions than what ran (+12% to +31%).'
     """
 
     unit: str
@@ -50,8 +50,8 @@ class Telling:
             said = f"{amount(-each.ci_high)} to {amount(-each.ci_low)} {money}less"
         else:
             between = f"between {amount(-each.ci_low)} {money}less and {amount(each.ci_high)} {money}more {self.unit}"
-            return f"It can't be told apart from {than}: {between}{_share(each)}."
-        return f"It would have earned {said} {self.unit} than {than}{_share(each)}."
+            return f"The policy can't be told apart from {than}: {between}{_share(each)}."
+        return f"The policy would have earned {said} {self.unit} than {than}{_share(each)}."
 
 
 def _share(each: Difference) -> str:

@@ -179,10 +179,12 @@ def test_sentences():
         relative_ci_low=None,
         relative_ci_high=None,
     )
-    assert told.apart(less, than="static") == "It would have earned 0.9 to 3.1 EUR less per decision than static."
+    assert told.apart(less, than="static") == (
+        "The policy would have earned 0.9 to 3.1 EUR less per decision than static."
+    )
     either = replace(less, ci_high=40.0)
     assert told.apart(either, than="static") == (
-        "It can't be told apart from static: between 3.1 EUR less and 0.4 EUR more per decision."
+        "The policy can't be told apart from static: between 3.1 EUR less and 0.4 EUR more per decision."
     )
 
 
@@ -195,5 +197,5 @@ def test_what_ran_stands_in_the_json_also_where_the_log_cannot_tell():
     assert set(found["differences"][0]) == {
         "estimator", "difference", "ci_low", "ci_high", "relative", "relative_ci_low", "relative_ci_high",
     }  # fmt: skip
-    assert found["sentence"].startswith("It can't be told apart from what ran: between ")
+    assert found["sentence"].startswith("The policy can't be told apart from what ran: between ")
     assert found["unit"] == "per 1,000 decisions"
