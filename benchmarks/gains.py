@@ -78,7 +78,7 @@ def naive_claims(world: World, *, n: int, seed: int) -> bool:
     arm = (table["arm"].to_numpy() == "mail").astype(np.int64)
     y, matrix = table["y"].to_numpy(), features.astype(np.float32)
     expected = OutcomeModels.fit(matrix, action=arm, outcome=y, actions=2, rng=rng).predict(matrix)
-    scores = robust_scores(expected, arm=arm, outcome=y, chance=np.array([0.5, 0.5]))
+    scores = robust_scores(expected, arm=arm, outcome=y, chance=np.full(arm.size, 0.5))
     order = np.argsort(expected[:, 0] - expected[:, 1])
     effect = (scores[:, 1] - scores[:, 0])[order]
     return bool(stats.ttest_ind(effect[: n // 5], effect[-(n // 5) :], equal_var=False).pvalue < 0.05)

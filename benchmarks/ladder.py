@@ -110,7 +110,7 @@ def lesson_of(units: Units, models: OutcomeModels, rows: np.ndarray) -> tuple[Le
     """What is known of some units, and their doubly robust values (n, arms)."""
     features = units.features[rows]
     expected = models.predict(features)
-    scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
+    scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
     return Lesson(features=features, levels=[each.levels[rows] for each in units.segments], net=expected), scores
 
 

@@ -27,6 +27,26 @@ def members(*, n: int, rng: np.random.Generator, means: dict[str, float] = MEANS
     return pa.table({"arm": names, "days": np.minimum(stays, watched), "left": stays <= watched, "home": home})
 
 
+def households(*, homes: int, unlike: float, rng: np.random.Generator) -> pa.Table:
+    """Arms alike, so many ``homes`` in each, of 4 members each or (``unlike`` 0.7 or 1.3) some of very many."""
+    sizes = np.ceil(rng.lognormal(1.0, unlike, 2 * homes)).astype(np.int64) if unlike else np.full(2 * homes, 4)
+    home = np.repeat(np.arange(2 * homes), sizes)
+    stays = rng.exponential(60.0, home.size) / rng.gamma(2.0, 0.5, 2 * homes)[home]
+    watched = 150 - rng.uniform(0, 120, home.size)
+    names = np.where(home % 2 == 0, "static", "personal")
+    return pa.table({"arm": names, "days": np.minimum(stays, watched), "left": stays <= watched, "home": home})
+
+
+def wrong_of_few(table: pa.Table) -> tuple[bool, bool, bool, bool]:
+    """Whether days gained and the log-rank test claim a difference that isn't there: by home, as if alone (naive)."""
+    found = [
+        retention(table, arm="arm", control="static", time="days", event="left", cluster=cluster).differences[0]
+        for cluster in ("home", None)
+    ]
+    by_home, alone = ((not each.ci_low <= 0 <= each.ci_high, each.p_value < 0.05) for each in found)
+    return (*by_home, *alone)
+
+
 def gained() -> float:
     """The true difference of the mean days within the horizon."""
     personal, static = (mean * (1 - np.exp(-HORIZON / mean)) for mean in (MEANS["personal"], MEANS["static"]))
@@ -82,6 +102,17 @@ def main(*, runs: int = 500) -> None:
         print(
             f"log-rank, households of 4 {'clustered' if cluster else 'as if alone (naive)':20} false {false / runs:.1%}"
         )
+    for homes in (10, 20, 50, 200):
+        for unlike in (0.0, 0.7, 1.3):
+            rng = np.random.default_rng(homes)
+            days, p, alone, p_alone = np.mean(
+                [wrong_of_few(households(homes=homes, unlike=unlike, rng=rng)) for _ in range(runs)], axis=0
+            )
+            print(
+                f"{homes:3} homes an arm, {('equal', 'unlike', 'very unlike')[round(unlike / 0.65)]:12} false: days "
+                f"{days:.1%}, log-rank {p:.1%}; as if alone (naive) {alone:.1%}, {p_alone:.1%}",
+                flush=True,
+            )
     wrong = [ever_wrong(quarters(customers=1_000, periods=12, rng=np.random.default_rng(seed))) for seed in range(runs)]
     ours, twin = np.mean(wrong, axis=0)
     print(f"twelve quarters without effect: ever wrong {ours:.1%}, naive {twin:.1%}, nominal 5%")

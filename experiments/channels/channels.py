@@ -17,6 +17,7 @@ import pyarrow as pa
 from experiments.channels.results import ChannelEffect, Channels, Pair
 from experiments.channels.sentences import method, of_everything, of_pair, sentences
 from experiments.estimation.cells import Cells, Mask
+from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Interval
 from experiments.observations import codes, numbers, select
 from features.errors import InputError, unknown
@@ -37,6 +38,7 @@ def channels(
     matchback: Mapping[str, str] | None = None,
     contacts: Mapping[str, str] | None = None,
     cluster: str | None = None,
+    time: str | None = None,
     alpha: float = 0.05,
 ) -> Channels:
     """What each channel brings per 1,000 customers, from a table with one row per customer.
@@ -50,6 +52,7 @@ def channels(
     matchback: of a channel, the column of what matching purchases to contacts credits the channel with.
     contacts: of a channel, the column of how many contacts a customer got there.
     cluster: the column of what chance withheld, where that isn't the customer (households).
+    time: the column of when the customer entered, which tells whether the shares withheld changed meanwhile.
     alpha: 1 minus the confidence of the intervals, which hold together: those of channels, and those of pairs.
 
     Raises
@@ -64,8 +67,9 @@ def channels(
     if not 0 < alpha < 0.5:
         raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
     _check_names(held, {**(matchback or {}), **(contacts or {})})
-    needed = [outcome, *held.values(), *(each for each in (everything, cluster) if each is not None)]
-    rows = select(table, [*needed, *(matchback or {}).values(), *(contacts or {}).values()])
+    needed = [outcome, *held.values(), *(each for each in (everything, cluster, time) if each is not None)]
+    times = times_in(table) if time is None else (time,)
+    rows = select(table, [*needed, *(matchback or {}).values(), *(contacts or {}).values(), *times])
     rows, notes = _complete(rows, needed)
     cells = Cells(
         outcome=numbers(rows, outcome).astype(np.float64),
@@ -82,7 +86,12 @@ def channels(
     effects = tuple(_with_claims(each, rows, ~none, matchback or {}, contacts or {}) for each in effects)
     pairs, untold = _pairs(cells, masks, among=~none, alpha=alpha)
     whole = everything is not None
-    together = _effect(cells, _EVERYTHING, mask=none, among=np.ones_like(none), alpha=alpha) if whole else None
+    everybody = np.ones_like(none)
+    sides = {channel: (mask, ~none) for channel, mask in masks.items()} | (
+        {_EVERYTHING: (none, everybody)} if whole else {}
+    )
+    doubts, asked = _over_time(rows, sides, cells=cells, time=time, times=times)
+    together = _effect(cells, _EVERYTHING, mask=none, among=everybody, alpha=alpha) if whole else None
     gap = _gap(cells, masks, none=none, alpha=alpha) if whole and len(masks) > 1 else None
     return Channels(
         channels=effects,
@@ -90,9 +99,26 @@ def channels(
         together=together,
         beyond_sum=gap,
         untold=untold,
-        sentences=tuple(sentences(effects, pairs, gap)),
-        notes=(*notes, *method(effects, pairs, untold, least=_LEAST, everything=whole, alpha=alpha)),
+        sentences=tuple(doubts or sentences(effects, pairs, gap)),
+        notes=(*notes, *asked, *method(effects, pairs, untold, least=_LEAST, everything=whole, alpha=alpha)),
     )
+
+
+def _over_time(
+    rows: pa.Table, sides: Mapping[str, tuple[Mask, Mask]], *, cells: Cells, time: str | None, times: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Of each side (who is withheld, among whom) a doubt where its share changed with ``time``; else what to ask."""
+    doubts: list[str] = []
+    asked: list[str] = []
+    for name, (mask, among) in sides.items():
+        there, arm = rows.filter(pa.array(among)), mask[among].astype(np.int64)
+        cluster = None if cells.cluster is None else cells.cluster[among]
+        if time is None:
+            asked += unnamed(there, times, arm=arm, cluster=cluster, option="--time")
+        else:
+            arms = (f"left in {name}", f"withheld from {name}")
+            doubts += filter(None, [Entry.of(there, time, arm=arm, arms=arms, cluster=cluster).doubt])
+    return doubts, [*dict.fromkeys(asked)]
 
 
 def _check_names(held: Mapping[str, str], claims: Mapping[str, str]) -> None:

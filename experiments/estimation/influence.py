@@ -7,6 +7,7 @@ are summed before they are squared.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+# Fewer clusters than these: no correction is known to hold (Cameron and Miller 2015, section VI).
+_ENOUGH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +99,9 @@ def mean_of(influence: Floats, *, cluster: Integers | None = None, part: Integer
         freedom = repeated.shape[1] - 1.0
         square = float(np.einsum("ij,ij->", spread, spread)) / len(spread) * (1 + 1 / max(freedom, 1.0))
         return Mean(value=float(repeated.mean()), error=float(np.sqrt(square)), freedom=freedom)
-    if part is not None:
+    if part is not None and part.min() < 0:
         inside = np.flatnonzero(part >= 0)
-        spread = spread[:, inside]
-        part = np.unique(part[inside], return_inverse=True)[1]
+        spread, part = spread[:, inside], part[inside]
         cluster = None if cluster is None else cluster[inside]
     of = np.zeros(spread.shape[1], dtype=np.int64) if part is None else part
     found = _alone(spread, of) if cluster is None else _grouped(spread, of, cluster)
@@ -124,6 +127,29 @@ def share_interval(found: Mean, *, parts: int, alpha: float) -> tuple[float, flo
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 
 
+def few_clusters(
+    names: Sequence[str], part: npt.NDArray[np.integer], *, cluster: npt.NDArray[np.integer]
+) -> Iterator[str]:
+    """Of each part (codes (n,) into ``names``, -1 for none) with too few clusters for any interval, a sentence.
+
+    As many count as alike ones would tell as much: 1 over the sum of their squared shares (Kish 1965).
+
+    >>> list(few_clusters(["a"], np.zeros(4, dtype=np.int64), cluster=np.array([0, 0, 1, 1])))
+    ["'a' holds 2 clusters: too few for any method (10 are needed), so read its intervals as a rough hint."]
+    """
+    for place, name in enumerate(names):
+        sizes = np.bincount(cluster[(part == place) & (cluster >= 0)])
+        if not sizes.any():
+            continue
+        alike, there = float(sizes.sum()) ** 2 / float(sizes @ sizes), int((sizes > 0).sum())
+        if alike < _ENOUGH:
+            unlike = f", so unlike in size that they tell as much as {alike:.0f}" if alike < there / 2 else ""
+            yield (
+                f"{name!r} holds {there:,} clusters{unlike}: too few for any method ({_ENOUGH} are needed), so read "
+                "its intervals as a rough hint."
+            )
+
+
 class _Squares(NamedTuple):
     """The squared error of a mean; what each part has of it (parts,), and with how many degrees of freedom (parts,)."""
 
@@ -143,7 +169,8 @@ def _alone(spread: Floats, part: Integers) -> _Squares:
     """Of units that don't depend on each other, from ``spread`` (repeats, n) around the mean, over n."""
     sizes = np.bincount(part).astype(np.float64)
     squares = np.bincount(part, weights=np.square(spread).mean(axis=0)) * sizes / np.maximum(sizes - 1, 1)
-    return _Squares(square=float(squares.sum()), by_part=squares, freedoms=sizes - 1)
+    there = sizes > 0
+    return _Squares(square=float(squares.sum()), by_part=squares[there], freedoms=sizes[there] - 1)
 
 
 def _grouped(spread: Floats, part: Integers, cluster: Integers) -> _Squares:
@@ -151,14 +178,18 @@ def _grouped(spread: Floats, part: Integers, cluster: Integers) -> _Squares:
     shape = int(part.max()) + 1, int(cluster.max()) + 1
     cell = part * shape[1] + cluster
     sizes = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    shares = sizes / sizes.sum(axis=1, keepdims=True)
+    held = sizes.sum(axis=1, keepdims=True)
+    shares = sizes / np.maximum(held, 1)
     pulled = 1 / np.sqrt(np.maximum(1 - shares, 1e-12))
     square, by_part = 0.0, np.zeros(shape[0])
     for each in spread:
         sums = pulled * np.bincount(cell, weights=each, minlength=sizes.size).reshape(shape)
         square += float(np.square(sums.sum(axis=0)).sum()) / len(spread)
         by_part += np.square(sums).sum(axis=1)
-    return _Squares(square=square, by_part=by_part, freedoms=np.array([_freedom(each) for each in shares]))
+    there = held[:, 0] > 0
+    return _Squares(
+        square=square, by_part=by_part[there], freedoms=np.array([_freedom(each) for each in shares[there]])
+    )
 
 
 def _freedom(shares: Floats) -> float:

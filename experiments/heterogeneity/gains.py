@@ -42,6 +42,7 @@ def gains(
     costs: Mapping[str, float] | None = None,
     exclude: Sequence[str] = (),
     probabilities: Mapping[str, float] | None = None,
+    time: str | None = None,
     folds: int = 5,
     seed: int = 1,
     alpha: float = 0.05,
@@ -55,6 +56,7 @@ def gains(
     cluster: column of what was randomized, or whose rows belong together, such as a household.
     costs: cost of one contact per arm, in units of the outcome; 0 where not given.
     probabilities: planned share of each arm; by default the shares found.
+    time: column of when units entered; the shares may then change over time, as in a ramp.
     folds: into how many parts the units are dealt; the first only teaches.
     alpha: the chance, over all arms, to find a difference where everybody gains alike.
 
@@ -75,7 +77,7 @@ def gains(
     _check(folds=folds, alpha=alpha)
     units = read_units(
         table, arm=arm, control=control, outcome=outcome, features=features, cluster=cluster, costs=costs,
-        exclude=exclude, probabilities=probabilities,
+        exclude=exclude, probabilities=probabilities, time=time,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     scores = score(units, folds=folds, rng=rng)

@@ -64,7 +64,7 @@ def score(units: Units, *, folds: int, rng: np.random.Generator) -> Scores:
             rng=rng,
         )
         means = models.predict(units.features[rows])
-        values = robust_scores(means, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
+        values = robust_scores(means, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
         effect[rows] = values[:, 1:] - values[:, [0]] - (units.cost[1:] - units.cost[0])
         expected[rows] = means[:, 1:] - means[:, [0]]
     return Scores(fold=fold, effect=effect, expected=expected, cluster=units.cluster)

@@ -55,6 +55,7 @@ def ladder(
     seed: int = 1,
     alpha: float = 0.05,
     probabilities: Mapping[str, float] | None = None,
+    time: str | None = None,
 ) -> Ladder:
     """The ladder from any randomized table: rows are units, ``arm`` is the contact each was given by chance.
 
@@ -68,6 +69,7 @@ def ladder(
     repeats: how often the folds are dealt anew and averaged; by default 5 below 100,000 rows, else 3.
     groups: how many groups the rung ``few`` may form.
     probabilities: planned share of each arm; by default the shares found.
+    time: column of when units entered; the shares may then change over time, as in a ramp.
 
     ``random`` gives each arm but the control with the same chance. Every rung above it may also choose the control.
 
@@ -79,7 +81,7 @@ def ladder(
     _check_options(folds=folds, groups=groups, alpha=alpha, repeats=repeats)
     units = read_units(
         table, arm=arm, control=control, outcome=outcome, features=features, segments=segments, cluster=cluster,
-        costs=costs, exclude=exclude, probabilities=probabilities,
+        costs=costs, exclude=exclude, probabilities=probabilities, time=time,
     )  # fmt: skip
     often = repeats if repeats is not None else (5 if units.arm.size < _STEADY_FROM else 3)
     valued = cross_fit(units, folds=folds, repeats=often, groups=groups, rng=np.random.default_rng(seed))
@@ -160,7 +162,7 @@ def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson
     """What is known of the units ``rows``, and their doubly robust values (n, arms), net of cost."""
     features = units.features[rows]
     expected = models.predict(features)
-    scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance)
+    scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
     levels = [column.levels[rows] for column in units.segments]
     return Lesson(features=features, levels=levels, net=expected - units.cost), scores - units.cost
 

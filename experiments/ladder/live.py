@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.estimation.columns import codes_of
-from experiments.estimation.influence import Floats
+from experiments.estimation.influence import Floats, few_clusters
 from experiments.ladder.recommendation import Climb, recommend, rungs_of
 from experiments.ladder.units import FEWEST, complete_rows, numeric_outcome
 from experiments.observations import MOST_ARMS, labels, named
@@ -77,6 +77,8 @@ def ladder_of_arms(
     recommended, sentence = recommend(found, climb, alpha=alpha, wording=wording)
     if "few" in rungs.values():
         notes = [*notes, _FEW]
+    if groups is not None:
+        notes = [*notes, *few_clusters(names, codes, cluster=groups)]
     return Ladder(rungs=found, recommended=recommended, sentence=sentence, notes=tuple(notes), unit=words, scale=factor)
 
 

@@ -24,14 +24,14 @@ _INNER = 5
 def robust_scores(expected: Floats, *, arm: Integers, outcome: Floats, chance: Floats) -> Floats:
     """Doubly robust value (n, arms) of each unit under each arm, before cost (Robins, Rotnitzky and Zhao 1994).
 
-    ``expected`` (n, arms) from models that have not seen the unit, ``chance`` (arms,) with which each arm was given.
+    ``expected`` (n, arms) from models that have not seen the unit, ``chance`` (n,) with which its arm was given.
 
-    >>> robust_scores(np.array([[1.0, 2.0]]), arm=np.array([1]), outcome=np.array([3.0]), chance=np.array([0.5, 0.5]))
+    >>> robust_scores(np.array([[1.0, 2.0]]), arm=np.array([1]), outcome=np.array([3.0]), chance=np.array([0.5]))
     array([[1., 4.]])
     """
     scores = expected.copy()
     rows = np.arange(arm.size)
-    scores[rows, arm] += (outcome - expected[rows, arm]) / chance[arm]
+    scores[rows, arm] += (outcome - expected[rows, arm]) / chance
     return scores
 
 

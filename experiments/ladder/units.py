@@ -6,7 +6,7 @@ another name, would make any policy look good; such columns are left out here, e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen, unlike_arms
+from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
 from experiments.observations import arms_of, named
@@ -29,10 +30,11 @@ _SHOWN = 4
 class Units:
     """A randomized table, ready for the ladder; arm 0 is the control.
 
-    ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` and ``chance`` (arms,); ``features`` (n,
-    p); ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out
-    and why; ``known`` the columns behind the features as the table held them, its rows in the order of the units;
-    ``doubt`` a sentence on why the arms were hardly given by chance, empty where nothing says so.
+    ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` (arms,); ``chance`` (arms,) with which arms
+    were given, or (periods, arms) where it is known in which ``period`` (n,) each unit entered; ``features`` (n, p);
+    ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out and
+    why; ``known`` the columns behind the features as the table held them, its rows in the order of the units; ``doubt``
+    a sentence on why the arms were hardly given by chance, empty where nothing says so.
     """
 
     arms: tuple[str, ...]
@@ -46,6 +48,13 @@ class Units:
     notes: tuple[str, ...]
     known: pa.Table = field(default_factory=lambda: pa.table({}))
     doubt: str = ""
+    period: Integers | None = None
+
+    def chance_at(self, rows: Integers) -> Floats:
+        """The chance with which each of ``rows`` was given the arm that it has."""
+        arm = self.arm[rows]
+        found: Floats = self.chance[arm] if self.period is None else self.chance[self.period[rows], arm]
+        return found
 
 
 def read_units(
@@ -60,6 +69,7 @@ def read_units(
     costs: Mapping[str, float] | None = None,
     exclude: Sequence[str] = (),
     probabilities: Mapping[str, float] | None = None,
+    time: str | None = None,
 ) -> Units:
     """The arrays of a randomized table; see ``experiments.ladder.ladder`` for the parameters.
 
@@ -69,11 +79,16 @@ def read_units(
         For unknown columns or arms, a constant or missing outcome, too few units in an arm, or a named feature that
         was not known before the contact.
     """
-    for name in (arm, outcome, *(features or ()), *segments, *exclude, *([cluster] if cluster else [])):
+    own = (arm, outcome, *(each for each in (cluster, time) if each))
+    for name in (*own, *(features or ()), *segments, *exclude):
         require_column(table, name)
+    if time is not None and probabilities is not None:
+        raise InputError(
+            "planned shares can't hold at all times", got=f"probabilities with {time!r}", do="leave out one of them"
+        )
     if arm == outcome:
         raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
-    table, notes = complete_rows(table, (arm, outcome, *([cluster] if cluster else [])))
+    table, notes = complete_rows(table, own)
     split = arms_of(table, arm, control=control)
     arms, codes = split.values, split.codes.astype(np.int64)
     response = numeric_outcome(table, outcome)
@@ -82,12 +97,14 @@ def read_units(
     order = _canonical_order(table, exclude=(arm, outcome), arm=codes, outcome=response)
     table, codes, response = table.take(pa.array(order)), codes[order], response[order]
     groups = None if groups is None else groups[order]
-    taken = {arm, outcome, *exclude, *([cluster] if cluster else [])}
+    entry = None if time is None else Entry.of(table, time, arm=codes, arms=arms, cluster=groups)
+    period = None if entry is None else entry.period
+    taken = {*own, *exclude}
     wanted = list(features) if features is not None else [name for name in table.column_names if name not in taken]
     asked = [*dict.fromkeys([*wanted, *segments])]
-    unlike = unlike_arms(table, asked, arm=codes, cluster=groups)
+    unlike = unlike_arms(table, asked, arm=codes, cluster=groups, period=period)
     columns, screened = screen(
-        table, asked, arm=None if unlike else codes, outcome=response, cluster=groups,
+        table, asked, arm=None if unlike else codes, outcome=response, cluster=groups, period=period,
         named={*(features or ()), *segments},
     )  # fmt: skip
     known = [column for column in columns if column.name in set(wanted)]
@@ -102,14 +119,25 @@ def read_units(
         arm=codes,
         outcome=response,
         cost=_per_arm(costs or {}, arms, default=np.zeros(len(arms)), what="cost"),
-        chance=_chances(probabilities, arms, shares),
+        chance=_chances(probabilities, arms, shares) if entry is None else entry.shares,
+        period=period,
         cluster=groups,
         features=feature_matrix(known, rows=codes.size),
         segments=tuple(candidates),
-        notes=(*notes, *screened),
+        notes=(*notes, *screened, *_entry_notes(table, entry, arm=codes, cluster=groups)),
         known=table.select([column.name for column in known]),
         doubt=_not_dealt(unlike, of=len(asked)) if unlike else "",
     )
+
+
+def _entry_notes(table: pa.Table, entry: Entry | None, *, arm: Integers, cluster: Integers | None) -> Iterator[str]:
+    if entry is None:
+        yield from unnamed(table, times_in(table), arm=arm, cluster=cluster, option="--time")
+    elif entry.changed:
+        yield (
+            f"{entry.changed[0].upper()}{entry.changed[1:]} So each arm's customers count as if every span of days had "
+            "the same shares."
+        )
 
 
 def _not_dealt(unlike: Sequence[str], *, of: int) -> str:

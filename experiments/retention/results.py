@@ -50,13 +50,17 @@ class RetentionDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Retention(Result):
-    """Retention by arm, up to ``horizon`` in the table's own unit of time, whose name is ``unit``."""
+    """Retention by arm, up to ``horizon`` in the table's own unit of time, whose name is ``unit``.
+
+    ``doubt`` says why the arms can't be compared; empty where nothing says so.
+    """
 
     arms: tuple[RetentionArm, ...]
     differences: tuple[RetentionDifference, ...]
     horizon: float
     unit: str
     notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from scipy import stats
 
 from experiments.analysis.statistics import benjamini_hochberg
-from experiments.estimation.influence import Floats, Integers, Interval, Mean, mean_of, share_interval
+from experiments.estimation.entry import Entry, times_in, unnamed
+from experiments.estimation.influence import (
+    Floats,
+    Integers,
+    Interval,
+    Mean,
+    few_clusters,
+    mean_of,
+    share_interval,
+)
 from experiments.observations import Labels, arms_of, codes, numbers, select
 from experiments.retention.results import CurvePoint, Retention, RetentionArm, RetentionDifference
 from experiments.retention.survival import Mask, Survival, log_rank_parts
@@ -59,6 +69,7 @@ def retention(
     time: str,
     event: str,
     cluster: str | None = None,
+    entered: str | None = None,
     horizon: float | None = None,
     unit: str = "days",
     alpha: float = 0.05,
@@ -73,6 +84,7 @@ def retention(
     event: the column that is 1 (true) where they left then; 0 where they were still there: who entered late was watched
         for a shorter time, and counts for as long as they were.
     cluster: the column of what was assigned, where that isn't the row (households).
+    entered: the column of when customers were assigned, which tells whether the arms' shares changed meanwhile.
     horizon: the time within which customers are compared; by default as far as 50 customers of each arm were watched.
     unit: what the times are in.
 
@@ -92,7 +104,9 @@ def retention(
     """
     if not 0 < alpha < 0.5:
         raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
-    watched, notes = _read(table, arm=arm, control=control, time=time, event=event, cluster=cluster)
+    watched, notes, doubt = _read(
+        table, arm=arm, control=control, time=time, event=event, cluster=cluster, entered=entered
+    )
     until = _horizon(watched, given=horizon)
     curves = [
         Survival.of(watched.time[watched.of_arm(place)], watched.left[watched.of_arm(place)])
@@ -108,18 +122,22 @@ def retention(
         horizon=until,
         unit=unit,
         notes=(*notes, *_notes(watched, rows)),
+        doubt=doubt,
     )
 
 
 def _read(
-    table: Any, *, arm: str, control: object, time: str, event: str, cluster: str | None
-) -> tuple[Watched, list[str]]:
-    rows = select(table, [arm, time, event, *([cluster] if cluster else [])])
+    table: Any, *, arm: str, control: object, time: str, event: str, cluster: str | None, entered: str | None
+) -> tuple[Watched, list[str], str]:
+    times = [each for each in times_in(table) if each not in (arm, time, event)] if entered is None else [entered]
+    rows = select(table, [arm, time, event, *([cluster] if cluster else []), *times])
     split = arms_of(rows, arm, control=control)
     length, left = numbers(rows, time).astype(np.float64), numbers(rows, event).astype(np.float64)
     whole = (split.codes >= 0) & np.isfinite(length) & np.isfinite(left)
     if cluster is not None:
         whole &= codes(rows, cluster)[1] >= 0
+    if entered is not None:
+        whole &= rows[entered].is_valid().to_numpy()
     length, left = length[whole], left[whole]
     if length.size and length.min() < 0:
         raise InputError(
@@ -138,7 +156,11 @@ def _read(
         groups = np.unique(codes(rows, cluster)[1][whole], return_inverse=True)[1].astype(np.int64)
     lost = int((~whole).sum())
     note = [f"{lost:,} of {whole.size:,} rows left out: a value is missing."] if lost else []
-    return Watched(arms=arms, time=length, left=left == 1.0, cluster=groups), note
+    place, there = arms.codes.astype(np.int64), rows.filter(pa.array(whole))
+    watched = Watched(arms=arms, time=length, left=left == 1.0, cluster=groups)
+    if entered is None:
+        return watched, [*note, *unnamed(there, times, arm=place, cluster=groups, option="--entered")], ""
+    return watched, note, Entry.of(there, entered, arm=place, arms=arms.values, cluster=groups).doubt
 
 
 def _horizon(watched: Watched, *, given: float | None) -> float:
@@ -237,5 +259,6 @@ def _notes(watched: Watched, rows: Sequence[RetentionDifference]) -> Iterator[st
     yield f"{there:,} of {watched.left.size:,} customers were still there when last seen: they count until then."
     if watched.cluster is not None:
         yield "Intervals and the log-rank test are by household."
+        yield from few_clusters(watched.arms.values, watched.arms.codes, cluster=watched.cluster)
     if len(rows) > 1:
         yield f"p is adjusted for {len(rows)} arms (Benjamini-Hochberg); intervals are not."

@@ -31,6 +31,7 @@ def channels(
         list[str] | None, typer.Option(metavar="CHANNEL=COL", help="Column of how many contacts it sent.")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    time: Annotated[str | None, typer.Option(help="Column of when each entered.", show_default=False)] = None,
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
     json: JsonFile = None,
 ) -> None:
@@ -45,7 +46,7 @@ def channels(
     claimed = texts(matchback, option="--matchback CHANNEL=COL", example="email=claimed_email")
     sent = texts(contacts, option="--contacts CHANNEL=COL", example="email=emails")
     each_its_own(
-        {"--outcome": outcome, "--everything": everything, "--cluster": cluster}
+        {"--outcome": outcome, "--everything": everything, "--cluster": cluster, "--time": time}
         | {
             f"{option} {channel}": column
             for option, given in (("--held", withheld), ("--matchback", claimed), ("--contacts", sent))
@@ -64,6 +65,7 @@ def channels(
             matchback=claimed,
             contacts=sent,
             cluster=cluster,
+            time=time,
             alpha=alpha,
         )
     write_json(json, found.to_json())

@@ -24,6 +24,7 @@ def gains(
         list[str] | None, typer.Option(help="Column known before the contact (all that look it, when not given).")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    time: Annotated[str | None, typer.Option(help="Column of when each entered.", show_default=False)] = None,
     cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,
     alpha: Annotated[float, typer.Option(help="Chance to find a difference where all gain alike.")] = 0.05,
@@ -38,7 +39,7 @@ def gains(
     Example: rapport gains hillstrom.csv.gz --arm segment --control "No E-Mail" --outcome visit --exclude conversion
     --exclude spend
     """
-    each_its_own({"--arm": arm, "--outcome": outcome, "--cluster": cluster})
+    each_its_own({"--arm": arm, "--outcome": outcome, "--cluster": cluster, "--time": time})
     named = {f"--feature {column}": column for column in feature or ()}
     each_its_own(named | {f"--exclude {column}": column for column in exclude or ()})
     with step("finding who gains"):
@@ -52,6 +53,7 @@ def gains(
             outcome=outcome,
             features=feature or None,
             cluster=cluster,
+            time=time,
             costs=pairs(cost, option="--cost ARM=AMOUNT", example="Mens E-Mail=0.1"),
             exclude=exclude or (),
             seed=seed,

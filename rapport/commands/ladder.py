@@ -28,6 +28,7 @@ def ladder(
         list[str] | None, typer.Option(help="Column to segment by (the best one, when not given).")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    time: Annotated[str | None, typer.Option(help="Column of when each entered.", show_default=False)] = None,
     contact: Annotated[
         list[str] | None, typer.Option(metavar="ARM", help="Arm that is a contact [default: all but the control].")
     ] = None,
@@ -55,6 +56,7 @@ def ladder(
             features=feature or None,
             segments=segment or (),
             cluster=cluster,
+            time=time,
             costs=pairs(cost, option="--cost ARM=AMOUNT", example="Mens E-Mail=0.1"),
             exclude=exclude or (),
             seed=seed,

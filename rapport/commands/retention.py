@@ -23,6 +23,7 @@ def retention(
     time: Annotated[str, typer.Option(help="Column of how long each was watched.")],
     event: Annotated[str, typer.Option(help="Column that is 1 where they left then, 0 where still there.")],
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
+    entered: Annotated[str | None, typer.Option(help="Column of when each entered.", show_default=False)] = None,
     horizon: Annotated[
         float | None, typer.Option(help="Compare within this time (as far as 50 of each arm were watched).")
     ] = None,
@@ -36,7 +37,7 @@ def retention(
 
     Example: rapport retention members.csv --arm arm --control static --time days --event cancelled
     """
-    each_its_own({"--arm": arm, "--time": time, "--event": event, "--cluster": cluster})
+    each_its_own({"--arm": arm, "--time": time, "--event": event, "--cluster": cluster, "--entered": entered})
     with step("watching who stays"):
         from experiments.retention import retention as watch
         from features.tables import read_table
@@ -48,6 +49,7 @@ def retention(
             time=time,
             event=event,
             cluster=cluster,
+            entered=entered,
             horizon=horizon,
             unit=unit,
             alpha=alpha,
@@ -60,7 +62,9 @@ def _show(found: Retention) -> None:
     from experiments.wording import amounts
 
     amount = amounts(1.0)
-    for each in found.differences:
+    if found.doubt:
+        say(found.doubt, style="bold")
+    for each in [] if found.doubt else found.differences:
         p = "p below 0.0001" if each.adjusted_p_value < 0.0001 else f"p {each.adjusted_p_value:.2g}"
         say(f"{each.sentence[:-1]} (log-rank {p}).", style="bold")
     say("")

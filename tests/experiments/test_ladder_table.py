@@ -78,7 +78,7 @@ def test_on_hillstrom_the_data_that_chose_the_policy_would_invent_a_gain(data):
     models = OutcomeModels.fit(units.features, action=units.arm, outcome=units.outcome, actions=3, rng=rng)
     net = models.predict(units.features)
     lesson = Lesson(features=units.features, levels=[each.levels for each in units.segments], net=net)
-    scores = robust_scores(net, arm=units.arm, outcome=units.outcome, chance=units.chance)
+    scores = robust_scores(net, arm=units.arm, outcome=units.outcome, chance=units.chance[units.arm])
     chosen = Policies.learn(lesson, scores=scores, groups=5, rng=rng).apply(lesson)
     same = np.take_along_axis(scores, chosen, axis=1)
     gain = mean_interval(same[:, 3] - same[:, 0])

@@ -107,6 +107,32 @@ def test_households_that_leave_alike_raise_no_false_alarm() -> None:
     assert by_home <= 8 and alone > by_home
 
 
+def test_few_homes_of_unlike_sizes_claim_nothing_and_members_taken_as_alone_do() -> None:
+    rng = np.random.default_rng(5)
+    wrong = [worlds.wrong_of_few(worlds.households(homes=12, unlike=1.3, rng=rng)) for _ in range(60)]
+    days, _, alone, _ = np.sum(wrong, axis=0)
+    assert days <= 7  # at 5%, more come about in 1.0% of all cases
+    assert alone >= 15
+
+
+def test_too_few_homes_are_told_in_words() -> None:
+    found = retention(
+        worlds.households(homes=6, unlike=0.0, rng=np.random.default_rng(1)),
+        arm="arm", control="static", time="days", event="left", cluster="home",
+    )  # fmt: skip
+    assert [note for note in found.notes if "'personal' holds 6 clusters: too few for any method" in note]
+
+
+def test_a_share_where_nobody_has_left_is_no_certainty() -> None:
+    rng = np.random.default_rng(1)
+    table = pa.table({"arm": ["a", "b"] * 40, "t": rng.uniform(20, 30, 80), "e": [False] * 78 + [True] * 2})
+    found = retention(table, arm="arm", control="a", time="t", event="e", horizon=20.0)
+    first, *later = found.arms[0].curve
+    assert (first.ci_low, first.ci_high) == (1.0, 1.0)
+    # Wilson's of 40 of 40.
+    assert later[0].ci_low == pytest.approx(stats.binomtest(40, 40).proportion_ci(method="wilson").low, abs=0.01)
+
+
 def test_the_finding_is_told_with_its_numbers() -> None:
     table = worlds.members(n=6_000, rng=np.random.default_rng(1))
     found = retention(table, arm="arm", control="static", time="days", event="left", horizon=90)
