@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
 from experiments.policies import AnyPolicy, Nothing, Static
 from experiments.report import LookPoint
+from features import History
+from features.facts import MEMBERS
 from rapport.decided import decided_so_far
 from rapport.init import create_project
 from rapport.looks import Look, take_look, units_of
@@ -123,6 +126,18 @@ def _buy(
         "amount": pa.array(cents, pa.int64()),
     }
     project.history.append(pa.table(purchases), part=part)
+
+
+@pytest.fixture(scope="session")
+def link() -> Callable[..., None]:
+    """``link(history, rows)``: accounts belong to one person or household, as rows in the columns of ``MEMBERS``."""
+
+    def write(history: History, rows: Sequence[dict[str, Any]]) -> None:
+        folder = history.folder / "members"
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), folder / "m.parquet")
+
+    return write
 
 
 @dataclass(frozen=True)

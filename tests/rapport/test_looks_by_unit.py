@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from features.facts import MEMBERS
 from rapport.insight import with_insight
 from rapport.looks import report_of
-from rapport.project import Project
 from serving.decision import Ask
 from serving.desk import Case
 
@@ -102,7 +98,7 @@ def test_a_ramped_look_holds_everybody_against_the_shares_of_their_day(
 
 
 def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps(
-    tmp_path: Path, shop: Callable[..., LetterShop]
+    tmp_path: Path, shop: Callable[..., LetterShop], link: Callable[..., None]
 ) -> None:
     """The step is the one in which the household was assigned, or the person: nobody is cut in two."""
     late = START + 9 * DAY
@@ -113,7 +109,10 @@ def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps
     for unit, first in (("household", "household_id"), ("customer", "customer_id")):
         opened = shop(tmp_path / unit, more=f'unit = "{unit}"', ramp=RAMP)
         if unit == "customer":
-            _link(opened.project, [(f"a{number}", f"b{number}") for number in range(400) if number % 7])
+            pairs = [(f"a{number}", f"b{number}") for number in range(400) if number % 7]
+            known = {"strength": "personalize", "since": START - DAY, "until": None}
+            rows = [{**known, "account_id": each, "customer_id": pair[0]} for pair in pairs for each in pair]
+            link(opened.project.history, rows)
         decide(opened, asks)
         opened.buy([(ask.customer_id, ask.moment + DAY, 1500) for ask in asks[::3]])
         found = opened.look(AS_OF)
@@ -129,14 +128,6 @@ def test_a_ramped_look_at_homes_and_persons_whose_accounts_came_in_several_steps
         assert {arm.arm: arm.n for arm in found.findings.arms} == {
             arm: sum(row["arm"] == arm for row in rows) for arm in planned
         }
-
-
-def _link(project: Project, pairs: list[tuple[str, str]]) -> None:
-    """Make each pair one person from before the start on."""
-    known = {"strength": "personalize", "since": START - DAY, "until": None}
-    rows = [{**known, "account_id": each, "customer_id": pair[0]} for pair in pairs for each in pair]
-    (project.history.folder / "members").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), project.history.folder / "members" / "m.parquet")
 
 
 def test_a_look_at_sessions_counts_each_and_allows_for_their_customers(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from features.facts import CONSENTS, MEMBERS, OPT_OUTS
+from features.facts import CONSENTS, OPT_OUTS
 from rapport.init import create_project
 from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
@@ -97,7 +97,7 @@ def test_the_no_of_a_refused_row_counts(shop: Project) -> None:
     ("since", "until", "counted"), [(2, None, 1), (2, 12, 1), (2, 8, 0), (10, None, 0), (12, None, 0)]
 )
 def test_a_no_reaches_the_accounts_that_were_linked_when_it_was_decided(
-    shop: Project, since: float, until: float | None, counted: int
+    shop: Project, link: Callable[..., None], since: float, until: float | None, counted: int
 ) -> None:
     say(shop, False, 3, who="web-1")
     rows = [
@@ -110,6 +110,5 @@ def test_a_no_reaches_the_accounts_that_were_linked_when_it_was_decided(
         }
         for each in ("anna", "web-1")
     ]
-    (shop.history.folder / "members").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), shop.history.folder / "members" / "m.parquet")
+    link(shop.history, rows)
     assert contacts_after_opt_out(shop, DECISIONS) == counted

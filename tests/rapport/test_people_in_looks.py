@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from features import History
-from features.facts import MEMBERS
 from rapport.decided import decided_so_far
 from serving.people import LinkedAccounts
 
@@ -43,8 +40,8 @@ def day(number: float) -> datetime:
     return START + timedelta(days=number)
 
 
-def link(history: History) -> None:
-    rows = [
+def links() -> list[dict[str, object]]:
+    return [
         {
             "strength": "personalize",
             "account_id": each,
@@ -55,8 +52,6 @@ def link(history: History) -> None:
         for pair, since, until in LINKS
         for each in pair
     ]
-    (history.folder / "members").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), history.folder / "members" / "m.parquet")
 
 
 def person(account: str, at: float) -> str:
@@ -79,6 +74,7 @@ def purchases() -> list[tuple[str, float, int]]:
 def shop(
     tmp_path_factory: pytest.TempPathFactory,
     letter_shop: Callable[..., LetterShop],
+    link: Callable[..., None],
     purchases: list[tuple[str, float, int]],
 ) -> LetterShop:
     """A shop that decided for every account on day 0, as if no link were known."""
@@ -86,7 +82,7 @@ def shop(
     shop.agree(ACCOUNTS, at=day(-9))
     shop.decide(ACCOUNTS[:60], at=day(0))
     shop.buy([(who, day(at), cents) for who, at, cents in purchases])
-    link(shop.project.history)
+    link(shop.project.history, links())
     return shop
 
 
@@ -125,19 +121,17 @@ def test_the_money_adds_up_with_links(shop: LetterShop, purchases: list[tuple[st
 
 @pytest.mark.parametrize("at", [8.5, 11.0])
 def test_a_look_as_of_a_day_equals_the_replay_of_the_log_to_that_day(
-    shop: LetterShop, letter_shop: Callable[..., LetterShop], tmp_path: Path, at: float
+    shop: LetterShop, letter_shop: Callable[..., LetterShop], link: Callable[..., None], tmp_path: Path, at: float
 ) -> None:
     """Facts and links that came later are taken away from a copy: every figure stays the same (E7)."""
-    copy = tmp_path / "history"
-    history = History(copy)
+    history = History(tmp_path / "history")
     history.append(shop.project.history.events(until=day(at)), part="log")
     rows = [
         row | {"until": row["until"] if row["until"] and row["until"] < day(at) else None}
         for row in shop.project.history.members().to_pylist()
         if row["since"] < day(at)
     ]
-    (copy / "members").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema=MEMBERS), copy / "members" / "m.parquet")
+    link(history, rows)
     replayed = letter_shop(shop.project.root)
     replayed.project.__dict__["history"] = history
     before, after = replayed.look(day(at)), shop.look(day(at))
@@ -146,10 +140,12 @@ def test_a_look_as_of_a_day_equals_the_replay_of_the_log_to_that_day(
     assert repr(before.findings) == repr(after.findings)  # what is not told is NaN, which equals nothing
 
 
-def test_those_linked_in_time_have_one_arm_by_decision(letter_shop: Callable[..., LetterShop], tmp_path: Path) -> None:
+def test_those_linked_in_time_have_one_arm_by_decision(
+    letter_shop: Callable[..., LetterShop], link: Callable[..., None], tmp_path: Path
+) -> None:
     """Decided as accounts, pairs fall into two arms half of the time; decided as people they never do."""
     shop = letter_shop(tmp_path / "shop", goals=GOALS)
-    link(shop.project.history)
+    link(shop.project.history, links())
     decided = shop.decide(ACCOUNTS[10:30], at=day(3), people=LinkedAccounts(shop.project.history))
     arms = decided["arm"].to_pylist()
     assert arms[::2] == arms[1::2]

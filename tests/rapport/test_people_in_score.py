@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.facts import MEMBERS
 from rapport.base import allowed, customer_base
 from rapport.init import create_project
 from rapport.project import Project, load_project
@@ -25,7 +24,7 @@ BEFORE = NOON - timedelta(days=3)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Project:
+def shop(tmp_path: Path, link: Callable[..., None]) -> Project:
     """Ten customers who agreed and visited; c1 and c2 are surely one person, c3 maybe c4, c5 lives with c6."""
     create_project(tmp_path / "shop", name="Shop")
     found = load_project(tmp_path / "shop")
@@ -48,8 +47,7 @@ def shop(tmp_path: Path) -> Project:
         for pair in pairs
         for each in pair
     ]
-    (found.history.folder / "members").mkdir()
-    pq.write_table(pa.Table.from_pylist(members, schema=MEMBERS), found.history.folder / "members" / "m.parquet")
+    link(found.history, members)
     ledger = Ledger(found.ledger)
     said = {"channel": "all", "source": "customer", "occurred_at": BEFORE, "recorded_at": BEFORE}
     with ledger.writing() as book:

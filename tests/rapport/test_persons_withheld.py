@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from experiments.policies import Nothing
-from features import History
-from features.facts import MEMBERS
 from rapport.init import create_project
 from rapport.insight import channels_of, long_run_of
 from rapport.project import Project, load_project
@@ -34,7 +32,7 @@ ACCOUNTS = [tuple(f"p{number}-{place}" for place in range(3)) for number in rang
 LATE = range(0, PERSONS, 5)
 
 
-def _link(history: History) -> None:
+def _links() -> list[dict[str, object]]:
     early, late = QUARTER - timedelta(days=60), QUARTER + timedelta(days=20)
     rows = [
         {"account_id": each, "customer_id": own[0], "since": late if number in LATE else early, "until": None}
@@ -46,9 +44,7 @@ def _link(history: History) -> None:
         {**row, "strength": "household", "customer_id": ACCOUNTS[number // 3 // 2 * 2][0], "since": early}
         for number, row in enumerate(rows)
     ]
-    (history.folder / "members").mkdir(parents=True)
-    table = pa.Table.from_pylist([*persons, *homes], schema=MEMBERS)
-    pq.write_table(table, history.folder / "members" / "m.parquet")
+    return [*persons, *homes]
 
 
 def _events(amounts: dict[str, int], at: datetime, tag: str) -> pa.Table:
@@ -62,7 +58,7 @@ def _events(amounts: dict[str, int], at: datetime, tag: str) -> pa.Table:
 
 
 @pytest.fixture(params=["customer", "household"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Project, str]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path, link: Callable[..., None]) -> tuple[Project, str]:
     """A shop from whose marketing a quarter of persons, or households, is withheld."""
     unit = str(request.param)
     create_project(tmp_path / "shop", name="Shop")
@@ -73,7 +69,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Project, str]:
     project.history.append(_events(dict.fromkeys(every, 100), START - timedelta(days=9), "before"), part="before")
     amounts = dict(zip(every, np.random.default_rng(1).integers(100, 900, len(every)).tolist(), strict=True))
     project.history.append(_events(amounts, QUARTER + timedelta(days=30), "within"), part="within")
-    _link(project.history)
+    link(project.history, _links())
     return project, unit
 
 

@@ -31,13 +31,19 @@ class Features(Protocol):
     """What a feature set says of itself: ``features.FeatureSet`` is one."""
 
     @property
-    def names(self) -> Sequence[str]: ...  # noqa: D102
+    def names(self) -> Sequence[str]:
+        """The features' names, in the order of a row."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102
+    def fingerprint(self) -> str:
+        """A digest of what is computed: another one is another model's input."""
+        ...
 
     @property
-    def declarations(self) -> Mapping[str, str]: ...  # noqa: D102
+    def declarations(self) -> Mapping[str, str]:
+        """How each feature is declared, by its name."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
