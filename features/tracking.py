@@ -6,12 +6,13 @@ never in the path of a request.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sqlite3
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _BATCH = 900
+_SCRATCH = ".new.db"
 _LOCATED = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -62,24 +64,40 @@ class TrackingStore:
             # MLflow sets its own levels when it is imported.
             for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
                 logging.getLogger(noisy).setLevel(logging.WARNING)
-            self._check()
-            self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            with self._alone():
+                self._check()
+                self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
-    def _check(self) -> None:
-        """Make the folder, and see that what lies there as a database is one."""
-        database = self.folder / "mlflow.db"
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the store against all who would create it, or an experiment of it, at the same time."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if database.exists():
-                with closing(sqlite3.connect(database)) as connection:
-                    _settle(connection, here=self._artifacts)
+            handle = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise self._unusable(error) from error
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _check(self) -> None:
+        """Create the database where there is none, and see that what lies there as one is one, of this folder."""
+        database = self.folder / "mlflow.db"
+        try:
+            if not database.exists():
+                _create(database)
+            with closing(sqlite3.connect(database)) as connection:
+                _settle(connection, here=self._artifacts)
         except (OSError, sqlite3.Error) as error:
-            raise InputError(
-                f"MLflow's store can't be opened at {str(database)!r}",
-                got=str(error),
-                do="restore it from a backup, or move it away to begin with an empty one",
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> InputError:
+        return InputError(
+            f"MLflow's store can't be opened at {str(self.folder / 'mlflow.db')!r}",
+            got=str(error),
+            do="restore it from a backup, or move it away to begin with an empty one",
+        )
 
     @property
     def _artifacts(self) -> str:
@@ -87,10 +105,12 @@ class TrackingStore:
 
     def experiment(self, name: str) -> str:
         """The id of the MLflow experiment ``name``, created on first use."""
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        return str(self.client.create_experiment(name, artifact_location=self._artifacts))
+        client = self.client
+        with self._alone():
+            found = client.get_experiment_by_name(name)
+            if found is not None:
+                return str(found.experiment_id)
+            return str(client.create_experiment(name, artifact_location=self._artifacts))
 
     def log_run(
         self,
@@ -102,7 +122,7 @@ class TrackingStore:
         tags: Mapping[str, str] = {},
         artifacts: Mapping[str, bytes | str | Path] = {},
     ) -> str:
-        """Log one finished run and return its id.
+        """Log one finished run and return its id; until all of it is there, its status is not ``FINISHED``.
 
         ``artifacts`` maps a path inside the run to its content, or to a file or folder to copy.
         """
@@ -147,6 +167,17 @@ class TrackingStore:
         raw = content.read_bytes() if isinstance(content, Path) else content
         local.write_bytes(raw.encode() if isinstance(raw, str) else raw)
         self.client.log_artifact(run_id, str(local), folder or None)
+
+
+def _create(database: Path) -> None:
+    """A new database, whole or not at all: MLflow's dozens of migrations can't be taken up where they were killed."""
+    from mlflow import MlflowClient
+
+    for left in database.parent.glob(f"{_SCRATCH}*"):  # and the journal of what was killed
+        left.unlink()
+    scratch = database.with_name(_SCRATCH)
+    MlflowClient(tracking_uri=f"sqlite:///{scratch}").search_experiments(max_results=1)
+    scratch.replace(database)
 
 
 def _settle(connection: sqlite3.Connection, *, here: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,22 @@ def test_a_store_of_other_files_keeps_them(tracking: TrackingStore) -> None:
     again = TrackingStore(tracking.folder)
     found = {each.name: each.artifact_location for each in again.client.search_experiments()}
     assert (found["theirs"], found["own"]) == ("s3://bucket/artifacts", "file:///srv/notes")
+
+
+def test_many_who_open_a_new_store_at_once_make_one(migrated_store: Path, tmp_path: Path) -> None:
+    """MLflow's own first opening runs dozens of migrations: two at once leave a database that nobody can open."""
+    del migrated_store  # MLflow is imported by then
+    folder = tmp_path / "mlruns"
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(lambda n: TrackingStore(folder).log_run("experiments/x", name=f"{n}"), range(3)))
+    (found,) = {TrackingStore(folder).client.get_run(run).info.experiment_id for run in runs}
+    assert len(TrackingStore(folder).client.search_runs([found])) == 3
+
+
+def test_a_creation_that_was_killed_is_begun_again(tracking: TrackingStore, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / ".new.db").write_bytes((tracking.folder / "mlflow.db").read_bytes()[:50_000])
+    assert not (folder / "mlflow.db").exists()
+    TrackingStore(folder).experiment("experiments/letter")
+    assert sorted(each.name for each in folder.iterdir()) == [".lock", "mlflow.db"]
