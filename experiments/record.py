@@ -145,7 +145,11 @@ def find_look(tracking: TrackingStore, key: str, *, run_id: str | None = None) -
         raise unknown("experiment", key, known, do="look at it once, then it has a record")
     runs = _runs(tracking, PREFIX + key)
     if not runs:
-        raise InputError(f"nobody has looked at {key!r} yet", got="a record without looks", do="log a look first")
+        raise InputError(
+            f"nobody has looked at {key!r} yet",
+            got="a record without looks",
+            do=f"take one: rapport report {key} --look",
+        )
     if run_id is not None and run_id not in runs:
         raise unknown("run", run_id, reversed(runs), do="pass one of its looks, or leave --run away for the newest")
     return run_id or runs[-1]
@@ -194,8 +198,11 @@ def _runs(tracking: TrackingStore, name: str) -> list[str]:
     found = tracking.client.get_experiment_by_name(name)
     if found is None:
         return []
+    # A look that was stopped in the middle has no report: it was none.
     runs = tracking.client.search_runs(
-        [found.experiment_id], filter_string=f"tags.`{_KIND}` = 'look'", max_results=5000
+        [found.experiment_id],
+        filter_string=f"tags.`{_KIND}` = 'look' AND attributes.status = 'FINISHED'",
+        max_results=5000,
     )
     runs = sorted(runs, key=lambda run: (run.data.params["as_of"], int(run.data.params["look"]), run.info.start_time))
     return [str(run.info.run_id) for run in runs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,13 +45,14 @@ def report(
     Example: rapport report always-on --look --out report.html
     """
     with step(f"making the report of {experiment}"):
-        from experiments.record import find_look, read_report, recorded_experiments, unchanged
+        from experiments.record import ExperimentRecord, find_look, read_report, unchanged
         from experiments.report import decision, headline, numbers_json, render
         from rapport.project import load_project
 
         opened = load_project(project)
         tracking = opened.tracking
-        new = run is None and experiment in opened.experiments and experiment not in recorded_experiments(tracking)
+        design = opened.experiments.get(experiment)
+        new = run is None and design is not None and not ExperimentRecord(tracking, design).looks()
         if look or as_of is not None or new:
             run = _take(opened, experiment, as_of=as_of)
         run_id = find_look(tracking, experiment, run_id=run)
@@ -91,6 +93,14 @@ def _write(path: Path, page: str) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe, or /dev/stdout
+            path.write_text(page, encoding="utf-8")
+            return
+        scratch = path.parent / f".{path.name[:40]}.{os.getpid()}.tmp"
+        try:
+            scratch.write_text(page, encoding="utf-8")
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise InputError("the report can't be written", got=str(error), do="pass --out a path you may write") from error
