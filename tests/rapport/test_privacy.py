@@ -9,6 +9,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -305,10 +306,8 @@ def test_an_erasure_that_is_interrupted_is_completed(shop: Project, step: int) -
 
 def holds(project: Project, *accounts: str) -> list[str | None]:
     """Why each account is suppressed."""
-    ledger = Ledger(project.ledger)
-    with ledger.reading() as book:
+    with closing(Ledger(project.ledger)) as ledger, ledger.reading() as book:
         told = book.permissions(accounts)
-    ledger.close()
     return [told[each].hold for each in accounts]
 
 
@@ -325,11 +324,9 @@ def test_a_second_erasure_says_when_and_an_unknown_customer_is_refused(shop: Pro
 def test_what_was_asked_of_the_service_is_completed_by_the_next_intake(shop: Project, built: Path) -> None:
     canary = Canary(3)
     asked, other = canary.accounts[1], canary.accounts[0]
-    ledger = Ledger(shop.ledger)
-    with ledger.writing() as book:
+    with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
         assert queue_erasure(book, asked, at=DAY)["decisions"] == 1
         assert book.count(schema.decisions, customer_id=asked) == 0
-    ledger.close()
     assert holds(shop, asked, other) == ["erased", None]
     said = run("ingest", "--project", shop.root, "--data", built / "exports")
     assert f"{asked} is erased, as was asked of the service." in said
@@ -424,7 +421,9 @@ def test_an_erased_person_does_not_come_back(shop: Project, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("people", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_of_many_erased_people_nobody_can_be_contacted_again(people: int, tmp_path: Path) -> None:
+def test_of_many_erased_people_nobody_can_be_contacted_again(
+    people: int, tmp_path: Path, agree: Callable[..., None]
+) -> None:
     """Promise B6: imported under new accounts with another spelling, and then even said to have agreed.
 
     Beside them come as many strangers, all of whom can be: the harness would see a contact.
@@ -453,9 +452,7 @@ def test_of_many_erased_people_nobody_can_be_contacted_again(people: int, tmp_pa
     run("ingest", "--project", root)
     accounts = [*(row[0] for row in new), *erased]
     others = [row[0] for row in strangers]
-    yes = {"channel": "all", "granted": True, "source": "customer", "occurred_at": DAY, "recorded_at": DAY}
-    with ledger.writing() as book:
-        book.consent([Consent(customer_id=each, **yes) for each in (*accounts, *others)])
+    agree(load_project(root), (*accounts, *others), at=DAY)
     everybody = root / "everybody.csv"
     write(everybody, "customer_id", [(each,) for each in (*accounts, *others)])
     out = root / "decided.parquet"
@@ -478,17 +475,8 @@ def test_an_export_is_all_of_a_person_and_nothing_of_another(shop: Project, tmp_
     pairs = [{"account_id": mine.accounts[0], "other_id": other.accounts[0], **link} for link in (shared, weak)]
     shop.history.append_links(pa.Table.from_pylist(pairs), part="shared")
     resolve(shop.history, shop.identity)
-    run(
-        "score",
-        "--project",
-        shop.root,
-        "--at",
-        "2026-03-20T09:00:00Z",
-        "--experiment",
-        "letter",
-        "--out",
-        tmp_path / "o.csv",
-    )
+    later = ("--at", "2026-03-20T09:00:00Z", "--experiment", "letter", "--out", tmp_path / "o.csv")
+    run("score", "--project", shop.root, *later)
     out = tmp_path / "mine.json"
     said = run("export", mine.accounts[1], "--project", shop.root, "--out", out)
     assert "Links to 2 accounts of others are counted, not shown." in said
@@ -501,12 +489,10 @@ def test_an_export_is_all_of_a_person_and_nothing_of_another(shop: Project, tmp_
         rows = [row for row in table.to_pylist() if row["customer_id"] in mine.accounts]
         assert sorted(map(str, told[name])) == sorted(str(json.loads(json.dumps(row, default=str))) for row in rows)
         assert len(rows) >= 5
-    ledger = Ledger(shop.ledger)
-    with ledger.reading() as book:
+    with closing(Ledger(shop.ledger)) as ledger, ledger.reading() as book:
         for section, table in (("decisions", schema.decisions), ("consents", schema.consents)):
             assert len(told[section]) == sum(book.count(table, customer_id=each) for each in mine.accounts) > 0
         slots = sum(book.count(schema.slots, customer_id=each) for each in mine.accounts)
-    ledger.close()
     assert len(told["contacts"]) == slots
     assert {row["quarantine_id"][:5] for row in told["quarantined"]} == {"shop-"}
     assert len(told["links"]) == 1
