@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmarks.calibration import (
     assigned,
     bandits,
+    bounds,
     campaigns,
     exact,
     hadad,
@@ -27,6 +28,7 @@ PARTS: dict[str, Part] = {
     "small_arms": small_arms.lines,
     "verdicts": verdicts.lines,
     "campaigns": campaigns.lines,
+    "bounds": bounds.lines,
     "bandits": bandits.lines,
     "hadad": hadad.lines,
     "splits": splits.lines,
