@@ -17,7 +17,7 @@ from scipy import stats
 
 from experiments.holdout import Holdout
 from experiments.policies import Static
-from experiments.report import numbers_csv, render
+from experiments.report import Report, numbers_csv, render
 from rapport.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
 from rapport.looks import Look, report_of
 from rapport.project import Project
@@ -95,6 +95,13 @@ def shop(opened: LetterShop) -> tuple[Project, Look]:
     return opened.project, opened.look(AS_OF)
 
 
+@pytest.fixture(scope="module")
+def told(shop: tuple[Project, Look]) -> Report:
+    """The report of that look, with all that it tells beyond its goals."""
+    project, look = shop
+    return with_insight(report_of(look, project=project, number=1), look, project=project)
+
+
 def test_who_gains_is_told_by_the_features_before_the_letter(shop: tuple[Project, Look]) -> None:
     found = gains_of(*shop)
     assert found is not None and found.differ
@@ -150,10 +157,8 @@ def test_each_channel_is_told_from_those_withheld_from_it_beside_matchback(shop:
     assert channels_of(shop[0], as_of=datetime(2026, 5, 1, tzinfo=UTC)) is None
 
 
-def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(shop: tuple[Project, Look]) -> None:
-    project, look = shop
-    report = with_insight(report_of(look, project=project, number=1), look, project=project)
-    page, numbers = render(report), numbers_csv(report)
+def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(told: Report) -> None:
+    page, numbers = render(told), numbers_csv(told)
     for title in ("Which customers gain", "Who stays", "The long run: everything against the holdout"):
         assert title in page
     for part in ("gains,", "retention,", "holdout,"):
@@ -161,9 +166,8 @@ def test_the_page_and_its_numbers_hold_all_of_it_and_nobody_s_name(shop: tuple[P
     assert not any(each in page or each in numbers for each in PEOPLE)
 
 
-def test_what_arrives_later_changes_nothing_of_it(opened: LetterShop, shop: tuple[Project, Look]) -> None:
-    project, look = shop
-    before = with_insight(report_of(look, project=project, number=1), look, project=project)
+def test_what_arrives_later_changes_nothing_of_it(opened: LetterShop, told: Report) -> None:
+    project = opened.project
     late = [
         {"event_id": f"late-{each}", "customer_id": each, "kind": kind, "amount": 90_000}
         | {"occurred_at": START + timedelta(days=day), "recorded_at": AS_OF + timedelta(days=1)}
@@ -176,7 +180,7 @@ def test_what_arrives_later_changes_nothing_of_it(opened: LetterShop, shop: tupl
     )
     look = opened.look(AS_OF)
     after = with_insight(report_of(look, project=project, number=1), look, project=project)
-    assert json.dumps(msgspec.to_builtins(after)) == json.dumps(msgspec.to_builtins(before))
+    assert json.dumps(msgspec.to_builtins(after)) == json.dumps(msgspec.to_builtins(told))
 
 
 def test_who_is_withheld_from_a_channel_gets_nothing_there_and_the_decision_replays(
