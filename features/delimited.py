@@ -68,6 +68,14 @@ def read_delimited(source: Path, *, text: Sequence[str]) -> pa.Table:
         raise
 
 
+def header_names(source: Path) -> list[str]:
+    """The names in the header line of a text file, plain or gzipped."""
+    head = _head(source)
+    if encoding := _MARKS.get(head[:2], ""):
+        head = head[: len(head) // 2 * 2].decode(encoding, errors="replace").encode()
+    return _header(head, called=source.name)[2]
+
+
 def _from_copy(source: Path, *, encoding: str, text: Sequence[str]) -> pa.Table:
     """The table by way of a copy in UTF-8."""
     with tempfile.TemporaryDirectory(prefix="rapport-") as folder:

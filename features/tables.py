@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.delimited import read_delimited
+from features.delimited import header_names, read_delimited
 from features.errors import InputError, unknown
 from features.sql import in_memory
 
@@ -76,6 +76,15 @@ def stored_columns(path: str | Path) -> list[str] | None:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{source.name} can't be read as a table", got=reason, do="save the file anew") from error
+
+
+def named_columns(path: str | Path) -> list[str]:
+    """The names of the columns of a Parquet or text file, of which nothing else is read.
+
+    Raises InputError or OSError when it can't be read.
+    """
+    stored = stored_columns(path)
+    return header_names(Path(path)) if stored is None else stored
 
 
 def require_column(table: pa.Table, column: str) -> None:

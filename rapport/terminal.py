@@ -162,7 +162,24 @@ def _misused(error: typer.TyperException, *, given: Sequence[str]) -> None:
     if not message:
         return  # the help is on the screen already
     command = context.command_path if context else "rapport"
-    fail(InputError(message.rstrip("."), got=" ".join(["rapport", *given]), do=f"see `{command} --help`"))
+    do = f"see `{command} --help`"
+    if columns := _columns_in(given):
+        do += f"; the table's columns are {columns}"
+    fail(InputError(message.rstrip("."), got=" ".join(["rapport", *given]), do=do))
+
+
+def _columns_in(given: Sequence[str]) -> str:
+    """The columns of the first table among the arguments, so that a missing option can be filled in; else nothing."""
+    from features.errors import listed
+    from features.tables import named_columns
+
+    for each in given:
+        if each.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".txt", ".parquet", ".pq")):
+            try:
+                return listed(named_columns(each), most=30)
+            except (InputError, OSError, ValueError):
+                return ""
+    return ""
 
 
 def _finite(value: Any) -> Any:

@@ -17,13 +17,16 @@ from experiments.estimation.columns import Column, codes_of, comparable, feature
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
-from experiments.observations import arms_of, named
+from experiments.observations import arms_of, is_text, named, text_notes
+from features.amounts import amounts
 from features.errors import InputError, listed
 from features.tables import require_column
 
 FEWEST = 50
 FEWEST_CLUSTERS = 20
 _SHOWN = 4
+# The share of rows left out from which it is told that an empty outcome may mean nothing happened.
+_MANY = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ def read_units(
         )
     if arm == outcome:
         raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
+    table, told = with_numbers(table, outcome)
     table, notes = complete_rows(table, own)
     split = arms_of(table, arm, control=control)
     arms, codes = split.values, split.codes.astype(np.int64)
@@ -124,7 +128,7 @@ def read_units(
         cluster=groups,
         features=feature_matrix(known, rows=codes.size),
         segments=tuple(candidates),
-        notes=(*notes, *screened, *_entry_notes(table, entry, arm=codes, cluster=groups)),
+        notes=(*told, *notes, *screened, *_entry_notes(table, entry, arm=codes, cluster=groups)),
         known=table.select([column.name for column in known]),
         doubt=_not_dealt(unlike, of=len(asked)) if unlike else "",
     )
@@ -167,6 +171,14 @@ def numeric_outcome(table: pa.Table, outcome: str, *, may_be_constant: bool = Fa
     return values
 
 
+def with_numbers(table: pa.Table, outcome: str) -> tuple[pa.Table, list[str]]:
+    """The table with an outcome that is text as the amounts that it stands for, and a note on how they were read."""
+    if not is_text(table.schema.field(outcome).type) or (values := amounts(table[outcome], outcome)) is None:
+        return table, []
+    notes = list(text_notes(table, [outcome]))
+    return table.set_column(table.column_names.index(outcome), outcome, pa.array(values, from_pandas=True)), notes
+
+
 def complete_rows(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
     """The rows in which none of ``columns`` is missing, and a note on the others."""
     keep = np.ones(table.num_rows, dtype=bool)
@@ -181,6 +193,8 @@ def complete_rows(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, li
     if not lost:
         return table, []
     note = f"{lost:,} of {table.num_rows:,} rows left out: no {' or no '.join(columns)}."
+    if lost > _MANY * table.num_rows:
+        note += " Where an empty outcome means that nothing happened, write 0."
     return table.filter(pa.array(keep)), [note]
 
 

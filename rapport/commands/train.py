@@ -168,7 +168,7 @@ def uplift(
             )
     else:
         names = [*_named(label, "--label"), *_named(treatment, "--treatment")]
-        table, store = _table(data, exclude, wanted=names), _store(mlruns)
+        table, store = _table(data, exclude, wanted=names, text=names[1:]), _store(mlruns)
         with step(f"train on {len(table):,} rows"):
             trained = train_uplift(
                 table.drop(columns=names),
@@ -205,7 +205,7 @@ def _answers(
         return table.drop(columns=names), table[names[0]]
     if treatment == label:
         raise InputError("label and treatment are one column", got=repr(label), do="name two columns")
-    table = _table(data, exclude, wanted=[*names, treatment])
+    table = _table(data, exclude, wanted=[*names, treatment], text=[treatment])
     frame = with_treatment(table.drop(columns=names), column=treatment, nothing=control)
     if NOTHING not in set(frame[TREATMENT]):
         say(f"no row has the treatment {NOTHING!r} (--control VALUE): what customers do unprompted stays unknown")
@@ -223,12 +223,15 @@ def _require_table(treatment: str | None, control: str | None) -> None:
         )
 
 
-def _table(data: Path, exclude: Sequence[str] | None, *, wanted: Sequence[str]) -> pd.DataFrame:
+def _table(
+    data: Path, exclude: Sequence[str] | None, *, wanted: Sequence[str], text: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The table without what is excluded, rows that have all that is ``wanted``; of ``text`` the words count."""
     from features.errors import InputError
     from features.tables import read_table, require_column
     from training.tables import frame_of
 
-    table = read_table(data)
+    table = read_table(data, text=text)
     for column in (*wanted, *(exclude or ())):
         require_column(table, column)
     if both := set(wanted) & set(exclude or ()):

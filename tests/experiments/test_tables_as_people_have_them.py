@@ -105,3 +105,24 @@ def test_few_clusters_are_told_by_a_single_look() -> None:
     found = analyze(weeks, arm="arm", control="old", metrics=["sales"], cluster="shop")
     assert found.verdict.code == "keep_running"
     assert "Of a single look that was planned before the start (--final), sales is" in found.verdict.sentence
+
+
+def test_the_ladder_reads_amounts_and_names_of_arms_as_the_file_has_them(rapport_cli, tmp_path: Path) -> None:
+    path, target = tmp_path / "units.csv", tmp_path / "found.json"
+    units = _units()
+    units.assign(spend=units["spend"].map("{:.2f} €".format).where(units.index % 3 > 0)).to_csv(path, index=False)
+    ran = rapport_cli("ladder", path, "--arm", "sent", "--control", "No", "--outcome", "spend", "--json", target)
+    assert ran.exit_code == 0, ran.stderr
+    found = json.loads(target.read_text())
+    assert found["rungs"][1]["shares"] == {"No": 0.0, "Yes": 1.0}
+    told = " ".join(found["notes"])
+    assert "spend is text, read as numbers" in told
+    assert "Where an empty outcome means that nothing happened, write 0." in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_missing_option_tells_the_columns_there_are(rapport_cli, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "units.csv"
+    path.write_text("sent;größe\nYes;1\n", encoding=encoding)
+    ran = rapport_cli("analyze", path)
+    assert (ran.exit_code, "columns are 'sent', 'größe'" in " ".join(ran.stderr.split())) == (2, True)
