@@ -142,8 +142,8 @@ def test_bad_input_is_told_in_three_parts() -> None:
         join_outcomes(rows.rename_columns(["customer_id", "arm", "assigned_at"]).append_column("bought", [[1]]), events(), GOALS, as_of=day(60))  # fmt: skip  # noqa: E501
 
 
-def test_names_with_quotes_are_only_names() -> None:
-    goal = Goal(name='x" FROM units; DROP', kind="any", events=("pur'chase",), window_days=7)
+def test_words_of_sql_and_quotes_are_only_names() -> None:
+    goal = Goal(name="select", kind="any", events=("pur'chase",), window_days=7)
     log = events(Event("1", "a", "pur'chase", 3, 3))
     assert join_outcomes(assignments(("a", "s", 0)), log, (goal,), as_of=day(60))[goal.name].to_pylist() == [1]
 
