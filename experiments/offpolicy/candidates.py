@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.estimation.columns import numbers_of
 from experiments.estimation.influence import Floats
+from experiments.observations import numbers
 from features.errors import InputError, listed
 from features.tables import require_column
 
@@ -163,13 +163,7 @@ def _joined(table: pa.Table, *, log: pa.Table, key: str) -> pa.Table:
 
 
 def _probabilities(table: pa.Table, name: str) -> Floats:
-    values = numbers_of(table.column(name).combine_chunks())
-    if values is None:
-        raise InputError(
-            f"the policy's column {name!r} holds no probabilities", got=str(table.schema.field(name).type),
-            do="leave it out, or name it as the key",
-        )  # fmt: skip
-    known: Floats = np.nan_to_num(values, nan=0.0)
+    known: Floats = np.nan_to_num(np.asarray(numbers(table, name), dtype=np.float64), nan=0.0)
     if known.min() < 0 or known.max() > 1:
         worst = known.min() if known.min() < 0 else known.max()
         raise InputError(

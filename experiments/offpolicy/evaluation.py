@@ -206,8 +206,8 @@ def _too_rare(log: Log) -> str:
     if chance[place] > _IMPOSSIBLE:
         return ""
     return (
-        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings that "
-        "about in fewer than one of a million such logs, so they were hardly chosen with it."
+        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings "
+        "that about in fewer than one of a million such logs, so they were hardly chosen with it."
     )
 
 

@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.estimation.columns import Column, codes_of, feature_matrix, numbers_of, screen, unread
+from experiments.estimation.columns import Column, codes_of, feature_matrix, screen, unread
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
+from experiments.observations import numbers, text_notes
 from experiments.offpolicy.candidates import read_policy, texts
 from features.errors import InputError
 from features.tables import require_column
-
-_YES, _NO = ("yes", "y", "true", "t"), ("no", "n", "false", "f")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,8 @@ def read_log(
         require_column(log, name)
         if log.column_names.count(name) > 1:
             raise InputError("a column's name stands twice", got=repr(name), do="rename one of the two")
-    rewards, chances = _rewards(log, reward), _chances(log, probability)
+    rewards = _amounts(log, reward, do="fill them, or leave out decisions whose outcome is not known yet")
+    chances = _chances(log, probability)
     kinds, codes = _actions(log, action)
     actions, given = read_policy(policy, seen=kinds, log=log, action=action, key=key)
     place = {name: index for index, name in enumerate(actions)}
@@ -100,7 +100,7 @@ def read_log(
         policy=given,
         features=feature_matrix(columns, rows=log.num_rows),
         cluster=None if cluster is None else codes_of(_whole(log, cluster)),
-        notes=tuple(notes),
+        notes=(*text_notes(log, (reward, probability)), *notes),
         known=known,
         left_out={name: _why(log, name) for name in wanted if name not in set(known)},
     )
@@ -119,18 +119,8 @@ def _actions(log: pa.Table, name: str) -> tuple[tuple[str, ...], Integers]:
     return kinds, np.array([place[each] for each in names], dtype=np.int64)[encoded.indices.to_numpy()]
 
 
-def _rewards(log: pa.Table, name: str) -> Floats:
-    """What each decision earned: numbers, or words such as yes and no."""
-    column = _whole(log, name, do="fill them, or leave out decisions whose outcome is not known yet")
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        said = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-        if set(pc.unique(said).to_pylist()) <= {*_YES, *_NO}:
-            return np.asarray(pc.is_in(said, pa.array(_YES)).to_numpy(), dtype=np.float64)
-    return _numbers(column, name)
-
-
 def _chances(log: pa.Table, name: str) -> Floats:
-    chances = _numbers(_whole(log, name, do="leave these decisions out, if the gaps are chance's own"), name)
+    chances = _amounts(log, name, do="leave these decisions out, if the gaps are chance's own")
     wrong = np.flatnonzero(~((chances > 0) & (chances <= 1)))
     if not wrong.size:
         return chances
@@ -147,29 +137,21 @@ def _chances(log: pa.Table, name: str) -> Floats:
     )
 
 
-def _whole(log: pa.Table, name: str, *, do: str = "fill them, or leave these decisions out") -> pa.ChunkedArray:
-    """A column of the log in which nothing is missing."""
-    column = log.column(name)
-    missing = column.is_null(nan_is_null=pa.types.is_floating(column.type))
-    if empty := pc.sum(missing).as_py():
-        raise InputError(f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells", do=do)
-    return column
-
-
-def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
-    values = numbers_of(_parsed(column).combine_chunks())
-    if values is None or not np.isfinite(values).all():
-        some = ", ".join(str(each) for each in pc.unique(column).slice(0, 3).to_pylist())
-        got = f"{column.type} such as {some}" if values is None else "infinity"
-        raise InputError(f"the log's column {name!r} must hold numbers", got=got, do="turn it into numbers")
+def _amounts(log: pa.Table, name: str, *, do: str) -> Floats:
+    """A column of the log as finite numbers (n,), of which none is missing."""
+    values: Floats = np.asarray(numbers(log, name), dtype=np.float64)
+    if empty := int(np.isnan(values).sum()):
+        raise _gaps(name, empty, do=do)
     return values
 
 
-def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text that holds numbers alone as these; any other column as it is."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column
-    try:
-        return pc.cast(column, pa.float64())
-    except pa.ArrowInvalid:
-        return column
+def _whole(log: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of the log in which nothing is missing."""
+    column = log.column(name)
+    if empty := pc.sum(column.is_null(nan_is_null=pa.types.is_floating(column.type))).as_py():
+        raise _gaps(name, empty, do="fill them, or leave these decisions out")
+    return column
+
+
+def _gaps(name: str, empty: int, *, do: str) -> InputError:
+    return InputError(f"the log's column {name!r} has gaps", got=f"{empty:,} empty cells", do=do)

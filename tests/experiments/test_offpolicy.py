@@ -297,11 +297,11 @@ def test_refuses_probabilities_that_cannot_have_chosen():
     [
         ({"probability": [0.5, 0.0, 0.5, 0.5]}, {}, {}, r"1 probabilities in 'probability' are not in \(0, 1\]"),
         ({"probability": [0.5, None, 0.5, 0.5]}, {}, {}, "has gaps"),
-        ({"reward": ["1", "x", "0", "1"]}, {}, {}, "must hold numbers"),
+        ({"reward": ["1", "x", "0", "1"]}, {}, {}, "holds no numbers"),
         ({}, {}, {"action": "actoin"}, "did you mean 'action'"),
         ({}, {"a": [0.9], "b": [0.3]}, {}, "don't add up to 1"),
         ({}, {"a": [1.4], "b": [-0.4]}, {}, "is no probability"),
-        ({}, {"a": ["x"], "b": ["y"]}, {}, "holds no probabilities"),
+        ({}, {"a": ["x"], "b": ["y"]}, {}, "holds no numbers"),
         ({}, {"c": [0.9], "d": [0.1]}, {}, "no column for any action"),
         ({}, {"a": [0.5] * 3, "b": [0.5] * 3}, {}, "don't match"),
         ({}, {"a": [0.5], "b": [0.5]}, {"key": "who"}, "unknown column 'who'"),

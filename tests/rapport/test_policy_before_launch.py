@@ -238,6 +238,16 @@ def test_the_interval_holds_the_true_value_and_the_mean_of_matching_decisions_do
     _, low, high = doubly_robust(found)
     assert low < truth < high
     assert found.evaluation.diagnostics.unsupported_share == 0.0
+    # Against the control at the same decisions: surer than from two intervals that know nothing of each other.
+    control = found.evaluation.control
+    assert control is not None and control.name == "nothing"
+    (apart,) = (each for each in control.differences if each.estimator == "dr")
+    idle = world.truth(rules_of(world.project), Nothing(), begin, week=1)
+    assert apart.ci_low < truth - idle < apart.ci_high
+    (arm,) = (each for each in found.arms if each.arm == "nothing")
+    assert apart.ci_high - apart.ci_low < np.hypot(high - low, arm.ci_high - arm.ci_low)
+    (alone,) = (each for each in control.estimates if each.estimator == "dr")
+    assert alone.ci_low < arm.value < alone.ci_high
     # What was logged mostly did nothing, so the decisions that match are mostly those on customers who buy little.
     replay, _ = replay_of(world, candidate)
     spent = world.market.expected(1, np.zeros(6_000, dtype=int)).profit
@@ -386,8 +396,10 @@ def test_the_command_says_what_the_value_is_and_what_it_leaves_out(
     said = " ".join(ran.stdout.split())
     assert "bought per 1,000 decisions, by the doubly robust estimate" in said
     assert "One decision at a time, within 7 days, at customers as the experiment found them" in said
+    assert "Held against nothing, taken at the same decisions: The policy " in said
     written = json.loads(out.read_text())
     assert {"estimates", "diagnostics", "refused", "untried", "arms", "experiment", "policy"} <= set(written)
+    assert {"logged", "differences", "sentence", "control", "features", "left_out"} <= set(written)
     assert [each["arm"] for each in written["arms"]] == ["nothing", "random", "one_to_one"]
     assert sum(each["decisions"] for each in written["arms"]) == 6_000
 
