@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,17 @@ def check_roles(arm: str, goals: Sequence[Variable], covariates: Sequence[Variab
                 "a covariate is the metric itself",
                 got=repr(each.name),
                 do="name a column known before the start: the metric explains all of itself, the arm's effect too",
+            )
+
+
+def check_apart(arm: str, roles: Mapping[str, Sequence[str | None]]) -> None:
+    """Refuse the arm in one of ``roles``, within which arms are compared: the columns by what they are called."""
+    for role, columns in roles.items():
+        if arm in columns:
+            raise InputError(
+                f"arm and {role} are one column",
+                got=repr(arm),
+                do=f"name the column of the {role}, or leave it out: within one arm there is nothing to compare",
             )
 
 

@@ -71,3 +71,10 @@ def test_a_window_longer_than_any_life_is_refused_not_an_overflow(days: float) -
     for window, delay in ((days, 0.0), (7.0, days)):
         with pytest.raises(InputError, match="the window of 'bought'"):
             Goal(name="bought", kind="any", events=("purchase",), window_days=window, delay_days=delay)
+
+
+@pytest.mark.parametrize("role", ["ramp", "stratum", "cluster", "segment"])
+def test_the_arm_is_nothing_within_which_arms_are_compared(role: str) -> None:
+    given: dict[str, Any] = {"ramp": {"ramp": "arm"}, "stratum": {"strata": ["arm"]}, "segment": {"segments": ["arm"]}}
+    with pytest.raises(InputError, match=f"arm and {role} are one column"):
+        analyze(pa.table({"arm": ARM, "y": Y}), arm="arm", control="a", metrics=["y"], **given.get(role, {role: "arm"}))
