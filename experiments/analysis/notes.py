@@ -10,6 +10,7 @@ from experiments.analysis.caps import cap_notes
 from experiments.analysis.comparison import adjust
 from experiments.analysis.readings import Reader, Reading, Spread
 from experiments.analysis.statistics import LEAST_IN_STRATUM, poststratified, sample
+from experiments.estimation.influence import few_clusters
 from experiments.observations import Labels
 from experiments.results import Cap, MetricRow
 
@@ -54,6 +55,8 @@ def notes(
         yield f"{name}: {count:,} missing values of this covariate stand at its mean."
     if spread:
         yield _cluster_note(spread)
+    if reader.clusters is not None:
+        yield from few_clusters(split.values, split.codes, cluster=reader.clusters)
     blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
     if blank:
         yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
