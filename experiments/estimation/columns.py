@@ -34,7 +34,7 @@ _MUCH = 0.2
 _FEWEST_UNLIKE = 3
 _UNLIKE = "it differs between arms that chance made equal, so it was measured after the contact"
 # Models hold numbers in single precision, whose squares must stay in the range of double.
-_LARGEST = 1e30
+LARGEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Column:
             return None if codes is None or codes.max() == codes.min() else cls(name=name, numbers=None, levels=codes)
         if _is_id(name, numbers, kind=column.type):
             return None
-        numbers = np.clip(numbers, -_LARGEST, _LARGEST)
+        numbers = np.clip(numbers, -LARGEST, LARGEST)
         levels = _bands(numbers)
         return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
 

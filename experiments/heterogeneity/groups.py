@@ -163,7 +163,8 @@ def _trait(column: pa.Array, name: str, top: Integers, bottom: Integers) -> Trai
 
 
 def _apart(name: str, level: str | None, numbers: Floats, top: Integers, bottom: Integers) -> Trait | None:
-    spread = float(np.nanstd(numbers)) if np.isfinite(numbers).any() else 0.0
+    there = numbers[np.isfinite(numbers)]
+    spread = float(there.std()) if there.size else 0.0
     first, last = (values[np.isfinite(values)] for values in (numbers[top], numbers[bottom]))
     if not (spread > 0 and first.size and last.size):
         return None
@@ -173,6 +174,6 @@ def _apart(name: str, level: str | None, numbers: Floats, top: Integers, bottom:
         level=level,
         top=means[0],
         bottom=means[1],
-        everybody=float(np.nanmean(numbers)),
+        everybody=float(there.mean()),
         distance=(means[0] - means[1]) / spread,
     )

@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from experiments.estimation.columns import Column, codes_of, comparable, feature_matrix, numbers_of, screen, unlike_arms
+from experiments.estimation.columns import (
+    LARGEST,
+    Column,
+    codes_of,
+    comparable,
+    feature_matrix,
+    numbers_of,
+    screen,
+    unlike_arms,
+)
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
@@ -162,8 +171,10 @@ def numeric_outcome(table: pa.Table, outcome: str, *, may_be_constant: bool = Fa
             got=listed(kinds, most=4),
             do="turn it into numbers, such as 0 and 1",
         )
-    if not np.isfinite(values).all():
-        raise InputError(f"the outcome {outcome!r} is infinite in places", got="inf", do="mend or drop those rows")
+    if (largest := float(np.abs(values).max())) > LARGEST:
+        raise InputError(
+            f"the outcome {outcome!r} is infinite or absurd in places", got=f"{largest:g}", do="mend or drop those rows"
+        )
     if values.min() == values.max() and not may_be_constant:
         raise InputError(
             f"the outcome {outcome!r} never varies", got=f"{values[0]:g} in every row", do="name an outcome that does"
@@ -224,7 +235,7 @@ def _canonical_order(table: pa.Table, *, exclude: Sequence[str], arm: Integers, 
 def _per_arm(given: Mapping[str, float], arms: tuple[str, ...], *, default: Floats, what: str) -> Floats:
     amounts = default.copy()
     for name, amount in given.items():
-        if not np.isfinite(amount):
+        if not abs(amount) <= LARGEST:
             raise InputError(f"the {what} of arm {name!r} is not a number", got=str(amount), do="pass an amount")
         amounts[arms.index(named("arm", name, arms))] = amount
     return amounts

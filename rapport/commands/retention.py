@@ -79,7 +79,7 @@ def _show(found: Retention) -> None:
     every = max((len(found.arms[0].curve) - 1) // _SHOWN, 1)
     curves = [each.curve[every::every] for each in found.arms]
     points = [
-        (f"{point[0].time:g}", *(f"{each.share:.1%} of {each.at_risk:,}" for each in point))
+        (f"{point[0].time:.4g}", *(f"{each.share:.1%} of {each.at_risk:,}" for each in point))
         for point in zip(*curves, strict=True)
     ]
     named = (f"after {found.unit}", *(each.arm for each in found.arms))
@@ -87,3 +87,9 @@ def _show(found: Retention) -> None:
     say("")
     for note in found.notes:
         say(note, style="dim")
+
+
+def _log_rank(p_value: float) -> str:
+    if p_value != p_value:
+        return "too few left at different times for a log-rank test"
+    return "log-rank p below 0.0001" if p_value < 0.0001 else f"log-rank p {p_value:.2g}"

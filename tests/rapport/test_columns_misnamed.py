@@ -33,6 +33,7 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "gone": rng.integers(0, 2, n),
         "age": rng.integers(18, 80, n),
         "unknown": np.full(n, np.nan),
+        "huge": rng.random(n) * 1e99,
     }
     tags = pa.array([[each] for each in range(n)])
     pq.write_table(pa.table({**{name: pa.array(each) for name, each in columns.items()}, "tags": tags}), path)
@@ -62,6 +63,8 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("gains", f"{GAINS} --feature age --exclude age", "one column can't be two things"),
         ("gains", f"{GAINS} --cluster tags", "a column can't tell groups apart"),
         ("gains", "--arm arm --control static --outcome tags", "the outcome 'tags' is not a number"),
+        ("gains", "--arm arm --control static --outcome huge", "the outcome 'huge' is infinite or absurd in places"),
+        ("gains", f"{GAINS} --cost personal=1e300", "the cost of arm 'personal' is not a number"),
     ],
 )
 def test_a_column_named_for_the_wrong_thing_is_refused(
