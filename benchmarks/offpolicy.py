@@ -259,7 +259,7 @@ def paired(runs: int = 1_000) -> None:
             for name, (low, high), truth in paired_once(world, seed=seed):
                 found.setdefault(name, []).append((low <= truth <= high, high - low))
         cells = (np.mean(each, axis=0) for each in found.values())
-        print(f"{world.name:<30}" + "".join(f"{held:12.1%}{width:8.3f}" for held, width in cells), flush=True)
+        print(f"{world.name:<30}" + "".join(f"{held:12.1%}{width:8.4f}" for held, width in cells), flush=True)
 
 
 def _covered(draw: Callable[[int], tuple[Log, np.ndarray, float]], runs: int) -> tuple[dict[str, float], float]:

@@ -60,8 +60,9 @@ def evaluate(
     Parameters
     ----------
     log: one row per decision: the action taken, its reward, the probability with which it was chosen.
-    policy: one column per action, named as the action or ``p_<action>``, holding its probability; one row for all
-        decisions, or one per row of the log: in the same order, or joined by the column ``key``.
+    policy: one column per action, named as the action or with a prefix such as ``p_``, holding its probability; or one
+        column of the action that it would take. One row for all decisions, or one per row of the log: in the same
+        order, or joined by the column ``key``.
     features: columns of the log that the reward models may use; by default all that look known before the decision.
     cluster: column whose rows belong together, such as the customer.
     threshold: weight above which ``switch_dr`` trusts the models; by default the square root of the rows, where one

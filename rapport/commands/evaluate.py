@@ -40,7 +40,7 @@ def evaluate(
     policy: Annotated[
         Path | None,
         typer.Option(
-            help="Table with a probability per action, one column each; one row, or one per decision.",
+            help="Table of a probability per action, a column each, or of the action; one row, or one per decision.",
             show_default=False,
         ),
     ] = None,
