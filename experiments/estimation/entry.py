@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy import special, stats
 
 from experiments.analysis.looks import periods
 from experiments.estimation.columns import Column, dependence, first_rows
@@ -19,7 +20,9 @@ from experiments.estimation.influence import Floats, Integers
 from features.errors import InputError
 
 # A span of days holds so many units of every arm, so that what chance did to its shares is small beside a change.
-_LEAST = 50
+_LEAST = 20
+# A step of the shares is seen where chance alone would make one in so small a part of all experiments.
+_STEP = 1e-3
 # Chance alone deals arms that look like this once in a million experiments.
 _CHANCE = 1e-6
 
@@ -42,7 +45,12 @@ class Entry:
         """From the column ``name`` of when units entered: times, dates or day numbers, none of them missing.
 
         ``arm`` (n,) points into ``arms``; ``cluster`` (n,) holds codes or is None. Days that follow one another stand
-        together until they hold 50 units of every arm.
+        together until they hold 20 units of every arm, but not those before and after a step of the shares.
+
+        Raises
+        ------
+        InputError
+            For a column that holds no times or lacks some, and an arm that nobody got in one of the spans.
         """
         when = periods(table, name)
         if missing := int((when.codes < 0).sum()):
@@ -52,6 +60,13 @@ class Entry:
         span = _spans(counts)
         held = np.zeros((span[-1] + 1, len(arms)))
         np.add.at(held, span, counts)
+        if (never := np.argwhere(held == 0)).size:
+            first = when.values[int(np.flatnonzero(span == never[0, 0])[0])]
+            raise InputError(
+                f"arm {arms[int(never[0, 1])]!r} was not there all the time",
+                got=f"nobody in it among those who entered about {first}",
+                do="leave out who entered while an arm was missing",
+            )
         shares = held / held.sum(axis=1, keepdims=True)
         period, rows = span[when.codes], first_rows(cluster)
         unlike = dependence(period[rows], arm[rows]) < _CHANCE
@@ -93,15 +108,38 @@ def unnamed(
 
 
 def _spans(counts: Floats) -> Integers:
-    """The span of each day, from counts (days, arms): days in a row until each arm is there; what is left joins it."""
-    span, held, at = np.zeros(len(counts), dtype=np.int64), np.zeros(counts.shape[1]), 0
-    for day, each in enumerate(counts):
-        if held.min() >= _LEAST:
-            at, held = at + 1, np.zeros_like(held)
-        span[day], held = at, held + each
-    if at and held.min() < _LEAST:
-        span[span == at] = at - 1
+    """The span of each day, from counts (days, arms): days in a row until each arm is there, never over a step."""
+    starts = [0, *_steps(counts, 0, len(counts))]
+    span, at = np.zeros(len(counts), dtype=np.int64), -1
+    for start, stop in zip(starts, [*starts[1:], len(counts)], strict=True):
+        first, at, held = at + 1, at + 1, np.zeros(counts.shape[1])
+        for day in range(start, stop):
+            if held.min() >= _LEAST:
+                at, held = at + 1, np.zeros_like(held)
+            span[day], held = at, held + counts[day]
+        if held.min() < _LEAST and at > first:  # what is left of the days joins those before
+            span[span == at], at = at - 1, at - 1
     return span
+
+
+def _steps(counts: Floats, start: int, stop: int) -> list[int]:
+    """The days within ``start`` to ``stop`` from which the shares are others, by halving (Scott and Knott 1974)."""
+    if stop - start < 2:
+        return []
+    before = np.cumsum(counts[start:stop], axis=0)
+    whole, before = before[-1], before[:-1]
+    apart = _likelihood(before) + _likelihood(whole - before) - _likelihood(whole[None])
+    cut = start + 1 + int(apart.argmax())
+    if 2 * float(apart.max()) < float(stats.chi2.isf(_STEP / apart.size, counts.shape[1] - 1)):
+        return []
+    return [*_steps(counts, start, cut), cut, *_steps(counts, cut, stop)]
+
+
+def _likelihood(counts: Floats) -> Floats:
+    """The log-likelihood (days,) of counts (days, arms) under their own shares."""
+    total = counts.sum(axis=1)
+    found: Floats = special.xlogy(counts, counts).sum(axis=1) - special.xlogy(total, total)
+    return found
 
 
 def _said(shares: Floats, arms: Sequence[str]) -> str:

@@ -94,12 +94,7 @@ def read_units(
     own = (arm, outcome, *(each for each in (cluster, time) if each))
     for name in (*own, *(features or ()), *segments, *exclude):
         require_column(table, name)
-    if time is not None and probabilities is not None:
-        raise InputError(
-            "planned shares can't hold at all times", got=f"probabilities with {time!r}", do="leave out one of them"
-        )
-    if arm == outcome:
-        raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
+    _check_asked(arm=arm, outcome=outcome, time=time, planned=probabilities is not None)
     table, told = with_numbers(table, outcome)
     table, notes = complete_rows(table, own)
     split = arms_of(table, arm, control=control)
@@ -121,11 +116,7 @@ def read_units(
         named={*(features or ()), *segments},
     )  # fmt: skip
     known = [column for column in columns if column.name in set(wanted)]
-    candidates = (
-        [column for column in columns if column.name in set(segments)]
-        if segments
-        else [each for each in known if each.few_levels]
-    )
+    told_apart = [each for each in columns if each.name in segments] if segments else [e for e in known if e.few_levels]
     shares = np.bincount(codes, minlength=len(arms)) / codes.size
     return Units(
         arms=arms,
@@ -136,11 +127,20 @@ def read_units(
         period=period,
         cluster=groups,
         features=feature_matrix(known, rows=codes.size),
-        segments=tuple(candidates),
+        segments=tuple(told_apart),
         notes=(*told, *notes, *screened, *_entry_notes(table, entry, arm=codes, cluster=groups)),
         known=table.select([column.name for column in known]),
         doubt=_not_dealt(unlike, of=len(asked)) if unlike else "",
     )
+
+
+def _check_asked(*, arm: str, outcome: str, time: str | None, planned: bool) -> None:
+    if time is not None and planned:
+        raise InputError(
+            "planned shares can't hold at all times", got=f"probabilities with {time!r}", do="leave out one of them"
+        )
+    if arm == outcome:
+        raise InputError("arm and outcome are one column", got=repr(arm), do="name the column that holds the outcome")
 
 
 def _entry_notes(table: pa.Table, entry: Entry | None, *, arm: Integers, cluster: Integers | None) -> Iterator[str]:
