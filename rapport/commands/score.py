@@ -281,6 +281,23 @@ def _decide(
     titles = {each.treatment_id: (each.offer.title, each.channel) for each in rules.treatments}
     currency = project.settings.project.currency
     _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trials.key, at=at)
+    _require_recorded(decided)
+
+
+def _require_recorded(decided: pa.Table) -> None:
+    """Raise when the ledger took only a part: a run that recorded nothing must not end as one that went well."""
+    import pyarrow.compute as pc
+
+    from features.errors import InputError
+    from serving.reasons import Reason
+
+    lost = pc.sum(pc.equal(decided["reason"], Reason.LEDGER_UNAVAILABLE.code)).as_py() or 0
+    if lost:
+        raise InputError(
+            f"{lost:,} of {decided.num_rows:,} decisions are not in the ledger, so nobody is contacted by them",
+            got="a ledger that could not be read or written, such as on a full disk",
+            do="mend that and run the same again with the same --at and --seed: what was recorded stays",
+        )
 
 
 def _tell(
