@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.estimation.influence import Floats, Integers
+
+if TYPE_CHECKING:
+    import lightgbm
 
 # Read when LightGBM is loaded. Threads that spin while they wait made training ten times slower on busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import lightgbm
-import numpy as np
-import numpy.typing as npt
-from sklearn.linear_model import RidgeCV
-
-from experiments.estimation.influence import Floats, Integers
 
 Matrix = npt.NDArray[np.float32]
 
@@ -153,6 +154,8 @@ def _ridge(known: Matrix, outcome: Floats) -> tuple[Matrix, float, Floats]:
     if outcome.size < _OWN_FROM:
         return np.zeros(known.shape[1], dtype=np.float32), mean, outcome - mean
     # Taken off first: single precision holds deviations well, large sums not.
+    from sklearn.linear_model import RidgeCV  # who only counts units or clusters needn't wait for it
+
     ridge = RidgeCV(alphas=_PENALTIES).fit(known, outcome - mean)
     return ridge.coef_.astype(np.float32), mean + float(ridge.intercept_), outcome - mean - ridge.predict(known)
 
@@ -160,6 +163,8 @@ def _ridge(known: Matrix, outcome: Floats) -> tuple[Matrix, float, Floats]:
 def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.Booster | None:
     if rest.size < _BOOST_FROM:
         return None
+    import lightgbm
+
     held = rng.random(rest.size) < 0.25
     params: dict[str, Any] = {
         "objective": "regression",
