@@ -93,10 +93,14 @@ class TrackingStore:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> InputError:
+        # Held by another process or on a full disk it is whole: who moved it away would lose every earlier look.
+        whole = isinstance(error, OSError | sqlite3.OperationalError)
         return InputError(
             f"MLflow's store can't be opened at {str(self.folder / 'mlflow.db')!r}",
             got=str(error),
-            do="restore it from a backup, or move it away to begin with an empty one",
+            do="see that no other process holds it, the disk has room, and you may write there; then run this again"
+            if whole
+            else "restore it from a backup, or move it away to begin with an empty one",
         )
 
     @property
