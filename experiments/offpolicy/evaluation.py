@@ -145,7 +145,7 @@ def _against(
         name=rival.name,
         estimates=estimates(other, others, alpha=alpha),
         differences=apart,
-        sentence=telling.apart(_headline(apart), than=rival.name),
+        sentence=telling.apart(_headline(apart), than=f"the arm {rival.name!r}"),
     )
 
 

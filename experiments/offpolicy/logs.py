@@ -15,6 +15,7 @@ from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
 from experiments.observations import numbers, text_notes
 from experiments.offpolicy.candidates import read_policy, texts
+from experiments.offpolicy.consequences import repeats_of_the_decision
 from features.errors import InputError
 from features.tables import require_column
 
@@ -90,7 +91,9 @@ def read_log(
     place = {name: index for index, name in enumerate(actions)}
     taken = {action, reward, probability, *exclude, *beside}
     wanted = list(features) if features is not None else [name for name in log.column_names if name not in taken]
-    columns, notes = screen(log, wanted, outcome=rewards, named=set(features or ()))
+    repeats = {} if features else repeats_of_the_decision(log, wanted, action=codes, chance=chances)
+    fitting = [name for name in wanted if name not in repeats]
+    columns, notes = screen(log, fitting, outcome=rewards, named=set(features or ()))
     known = tuple(column.name for column in columns)
     return Log(
         actions=actions,
@@ -102,7 +105,7 @@ def read_log(
         cluster=None if cluster is None else codes_of(_whole(log, cluster)),
         notes=(*text_notes(log, (reward, probability)), *notes),
         known=known,
-        left_out={name: _why(log, name) for name in wanted if name not in set(known)},
+        left_out={name: repeats.get(name) or _why(log, name) for name in wanted if name not in set(known)},
     )
 
 

@@ -9,7 +9,7 @@ from experiments.results import Difference, Earned, Estimate
 from experiments.wording import Wording, amounts, known_digits
 
 # A share beyond says less than the amounts: what ran earned next to nothing.
-_MANY_TIMES = 10.0
+_MANY_TIMES = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,21 +224,20 @@ def _show(result: Evaluation, *, reward: str, rows: int, alpha: float) -> Tellin
 
 
 def _table(result: Evaluation, telling: Telling, *, reward: str, alpha: float) -> None:
-    control = result.control
-    beside = [f"less {control.name}'s"] if control else []
-    rows = []
-    for place, (each, ran) in enumerate(zip(result.estimates, result.differences, strict=True)):
-        held = [telling.difference(control.differences[place])] if control else []
-        rows.append((_SAID[each.estimator], telling.value(each), telling.difference(ran), *held))
+    rows = [
+        (_SAID[each.estimator], telling.value(each), telling.difference(ran))
+        for each, ran in zip(result.estimates, result.differences, strict=True)
+    ]
     say("")
-    print_table(
-        f"{reward} {telling.unit}, with {1 - alpha:.0%} intervals",
-        ("estimator", "value", "less what ran", *beside),
-        rows,
-    )
-    if control:
+    columns = ("estimator", "value", "less what ran")
+    print_table(f"{reward} {telling.unit}, with {1 - alpha:.0%} intervals", columns, rows)
+    if control := result.control:
+        alone = next(each for each in control.estimates if each.estimator == "dr")
         say("")
-        say(f"Held against {control.name}, taken at the same decisions: {control.sentence}")
+        say(
+            f"The control arm {control.name!r}, taken at the same decisions, would earn {telling.value(alone)}. "
+            f"{control.sentence}"
+        )
 
 
 def _columns(result: Evaluation) -> str:
