@@ -20,7 +20,7 @@ from experiments.estimation.influence import Floats, Integers
 from features.errors import InputError
 
 # A span of days holds so many units of every arm, so that what chance did to its shares is small beside a change.
-_LEAST = 20
+_LEAST = 50
 # A step of the shares is seen where chance alone would make one in so small a part of all experiments.
 _STEP = 1e-3
 # Chance alone deals arms that look like this once in a million experiments.
@@ -45,7 +45,7 @@ class Entry:
         """From the column ``name`` of when units entered: times, dates or day numbers, none of them missing.
 
         ``arm`` (n,) points into ``arms``; ``cluster`` (n,) holds codes or is None. Days that follow one another stand
-        together until they hold 20 units of every arm, but not those before and after a step of the shares.
+        together until they hold 50 units of every arm, but not those before and after a step of the shares.
 
         Raises
         ------

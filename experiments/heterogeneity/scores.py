@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.estimation.influence import Floats, Integers, mean_of
-from experiments.estimation.nuisance import LEARN_FROM, OutcomeModels, deal_folds
+from experiments.estimation.nuisance import LEARN_FROM, deal_folds
 from experiments.heterogeneity.rate import rate_influence
 from experiments.ladder.rungs import robust_scores
 from experiments.ladder.units import Units
@@ -56,14 +56,7 @@ def score(units: Units, *, folds: int, rng: np.random.Generator) -> Scores:
         learn_on = np.flatnonzero(fold < number if number else fold > 0)
         if learn_on.size > LEARN_FROM:
             learn_on = np.sort(rng.choice(learn_on, LEARN_FROM, replace=False))
-        models = OutcomeModels.fit(
-            units.features[learn_on],
-            action=units.arm[learn_on],
-            outcome=units.outcome[learn_on],
-            actions=len(units.arms),
-            rng=rng,
-        )
-        means = models.predict(units.features[rows])
+        means = units.expected(units.models(learn_on, rng=rng), rows)
         values = robust_scores(means, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
         effect[rows] = values[:, 1:] - values[:, [0]] - (units.cost[1:] - units.cost[0])
         expected[rows] = means[:, 1:] - means[:, [0]]

@@ -144,9 +144,7 @@ def _value_fold(
     if learn_on.size > LEARN_FROM:
         learn_on = np.sort(rng.choice(learn_on, LEARN_FROM, replace=False))
     arms = len(units.arms)
-    models = OutcomeModels.fit(
-        units.features[learn_on], action=units.arm[learn_on], outcome=units.outcome[learn_on], actions=arms, rng=rng
-    )
+    models = units.models(learn_on, rng=rng)
     lesson, scores = _lesson(units, models, learn_on)
     policies = Policies.learn(lesson, scores=scores, groups=groups, rng=rng)
     lesson, scores = _lesson(units, models, apply_to)
@@ -161,7 +159,7 @@ def _value_fold(
 def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson, Floats]:
     """What is known of the units ``rows``, and their doubly robust values (n, arms), net of cost."""
     features = units.features[rows]
-    expected = models.predict(features)
+    expected = units.expected(models, rows)
     scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
     levels = [column.levels[rows] for column in units.segments]
     return Lesson(features=features, levels=levels, net=expected - units.cost), scores - units.cost

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from experiments.estimation.columns import (
 )
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
-from experiments.estimation.nuisance import Matrix
+from experiments.estimation.nuisance import Matrix, OutcomeModels
 from experiments.observations import arms_of, is_text, named, text_notes
 from features.amounts import amounts
 from features.errors import InputError, listed
@@ -66,6 +67,28 @@ class Units:
         """The chance with which each of ``rows`` was given the arm that it has."""
         arm = self.arm[rows]
         found: Floats = self.chance[arm] if self.period is None else self.chance[self.period[rows], arm]
+        return found
+
+    @cached_property
+    def level(self) -> Floats:
+        """What a unit (n,) of its period brings, of all arms alike: models are to learn what arms do, not periods."""
+        if self.period is None:
+            return np.zeros(self.arm.size)
+        cell = self.period * len(self.arms) + self.arm
+        means = np.bincount(cell, weights=self.outcome, minlength=self.chance.size) / np.bincount(cell)
+        found: Floats = means.reshape(self.chance.shape).mean(axis=1)[self.period]
+        return found
+
+    def models(self, rows: Integers, *, rng: np.random.Generator) -> OutcomeModels:
+        """Outcome models of ``rows``, beyond the level of their periods."""
+        outcome = self.outcome[rows] - self.level[rows]
+        return OutcomeModels.fit(
+            self.features[rows], action=self.arm[rows], outcome=outcome, actions=len(self.arms), rng=rng
+        )
+
+    def expected(self, models: OutcomeModels, rows: Integers) -> Floats:
+        """The expected outcome (rows, arms) by models that have not seen the ``rows``."""
+        found: Floats = models.predict(self.features[rows]) + self.level[rows, None]
         return found
 
 
