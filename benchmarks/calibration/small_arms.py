@@ -153,7 +153,7 @@ def lines(runs: int) -> Iterator[Line]:
             ours, naive, known = missed(rng, world, lift=lift, runs=runs)
             yield Line(
                 promise="E4" if lift else "E3",
-                what=f"{world.share:.0%} of units, truth ever left out: {world.name}, {lift:+.0%}",
+                what=f"arm of {world.share:.0%}, truth left out: {world.name}, {lift:+.0%}",
                 nominal="<= .05", high=0.05, measured=ours, naive=naive, how="asymptotic sequence", runs=runs,
             )  # fmt: skip
         if not world.is_rate:

@@ -58,7 +58,10 @@ def analyze(
     alpha: Annotated[float, typer.Option(help="1 - alpha is the level of the intervals.")] = 0.05,
     final: Annotated[
         bool,
-        typer.Option("--final", help="This is the one look that was planned before the start, or a campaign's last."),
+        typer.Option(
+            "--final",
+            help="This is the one look planned before the start, or a campaign's last: fixed then, not by the numbers.",
+        ),
     ] = False,
     planned_units: Annotated[
         float | None, typer.Option(help="Units planned at a campaign's end, of ALL arms together.", show_default=False)
