@@ -80,6 +80,7 @@ def plan(
     from rapport.plans import LOOKS, worth_telling
 
     _check_at_hand({"--units": units, "--daily": daily, "--days": days})
+    Design(baseline=0.5, power=power, alpha=alpha, looks=looks)  # refuses what is out of range before anything is read
     if experiment is not None:
         from rapport.commands.plan_experiment import plan_experiment
 

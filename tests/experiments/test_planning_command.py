@@ -150,3 +150,17 @@ def test_sessions_are_planned_by_a_table_of_them(rapport_cli, tmp_path) -> None:
     (first, *_) = json.loads(target.read_text())["plans"]
     # Three sessions, all alike, count as one.
     assert first["design_effect"] == pytest.approx(3.0, rel=0.02) and first["days"] > 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--power", 2, "the power"),
+        ("--looks", 0, "the number of looks"),
+        ("--units", 0, "--units"),
+        ("--daily", "nan", "--daily"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_before_a_project_is_read(rapport_cli, tmp_path, option, value, told) -> None:
+    ran = rapport_cli("plan", "--experiment", "always-on", "--project", tmp_path / "nowhere", option, value)
+    assert ran.exit_code == 2 and f"{told} is out of range" in ran.stderr
