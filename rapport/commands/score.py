@@ -93,6 +93,7 @@ def score(
 def _require_writable(out: Path) -> None:
     """Raise unless a table can be written to ``out``, which is tried."""
     import os
+    from contextlib import suppress
 
     import pyarrow as pa
 
@@ -100,11 +101,12 @@ def _require_writable(out: Path) -> None:
     from features.tables import write_table
 
     try:
-        held = out.exists()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            out.lstat()  # which raises for a name that no file can have
         if out.is_dir():
             raise InputError("--out is a folder", got=repr(str(out))[:200], do=f"name a file: {out / 'decisions.csv'}")
-        # A table that is there stays until it is replaced, so the trial goes beside it.
-        trial = out.with_name(f".{os.getpid()}-{out.name[-12:]}") if held else out
+        # Beside it: a table that is there stays until it is replaced, and a trial that is killed is nobody's decisions.
+        trial = out.with_name(f".{os.getpid()}-{out.name[-12:]}")
     except (OSError, ValueError) as error:
         raise InputError(
             f"--out can't be written to {str(out)[:200]!r}", got=str(error)[:200], do="name a file that you may write"
