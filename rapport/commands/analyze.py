@@ -101,6 +101,7 @@ def analyze(
         if probabilities:
             examine = _of_a_bandit(
                 table,
+                arm=arm,
                 probabilities=probabilities,
                 unfit={
                     "--planned-units": planned_units,
@@ -150,10 +151,10 @@ def analyze(
     show(found, bandit=bool(probabilities), currency=currency)
 
 
-def _of_a_bandit(table: Path, *, probabilities: str, unfit: Mapping[str, object]) -> partial[Findings]:
+def _of_a_bandit(table: Path, *, arm: str, probabilities: str, unfit: Mapping[str, object]) -> partial[Findings]:
     """The analysis of a bandit's log, which some of the options don't fit."""
     from experiments.adaptive import analyze_bandit
     from features.tables import read_table
 
     refuse(unfit, beside="a bandit's log", why="its intervals hold at any look, by the logged chances")
-    return partial(analyze_bandit, read_table(table), probabilities=probabilities)
+    return partial(analyze_bandit, read_table(table, text=[arm]), probabilities=probabilities)

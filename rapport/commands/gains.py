@@ -47,7 +47,7 @@ def gains(
         from features.tables import read_table
 
         found = find(
-            read_table(table),
+            read_table(table, text=[arm]),
             arm=arm,
             control=control,
             outcome=outcome,
