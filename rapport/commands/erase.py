@@ -12,7 +12,7 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rapport.erasure import Receipt
+    from rapport.people.erasure import Receipt
     from rapport.project import Project
 
 
@@ -45,8 +45,8 @@ def erase(
     from datetime import UTC, datetime
 
     from features.errors import InputError
-    from rapport.erasure import erase as forget
-    from rapport.erasure import pending as under_way
+    from rapport.people.erasure import erase as forget
+    from rapport.people.erasure import pending as under_way
     from rapport.project import load_project
     from rapport.turn import turn
 
@@ -73,7 +73,7 @@ def erase(
 def _check(project: Project, wanted: list[str]) -> dict[str, datetime]:
     """When those were erased who were before; a customer of whom nobody ever knew anything is refused."""
     from features.errors import InputError
-    from rapport.erasure import erased_before, known
+    from rapport.people.erasure import erased_before, known
 
     before = erased_before(project, wanted)
     unknown = [each for each in wanted if each not in before and not known(project, each)]

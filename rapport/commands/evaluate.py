@@ -169,8 +169,8 @@ def _whole_policy(
     with step(f"taking the decisions of {options['key']} again, and as the candidate would"):
         from datetime import UTC, datetime
 
-        from rapport.counterfactual import value_before_launch
         from rapport.project import load_project
+        from rapport.trials.counterfactual import value_before_launch
 
         known = load_project(folder)
         wished = known if candidate.resolve() == folder.resolve() else load_project(candidate)

@@ -25,7 +25,7 @@ def export(
     from datetime import UTC, datetime
 
     from features.errors import InputError
-    from rapport.disclosure import disclose
+    from rapport.people.disclosure import disclose
     from rapport.project import load_project
 
     if out.suffix.lower() != ".json":

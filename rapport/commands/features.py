@@ -86,7 +86,7 @@ def features(
 
 def _computed(project: Project, spine: Table, out: Path, *, master: str | None, unmasked: bool) -> dict[str, object]:
     from features.tables import write_table
-    from rapport.base import strangers
+    from rapport.people.base import strangers
 
     told = f"computing {len(project.features.names)} features of {spine.num_rows:,} rows"
     with step(told if master is None else f"{told} on Spark"):

@@ -196,7 +196,7 @@ def _person(project: Path, account: str) -> tuple[Project, Person]:
     """The person behind an account that the project knows."""
     from features.errors import InputError
     from features.identity import People
-    from rapport.erasure import erased_before
+    from rapport.people.erasure import erased_before
     from rapport.project import load_project
 
     opened = load_project(project)

@@ -15,8 +15,8 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 if TYPE_CHECKING:
     from features.errors import InputError
     from features.intake import Loaded
+    from rapport.people.returning import Gate
     from rapport.project import Project
-    from rapport.returning import Gate
 
 
 def ingest(
@@ -142,7 +142,7 @@ class _Done:
 
 def _run(opened: Project, *, data: Path, accept_bad: bool, mended: Path | None) -> _Done:
     """Take in what is new. Every no is heard, and the erased are gone again, whatever else goes wrong."""
-    from rapport.returning import Gate
+    from rapport.people.returning import Gate
 
     gate = Gate(opened, at=datetime.now(UTC))
     loaded: list[Loaded] = []

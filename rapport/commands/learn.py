@@ -11,7 +11,7 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 
 if TYPE_CHECKING:
     from experiments.design import Experiment
-    from rapport.learning import Learned
+    from rapport.trials.learning import Learned
 
 
 def learn(
@@ -42,8 +42,8 @@ def learn(
     from experiments.design import aware
     from features.errors import InputError
     from rapport.commands.score import moment_of
-    from rapport.learning import learn as taught
     from rapport.project import load_project
+    from rapport.trials.learning import learn as taught
 
     if window is not None and not 0 < window <= 36_500:
         raise InputError("the window is no time", got=f"{window:g} days", do="give days above 0, at most 36,500")

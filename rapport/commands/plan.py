@@ -77,7 +77,7 @@ def plan(
     Example: rapport plan --project shop --experiment always-on
     """
     from experiments.analysis.planning import Design
-    from rapport.plans import LOOKS, worth_telling
+    from rapport.trials.plans import LOOKS, worth_telling
 
     _check_at_hand({"--units": units, "--daily": daily, "--days": days})
     Design(baseline=0.5, power=power, alpha=alpha, looks=looks)  # refuses what is out of range before anything is read
@@ -230,7 +230,7 @@ def _show_enough(design: Design, row: dict[str, Any], *, available: float, days:
 
 
 def _facts(design: Design) -> dict[str, Any]:
-    from rapport.plans import LOOKS
+    from rapport.trials.plans import LOOKS
 
     return {
         "looks": LOOKS[design.interval],

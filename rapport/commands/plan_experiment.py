@@ -10,7 +10,7 @@ from rapport.terminal import print_table, say, step, write_json
 
 if TYPE_CHECKING:
     from experiments.measures import Measure
-    from rapport.plans import PlanRow
+    from rapport.trials.plans import PlanRow
 
 _SHOWN = {"one": "one, at the end", "campaign": "until the end", "any": "any"}
 
@@ -19,10 +19,10 @@ def plan_experiment(
     key: str, *, project: Path, units: int | None, daily: float | None, power: float, looks: int, json: Path | None
 ) -> None:
     """Print what an experiment of the project can tell, what that takes, and what keeps it from starting."""
-    from rapport.plans import plan_rows, remarks, shortfall
     from rapport.project import load_project
-    from rapport.prospects import prospects
-    from rapport.readiness import requirements
+    from rapport.trials.plans import plan_rows, remarks, shortfall
+    from rapport.trials.prospects import prospects
+    from rapport.trials.readiness import requirements
 
     opened = load_project(project)
     design = opened.experiment(key)

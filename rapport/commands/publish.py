@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from experiments.policies import AnyPolicy
     from experiments.policies.rules import Rule
     from rapport.project import Project
-    from rapport.publishing import Group, Published, Valued
+    from rapport.trials.publishing import Group, Published, Valued
 
 
 class Kind(StrEnum):
@@ -97,8 +97,8 @@ def publish(
     """
     from rapport.commands.score import moment_of
     from rapport.project import load_project
-    from rapport.publishing import publish as put
-    from rapport.publishing import valued, would_do
+    from rapport.trials.publishing import publish as put
+    from rapport.trials.publishing import valued, would_do
 
     chosen = _kind(name, kind)
     given = {
@@ -155,7 +155,7 @@ def _check_options(kind: Kind, given: dict[str, Any]) -> None:
 
 
 def _policy(project: Project, name: str, kind: Kind, found: Valued, given: dict[str, Any], *, seed: int) -> AnyPolicy:
-    from rapport.publishing import few_policy, segment_policy, static_policy
+    from rapport.trials.publishing import few_policy, segment_policy, static_policy
     from serving.trial import standing_policies
 
     if kind is Kind.segment:
@@ -170,7 +170,7 @@ def _policy(project: Project, name: str, kind: Kind, found: Valued, given: dict[
 
 
 def _bandit(project: Project, name: str, found: Valued, given: dict[str, Any]) -> AnyPolicy:
-    from rapport.openings import Opening, bandit_policy, experiment_of, level_of
+    from rapport.trials.openings import Opening, bandit_policy, experiment_of, level_of
 
     opening = Opening(
         beliefs=given["--beliefs"] or "arms",
@@ -200,8 +200,8 @@ def _rule(rule: Rules, *, epsilon: float | None) -> Rule:
 
 
 def _tell(name: str, groups: tuple[Group, ...], found: Valued, done: Published, *, dry_run: bool) -> None:
-    from rapport.openings import remark
-    from rapport.publishing import alike
+    from rapport.trials.openings import remark
+    from rapport.trials.publishing import alike
 
     asked, count = sum(group.customers for group in groups), found.table.num_rows
     print_table(

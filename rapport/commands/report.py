@@ -75,7 +75,7 @@ def report(
 def _take(project: Project, key: str, *, as_of: datetime | None) -> str:
     """Look at the experiment as of a moment, by default now, and record it; the id of the run."""
     from features.errors import InputError
-    from rapport.insight import record_insight
+    from rapport.trials.insight import record_insight
     from serving.designs import check_kept
     from serving.ledger import Ledger
 

@@ -14,7 +14,7 @@ from rapport.terminal import JsonFile, print_table, say, step, write_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from rapport.base import Base
+    from rapport.people.base import Base
     from rapport.project import Project
     from serving.scoring import Scorer
     from serving.trials import Trials
@@ -124,7 +124,7 @@ def say_model(scorer: Scorer | None, note: str) -> None:
 
 def say_base(base: Base, *, project: Project) -> None:
     """Print how many accounts stand aside for another one of the same person, and of whom nothing is known."""
-    from rapport.base import strangers
+    from rapport.people.base import strangers
 
     if base.aside:
         accounts = "further account belongs" if base.aside == 1 else "further accounts belong"
@@ -173,8 +173,8 @@ def _rank(
 ) -> None:
     from features.errors import InputError
     from features.tables import write_table
-    from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
+    from rapport.people.base import allowed, customer_base
     from rapport.ranking import ranked_offers
     from serving.people import LinkedAccounts
 
@@ -252,9 +252,9 @@ def _decide(
     from functools import partial
 
     from features.tables import write_table
-    from rapport.base import allowed, customer_base
     from rapport.incumbent import incumbent
-    from rapport.readiness import readiness
+    from rapport.people.base import allowed, customer_base
+    from rapport.trials.readiness import readiness
     from serving.assembly import masking_of, rules_of, scoring, trials_of
     from serving.batch import decide_all
     from serving.desk import Desk

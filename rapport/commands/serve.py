@@ -109,7 +109,7 @@ def _run(
     from rapport.commands.score import say_model, say_trials
     from rapport.incumbent import incumbent
     from rapport.project import load_project
-    from rapport.readiness import readiness
+    from rapport.trials.readiness import readiness
     from serving.app import create_app
     from serving.assembly import open_site
     from serving.contact_policy import now

@@ -23,11 +23,11 @@ from experiments.policies import (
     Static,
 )
 from features.facts import TIMESTAMP
-from rapport.base import allowed
 from rapport.demo.setting import CLUSTERS, HISTORY_WEEKS, Tried
-from rapport.learning import learn
+from rapport.people.base import allowed
 from rapport.project import Project
-from rapport.publishing import Valued, few_policy, segment_policy
+from rapport.trials.learning import learn
+from rapport.trials.publishing import Valued, few_policy, segment_policy
 from serving.assembly import masking_of, rules_of
 from serving.batch import decide_all
 from serving.book import Consent

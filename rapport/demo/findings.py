@@ -13,9 +13,9 @@ from experiments.market import Market
 from experiments.report import Driver, LookPoint, Report, TruthRow
 from rapport.demo.campaign import COVARIATE, SEGMENT, Campaign
 from rapport.demo.setting import DELAY_DAYS
-from rapport.insight import with_insight
-from rapport.looks import Look, report_of, take_look
 from rapport.project import Project
+from rapport.trials.insight import with_insight
+from rapport.trials.looks import Look, report_of, take_look
 
 
 def look_after(week: int, *, project: Project, campaign: Campaign, final: bool) -> Look:

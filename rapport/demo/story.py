@@ -21,8 +21,8 @@ from features.tables import write_table
 from rapport.demo.campaign import Campaign, run_campaign
 from rapport.demo.findings import look_after, reports_of
 from rapport.demo.setting import HISTORY_WEEKS, tried, write_offers, write_project
-from rapport.looks import record_look
 from rapport.project import Project
+from rapport.trials.looks import record_look
 from serving.scoring import ResponseScorer
 from training.dataset import interactions
 from training.models import ResponseModel

@@ -133,7 +133,10 @@ def test_a_household_was_assigned_when_its_first_member_was() -> None:
     [
         ({"ramp": (Ramp(at=START, shares=EVEN),)}, "not in the order of time"),
         ({"ramp": (Ramp(at=START + timedelta(days=1), shares={"static": 1.0}),)}, "don't sum to 1"),
-        ({"ramp": (Ramp(at=START + timedelta(days=1), shares={"static": 0.5, "personl": 0.5}),)}, "did you mean 'personal'"),
+        (
+            {"ramp": (Ramp(at=START + timedelta(days=1), shares={"static": 0.5, "personl": 0.5}),)},
+            "did you mean 'personal'",
+        ),
         ({"ramp": (Ramp(at=START + timedelta(days=1), shares=design().shares),)}, "changes nothing"),
         ({"unit": "session"}, "sessions can't be ramped"),
     ],

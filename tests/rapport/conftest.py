@@ -18,10 +18,10 @@ from experiments.policies import AnyPolicy, Nothing, Static
 from experiments.report import LookPoint
 from features import History
 from features.facts import MEMBERS
-from rapport.decided import decided_so_far
 from rapport.init import create_project
-from rapport.looks import Look, take_look, units_of
 from rapport.project import Project, load_project
+from rapport.trials.decided import decided_so_far
+from rapport.trials.looks import Look, take_look, units_of
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.catalogue import Catalogue

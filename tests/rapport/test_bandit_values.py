@@ -13,7 +13,7 @@ import pytest
 from experiments.adaptive import ActionValue
 from experiments.measures import Goal
 from experiments.policies import AnyPolicy, ArmBeliefs, Bandit, Beta, Static
-from rapport.bandits import bandit_values
+from rapport.trials.bandits import bandit_values
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.catalogue import Catalogue, Content, Offer

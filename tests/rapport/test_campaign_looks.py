@@ -11,7 +11,7 @@ import pytest
 
 from experiments.analysis.group_sequential import boundaries
 from experiments.report import LookPoint, decision, headline
-from rapport.looks import Look, report_of
+from rapport.trials.looks import Look, report_of
 
 if TYPE_CHECKING:
     from tests.rapport.conftest import LetterShop

@@ -12,8 +12,8 @@ import pytest
 
 from experiments.report import decision
 from features.errors import InputError
-from rapport.learning import _check_arriving
-from rapport.looks import report_of
+from rapport.trials.learning import _check_arriving
+from rapport.trials.looks import report_of
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -18,9 +18,9 @@ from scipy import stats
 from experiments.holdout import Holdout
 from experiments.policies import Static
 from experiments.report import Report, numbers_csv, render
-from rapport.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
-from rapport.looks import Look, report_of
 from rapport.project import Project
+from rapport.trials.insight import channels_of, gains_of, level_of, long_run_of, retention_of, with_insight
+from rapport.trials.looks import Look, report_of
 from serving.batch import decide_all
 from serving.catalogue import Catalogue
 from serving.desk import Desk

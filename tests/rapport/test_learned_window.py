@@ -14,8 +14,8 @@ import pytest
 
 from experiments.policies import ArmBeliefs, Bandit, Beta, Gaussian
 from features.errors import InputError
-from rapport.learning import Learned, learn
 from rapport.project import Project, load_project
+from rapport.trials.learning import Learned, learn
 from serving.assembly import rules_of, trials_of
 from serving.batch import decide_all
 from serving.desk import Desk

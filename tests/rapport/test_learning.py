@@ -18,11 +18,11 @@ import pytest
 from experiments.policies import ArmBeliefs, Bandit, Beta, LinearBeliefs, Nothing, Static
 from experiments.report.choices import allocation
 from features.errors import InputError
-from rapport.bandits import learning_arms
-from rapport.decided import decided_so_far
-from rapport.learning import learn
-from rapport.looks import report_of, take_look, units_of
 from rapport.project import Project, load_project
+from rapport.trials.bandits import learning_arms
+from rapport.trials.decided import decided_so_far
+from rapport.trials.learning import learn
+from rapport.trials.looks import report_of, take_look, units_of
 from serving.assembly import rules_of, trials_of
 from serving.batch import decide_all
 from serving.book import Book, Consent, policy_version

@@ -18,10 +18,10 @@ from experiments.policies import Static
 from experiments.record import ExperimentRecord, report_again
 from experiments.report import headline
 from features.errors import InputError
-from rapport.decided import decided_so_far
-from rapport.insight import record_insight
-from rapport.looks import report_of
-from rapport.objections import contacts_after_opt_out
+from rapport.trials.decided import decided_so_far
+from rapport.trials.insight import record_insight
+from rapport.trials.looks import report_of
+from rapport.trials.objections import contacts_after_opt_out
 from serving.book import Consent
 from serving.ledger import Ledger
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from rapport.insight import with_insight
-from rapport.looks import report_of
+from rapport.trials.insight import with_insight
+from rapport.trials.looks import report_of
 from serving.decision import Ask
 from serving.desk import Case
 

@@ -11,8 +11,8 @@ import pytest
 
 from features.facts import CONSENTS, OPT_OUTS
 from rapport.init import create_project
-from rapport.objections import contacts_after_opt_out
 from rapport.project import Project, load_project
+from rapport.trials.objections import contacts_after_opt_out
 from serving.book import Consent
 from serving.ledger import Ledger
 

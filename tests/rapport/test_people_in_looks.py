@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from features import History
-from rapport.decided import decided_so_far
+from rapport.trials.decided import decided_so_far
 from serving.people import LinkedAccounts
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rapport.base import allowed, customer_base
 from rapport.init import create_project
+from rapport.people.base import allowed, customer_base
 from rapport.project import Project, load_project
 from serving.book import Consent
 from serving.ledger import Ledger

@@ -12,8 +12,8 @@ import pytest
 
 from experiments.policies import Nothing
 from rapport.init import create_project
-from rapport.insight import channels_of, long_run_of
 from rapport.project import Project, load_project
+from rapport.trials.insight import channels_of, long_run_of
 from serving.batch import decide_all
 from serving.catalogue import Catalogue
 from serving.desk import Desk

@@ -16,8 +16,8 @@ from experiments.analysis.planning import Design, detectable, sample_size
 from features.errors import InputError
 from rapport.init import create_project
 from rapport.project import Project, load_project
-from rapport.prospects import prospects
-from rapport.readiness import history_days, readiness, requirements
+from rapport.trials.prospects import prospects
+from rapport.trials.readiness import history_days, readiness, requirements
 from serving.assembly import trials_of
 from serving.ledger import Ledger
 

@@ -17,9 +17,9 @@ from experiments.assignment import assign_all
 from experiments.market import Market, MarketSpec
 from experiments.policies import AnyPolicy, Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError
-from rapport.counterfactual import PolicyValue, value_before_launch
 from rapport.init import create_project
 from rapport.project import Project, load_project
+from rapport.trials.counterfactual import PolicyValue, value_before_launch
 from serving.assembly import rules_of
 from serving.book import policy_version
 from serving.candidate import Candidate

@@ -25,7 +25,7 @@ from features.errors import InputError
 from features.identity import resolve
 from features.privacy.traces import Traces
 from rapport.cli import app
-from rapport.erasure import erase, pending
+from rapport.people.erasure import erase, pending
 from rapport.project import Project, load_project
 from serving import schema
 from serving.book import Consent

@@ -13,8 +13,8 @@ import pytest
 
 from features.privacy.traces import Traces
 from rapport.init import create_project
+from rapport.people.remains import names_any, still_named, too_short
 from rapport.project import load_project
-from rapport.remains import names_any, still_named, too_short
 
 ANNA = Traces(accounts=("c-4711", "7"), addresses=(("email", "anna@web.example"),), texts=("Anna Lee",))
 

@@ -84,7 +84,7 @@ def test_an_intake_that_was_killed_lets_nobody_come_back(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("rapport.returning.Gate.close", killed)
+        patched.setattr("rapport.people.returning.Gate.close", killed)
         patched.setattr("rapport.commands.ingest._sent", killed)
         with pytest.raises(Killed):
             _ingest(shop)

@@ -14,7 +14,7 @@ from features.errors import InputError
 from features.privacy.erasure import lines_of
 from features.privacy.traces import Traces, kinds_of, traces_of
 from features.sql import in_memory
-from rapport.erasure import erased_before, known
+from rapport.people.erasure import erased_before, known
 from rapport.project import Project
 from serving import schema
 from serving.book import Book, among, listed, moment

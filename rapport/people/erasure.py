@@ -13,8 +13,8 @@ from features.identity import People, resolve
 from features.intake.loading import SCRATCH
 from features.privacy.erasure import erase_facts
 from features.privacy.traces import Traces, kinds_of, traces_of
+from rapport.people.remains import clear_bundles, clear_files, names_any, still_named, too_short
 from rapport.project import Project
-from rapport.remains import clear_bundles, clear_files, names_any, still_named, too_short
 from serving import erasures, schema
 from serving.ledger import Ledger
 

@@ -25,11 +25,11 @@ from experiments.results import Ladder
 from experiments.stopping import stops
 from features.errors import InputError
 from features.facts import TIMESTAMP
-from rapport.bandits import bandit_values, learning_arms
-from rapport.digests import look_digests
-from rapport.objections import contacts_after_opt_out
-from rapport.persons import persons_known
+from rapport.people.persons import persons_known
 from rapport.project import Project
+from rapport.trials.bandits import bandit_values, learning_arms
+from rapport.trials.digests import look_digests
+from rapport.trials.objections import contacts_after_opt_out
 from serving.ledger import Ledger
 from serving.reasons import Reason
 

@@ -25,10 +25,10 @@ from experiments.outcomes import by_person
 from experiments.policies import Bandit
 from features.errors import InputError
 from features.facts import micros
-from rapport.base import allowed
-from rapport.decided import EARNING, as_table
-from rapport.persons import persons_known
+from rapport.people.base import allowed
+from rapport.people.persons import persons_known
 from rapport.project import Project
+from rapport.trials.decided import EARNING, as_table
 from serving import schema
 from serving.book import Book, policy_version
 from serving.decision import Decision

@@ -17,9 +17,9 @@ from experiments.money import unit_money, with_profit
 from experiments.outcomes import by_person, join_outcomes
 from features.errors import InputError
 from features.facts import TIMESTAMP
-from rapport.decided import EARNING
-from rapport.persons import persons_known
-from rapport.readiness import audience
+from rapport.people.persons import persons_known
+from rapport.trials.decided import EARNING
+from rapport.trials.readiness import audience
 from training.dataset import last_known
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import msgspec
 from features.privacy.suppression import Erased
 from features.privacy.traces import kinds_of
 from features.sql import in_memory, literal
-from rapport.erasure import erase, pending
+from rapport.people.erasure import erase, pending
 from rapport.project import Project
 from serving.ledger import Ledger
 

@@ -17,8 +17,8 @@ from features.intake.query import files_of
 from features.privacy.erasure import erase_lines, erase_log, erase_rows, is_leftover
 from features.privacy.mentions import Mentions
 from features.privacy.traces import Traces
+from rapport.people.unpacking import UNREADABLE, texts_of
 from rapport.project import Project
-from rapport.unpacking import UNREADABLE, texts_of
 from training.models.bundle import MANIFEST, Bundle, read_bundle, to_npz
 
 _TABLES, _LOGS = (".csv", ".csv.gz"), (".log", ".txt", ".jsonl", ".out", ".err")

@@ -72,7 +72,7 @@ def history_days(project: Project, *, at: datetime) -> float:
 
 def audience(project: Project, design: Experiment, *, at: datetime) -> pa.Table:
     """The customers whom the design would take at ``at``, one row a person; with their features, if it asks for any."""
-    from rapport.base import allowed, customer_base
+    from rapport.people.base import allowed, customer_base
     from serving.people import LinkedAccounts
 
     names = project.features.names

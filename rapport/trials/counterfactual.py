@@ -26,7 +26,7 @@ from experiments.results import Earned, Evaluation, Result
 from features.errors import InputError, unknown
 from features.facts import TIMESTAMP
 from rapport.incumbent import incumbent
-from rapport.persons import persons_known
+from rapport.people.persons import persons_known
 from rapport.project import Project
 from serving.assembly import rules_of, scorer_of
 from serving.candidate import Candidate

@@ -14,8 +14,8 @@ from experiments.policies.bandits import Beliefs
 from experiments.policies.rules import Rule, Thompson
 from features.errors import InputError
 from rapport.project import Project
-from rapport.prospects import prospects
-from rapport.publishing import Valued
+from rapport.trials.prospects import prospects
+from rapport.trials.publishing import Valued
 
 _MUCH = 0.1  # of all decisions, given to chance
 

@@ -14,7 +14,7 @@ from experiments.design import Experiment, aware
 from experiments.measures import Guardrail, Measure
 from experiments.results import IntervalKind
 from features.errors import InputError
-from rapport.prospects import Prospect, Prospects
+from rapport.trials.prospects import Prospect, Prospects
 
 Looks = Literal["one", "campaign", "any"]
 LOOKS: dict[IntervalKind, Looks] = {"fixed": "one", "group_sequential": "campaign", "anytime": "any"}

@@ -24,8 +24,8 @@ from experiments.design import Experiment, aware
 from experiments.policies import NOTHING, AnyPolicy, Few, Segment, Static
 from experiments.policies.fitting import fit_few, fit_segment, fit_static
 from features.errors import InputError, listed, unknown
-from rapport.base import allowed, customer_base
 from rapport.incumbent import incumbent
+from rapport.people.base import allowed, customer_base
 from rapport.project import Project
 from serving import schema
 from serving.assembly import rules_of, scoring

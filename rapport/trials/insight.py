@@ -22,10 +22,10 @@ from experiments.retention import LongRun, Retention, departures, long_run, rete
 from features.errors import InputError
 from features.facts import TIMESTAMP
 from features.privacy.purposes import masked
-from rapport.decided import all_decided, decided_so_far
-from rapport.looks import Look, record_look, report_of, take_look, units_of
-from rapport.persons import persons_known
+from rapport.people.persons import persons_known
 from rapport.project import Project
+from rapport.trials.decided import all_decided, decided_so_far
+from rapport.trials.looks import Look, record_look, report_of, take_look, units_of
 
 _ARM, _GOAL, _HOME = "the arm", "the goal", "the household"
 _LEAST = 400
