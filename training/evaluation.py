@@ -26,7 +26,7 @@ _Z = float(norm.ppf(0.975))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class PredictionQuality:
     """Probabilities against labels on one set of rows.
 
     ``auc_low`` and ``auc_high``: 95% interval by DeLong's variance. ``log_loss`` in nats a row, ``brier`` the mean
@@ -60,7 +60,7 @@ class Scores:
         return asdict(self)
 
 
-def score(label: np.ndarray, probability: np.ndarray) -> Scores:
+def score(label: np.ndarray, probability: np.ndarray) -> PredictionQuality:
     """The scores of ``probability`` (rows,) against ``label`` (rows,) of 0 and 1, both classes present.
 
     >>> import numpy as np
@@ -70,7 +70,7 @@ def score(label: np.ndarray, probability: np.ndarray) -> Scores:
     auc, covariance = delong(label, probability[None, :])
     half = _Z * float(np.sqrt(max(covariance[0, 0], 0.0)))
     intercept, slope = logistic_line(log_odds(probability), label)
-    return Scores(
+    return PredictionQuality(
         rows=len(label),
         label_rate=float(label.mean()),
         mean_probability=float(probability.mean()),

@@ -14,7 +14,7 @@ from training.card import Card, Figure, Part, drift_sentence
 from training.challenge import ResponseChallenge, seen_by
 from training.columns import Usable, digest, usable
 from training.curves import curves
-from training.evaluation import ECE, SLOPE, LogisticBaseline, Scores, auc_difference, score
+from training.evaluation import ECE, SLOPE, LogisticBaseline, PredictionQuality, auc_difference, score
 from training.models import ResponseModel
 from training.models.bundle import Features
 from training.models.response import binary_label
@@ -122,17 +122,17 @@ class _Tested:
     notes: tuple[str, ...]
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> PredictionQuality:
         """Of the model."""
         return score(self.label, self.probability)
 
     @cached_property
-    def baseline(self) -> Scores:
+    def baseline(self) -> PredictionQuality:
         """Of logistic regression."""
         return score(self.label, self.logistic)
 
     @cached_property
-    def constant(self) -> Scores:
+    def constant(self) -> PredictionQuality:
         """Of the base rate of the rows that trained."""
         return score(self.label, self.base_rate)
 
@@ -262,7 +262,7 @@ def _figures(tested: _Tested) -> tuple[Figure, ...]:
     return (*figures, Figure(name="auc_over_logistic", value=gain, low=low, high=high))
 
 
-def _calibration_detail(scores: Scores) -> str:
+def _calibration_detail(scores: PredictionQuality) -> str:
     return (
         f"slope {scores.slope:.3f} ({SLOPE[0]} to {SLOPE[1]} wanted), expected calibration error {scores.ece:.4f} "
         f"(below {ECE} wanted); mean probability {scores.mean_probability:.2%} where {scores.label_rate:.2%} responded"

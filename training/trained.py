@@ -10,7 +10,7 @@ import numpy as np
 
 from training.card import Card
 from training.challenge import SEEN, Challenge
-from training.evaluation import Scores
+from training.evaluation import PredictionQuality
 from training.models.bundle import Bundle, Features, to_npz
 
 
@@ -67,7 +67,7 @@ class Trained:
     challenge: Challenge
     seen: np.ndarray | None = None
     features: Features | None = None
-    scores: Scores | None = None
+    scores: PredictionQuality | None = None
     curves: Mapping[str, str] = field(default_factory=dict)
 
     def bundle(self) -> Bundle:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from benchmarks.calibration.table import Line
-from experiments.analysis.group_sequential import Plan
+from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.ramps import over_steps
 
 LOOKS = 14
@@ -32,7 +32,7 @@ def students(rng: np.random.Generator, *, runs: int) -> tuple[float, float]:
     whole = errors.sum(axis=0)
     freedom = whole**2 / (errors**2 / (n - 1)).sum(axis=0)
     p = 2 * special.stdtr(freedom, -np.abs(means[1] - means[0]) / np.sqrt(whole))
-    plans = [Plan(units=tuple(2.0 * n[: look + 1]), elapsed=_EVEN[: look + 1]) for look in range(LOOKS)]
+    plans = [PlannedLooks(units=tuple(2.0 * n[: look + 1]), elapsed=_EVEN[: look + 1]) for look in range(LOOKS)]
     levels = np.array([plan.level(0.05) for plan in plans])
     return float((p < levels).any(axis=1).mean()), float((p < 0.05).any(axis=1).mean())
 
@@ -46,7 +46,9 @@ def stepped(rng: np.random.Generator, shares: Sequence[float], *, runs: int) -> 
     walks = (rng.normal(size=(runs, looks)) * np.sqrt(varies)).cumsum(axis=1) / np.sqrt(varies.cumsum())
     ours, by_units = [], []
     for look in range(1, looks + 1):
-        plan = Plan(units=tuple(1_000.0 * np.arange(1, look + 1)), elapsed=tuple(np.arange(1, look + 1) / looks))
+        plan = PlannedLooks(
+            units=tuple(1_000.0 * np.arange(1, look + 1)), elapsed=tuple(np.arange(1, look + 1) / looks)
+        )
         gone, within = divmod(look, each)
         seen = np.concatenate([counts[:gone], counts[gone : gone + 1] * within // each])
         by_units.append(plan.bound(0.05))
@@ -62,7 +64,9 @@ def after_the_end(rng: np.random.Generator, *, later: int, runs: int) -> tuple[f
     units = np.array([*range(1, LOOKS + 1), *(LOOKS * 1.05 ** (1 + np.arange(later)))], dtype=float)
     walks = (rng.normal(size=(runs, len(units))) * np.sqrt(np.diff(units, prepend=0.0))).cumsum(axis=1) / np.sqrt(units)
     bounds = [
-        Plan(units=(*units[: min(look, LOOKS - 1)], units[look]), elapsed=_EVEN[: min(look + 1, LOOKS)]).bound(0.05)
+        PlannedLooks(units=(*units[: min(look, LOOKS - 1)], units[look]), elapsed=_EVEN[: min(look + 1, LOOKS)]).bound(
+            0.05
+        )
         for look in range(len(units))
     ]
     return _crossed(walks[:, :LOOKS], bounds[:LOOKS]), _crossed(walks, bounds)

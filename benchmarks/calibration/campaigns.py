@@ -16,7 +16,7 @@ from scipy import special
 
 from benchmarks.calibration.table import Line
 from experiments.analysis.comparison import Levels, compare
-from experiments.analysis.group_sequential import Plan
+from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.statistics import Moments, Quantity
 from experiments.analysis.verdict import Rule, verdict
@@ -40,7 +40,7 @@ class Way:
 def ways(look: int) -> dict[str, Way]:
     """The ways at look number ``look`` (from 1) of ``LOOKS``."""
     units = tuple(2.0 * _BATCH * each for each in range(1, look + 1))
-    plan = Plan(units=units, elapsed=tuple(each / LOOKS for each in range(1, look + 1)))
+    plan = PlannedLooks(units=units, elapsed=tuple(each / LOOKS for each in range(1, look + 1)))
     few = 0.05 / LOOKS
     return {
         "naive": Way(levels=Levels(kind="fixed"), rule=Rule(kind="fixed")),

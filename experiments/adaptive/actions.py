@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.adaptive.estimates import Scores
+from experiments.adaptive.estimates import ArmScores
 from experiments.adaptive.logs import read_bandit_log
 from experiments.adaptive.scores import Floats
 from experiments.adaptive.sums import arm_value, contrast
@@ -81,7 +81,7 @@ def action_values(
     log = read_bandit_log(
         earned, arm=action, control=reference, probabilities=probabilities, columns=columns, time=time
     )
-    scores = Scores.of(
+    scores = ArmScores.of(
         log,
         Variable(name=reward, columns=(reward,)),
         [numbers(log.table, reward).astype(np.float64)],
@@ -92,7 +92,7 @@ def action_values(
     return tuple(sorted(found, key=lambda each: -each.decisions))
 
 
-def _value(scores: Scores, place: int, *, arm: str, levels: Levels) -> ActionValue:
+def _value(scores: ArmScores, place: int, *, arm: str, levels: Levels) -> ActionValue:
     chance = scores.chances[place]
     alone = scores.alone(place)
     value, low, high = _around(*arm_value(alone), float(alone.rewards[-1, 0, 0]), levels)

@@ -11,14 +11,14 @@ import numpy as np
 from scipy import special
 
 from experiments.adaptive.chances import FLOOR, Fit, starved
-from experiments.adaptive.estimates import Scores
+from experiments.adaptive.estimates import ArmScores
 from experiments.adaptive.logs import BanditLog, read_bandit_log
 from experiments.adaptive.scores import Codes
 from experiments.adaptive.sums import Contrast, Sums, contrast
 from experiments.analysis.analysis import Findings
 from experiments.analysis.comparison import Levels, adjust_p_values
-from experiments.analysis.looks import Look, periods
 from experiments.analysis.options import check_options, limits_of, rule_of
+from experiments.analysis.progress import Progress, periods
 from experiments.analysis.readings import Variable
 from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
 from experiments.analysis.verdict import verdict
@@ -129,11 +129,11 @@ def _arms(log: BanditLog) -> tuple[ArmCount, ...]:
 
 def _scores(
     log: BanditLog, goals: Sequence[Variable], *, covariates: Sequence[str], cluster: str | None
-) -> list[Scores]:
+) -> list[ArmScores]:
     known = log.table.select(list(covariates)) if covariates else None
     groups = codes(log.table, cluster)[1] if cluster else None
     return [
-        Scores.of(
+        ArmScores.of(
             log,
             goal,
             [numbers(log.table, name).astype(np.float64) for name in goal.columns],
@@ -144,11 +144,11 @@ def _scores(
     ]
 
 
-def _is_rate(scores: Scores) -> bool:
+def _is_rate(scores: ArmScores) -> bool:
     return len(scores.reward) == 1 and bool(np.isin(scores.reward, (0.0, 1.0)).all())
 
 
-def _rows(scores: Scores, levels: Levels, within: Codes | None = None) -> Iterator[MetricRow]:
+def _rows(scores: ArmScores, levels: Levels, within: Codes | None = None) -> Iterator[MetricRow]:
     """A row for each arm but the control, over the rows of the log or those ``within`` a segment.
 
     Each pair has its own estimate of the control's mean; all rows tell their average, and each arm's by its difference.
@@ -173,7 +173,7 @@ def _by_one_control(rows: Sequence[MetricRow]) -> Iterator[MetricRow]:
             yield replace(told, relative=None, relative_ci_low=None, relative_ci_high=None)
 
 
-def _pairwise(scores: Scores, levels: Levels, within: Codes | None) -> Iterator[MetricRow]:
+def _pairwise(scores: ArmScores, levels: Levels, within: Codes | None) -> Iterator[MetricRow]:
     taken = np.arange(scores.rows.size) if within is None else within
     counts = np.bincount(scores.log.split.codes[scores.rows[taken]], minlength=len(scores.log.arms))
     for place, name in enumerate(scores.log.arms):
@@ -240,7 +240,9 @@ def _relative(found: Contrast, levels: Levels) -> tuple[float, float, float] | N
     return middle, low, high
 
 
-def _segment_rows(found: Sequence[Scores], log: BanditLog, segments: Sequence[str], levels: Levels) -> list[SegmentRow]:
+def _segment_rows(
+    found: Sequence[ArmScores], log: BanditLog, segments: Sequence[str], levels: Levels
+) -> list[SegmentRow]:
     rows = []
     for segment in dict.fromkeys(segments):
         split = labels(log.table, segment, most=MOST_VALUES)
@@ -253,7 +255,7 @@ def _segment_rows(found: Sequence[Scores], log: BanditLog, segments: Sequence[st
     return adjust_p_values(rows)
 
 
-def _looks(found: Sequence[Scores], log: BanditLog, time: str, levels: Levels) -> Iterator[Look]:
+def _looks(found: Sequence[ArmScores], log: BanditLog, time: str, levels: Levels) -> Iterator[Progress]:
     when = periods(log.table, time)
     for scores in found:
         for place, name in enumerate(log.arms):
@@ -265,7 +267,7 @@ def _looks(found: Sequence[Scores], log: BanditLog, time: str, levels: Levels) -
                     )
                     half = half if apart.error > 0 else math.nan
                     estimate = float(apart.difference)
-                    yield Look(
+                    yield Progress(
                         metric=scores.goal.name, arm=name, until=until, difference=estimate,
                         anytime_ci_low=estimate - half, anytime_ci_high=estimate + half,
                     )  # fmt: skip
@@ -280,7 +282,9 @@ def _distrust(fit: Fit) -> Verdict:
     )
 
 
-def _notes(log: BanditLog, found: Sequence[Scores], rows: Sequence[MetricRow], *, cluster: str | None) -> Iterator[str]:
+def _notes(
+    log: BanditLog, found: Sequence[ArmScores], rows: Sequence[MetricRow], *, cluster: str | None
+) -> Iterator[str]:
     yield (
         "A bandit moved the traffic: each outcome counts by one over the chance that its action had (AIPW), so that an "
         "action that was chosen seldom, or only at times, is not misjudged."

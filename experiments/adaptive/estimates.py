@@ -20,7 +20,7 @@ from experiments.analysis.readings import Variable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class ArmScores:
     """The scores of all arms in one goal, over the rows that have it.
 
     ``rows`` (n,) are places in the log; ``reward`` (c, n) its one column, or the two of a ratio; ``values`` (arms, c,
@@ -44,7 +44,7 @@ class Scores:
         *,
         features: pa.Table | None = None,
         cluster: Codes | None = None,
-    ) -> Scores:
+    ) -> ArmScores:
         """The scores of ``goal`` from its ``columns``, arrays over the log's rows with NaN where missing."""
         reward = np.stack(columns)
         rows = np.flatnonzero(np.isfinite(reward).all(axis=0))

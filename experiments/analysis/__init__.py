@@ -5,7 +5,7 @@ itself, as its optimizer would make every analysis start later.
 """
 
 from experiments.analysis.analysis import Findings, analyze
-from experiments.analysis.looks import Look
+from experiments.analysis.progress import Progress
 from experiments.analysis.verdict import Rule
 
-__all__ = ["Findings", "Look", "Rule", "analyze"]
+__all__ = ["Findings", "Progress", "Rule", "analyze"]

@@ -18,10 +18,10 @@ from experiments.analysis.doubts import check_apart, check_roles, moved_segments
 from experiments.analysis.exposure import exposure
 from experiments.analysis.few_units import caution, few_notes
 from experiments.analysis.group_sequential import campaign
-from experiments.analysis.looks import Look, looks, periods
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
 from experiments.analysis.options import check_options, limits_of, rule_of
+from experiments.analysis.progress import Progress, periods, progress
 from experiments.analysis.ramps import over_steps
 from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
@@ -57,7 +57,7 @@ class Findings(Analysis):
     """
 
     rule: Rule
-    looks: tuple[Look, ...]
+    looks: tuple[Progress, ...]
     best_against_second: MetricRow | None = None
 
 
@@ -233,7 +233,7 @@ def analyze(
         caps=capped,
         totals=tuple(_totals(rows, coined, arms=arms, rule=rule)),
         rule=rule,
-        looks=tuple(looks(reader, split, when, levels=levels)) if when else (),
+        looks=tuple(progress(reader, split, when, levels=levels)) if when else (),
         best_against_second=best,
     )
 

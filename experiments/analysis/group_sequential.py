@@ -129,7 +129,7 @@ def _legendre(count: int) -> tuple[Values, Values]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlannedLooks:
     """The looks of a campaign with an end, this one last: how sure an interval of one look must be to hold at all.
 
     Parameters
@@ -142,10 +142,10 @@ class Plan:
     side: all of them hold together. For small samples the bound is taken at its own level on Student's scale, so a plan
     of a single look at the end is Welch's interval itself.
 
-    >>> third = Plan(units=(1_000, 2_000, 3_000), elapsed=(0.2, 0.4, 0.6))
+    >>> third = PlannedLooks(units=(1_000, 2_000, 3_000), elapsed=(0.2, 0.4, 0.6))
     >>> f"{third.bound(0.05):.4f} standard errors, the interval of one look at {third.level(0.05):.4f}"
     '2.6803 standard errors, the interval of one look at 0.0074'
-    >>> Plan(units=(5_000,), elapsed=(1.0,)).level(0.05)
+    >>> PlannedLooks(units=(5_000,), elapsed=(1.0,)).level(0.05)
     0.05
     """
 
@@ -183,12 +183,12 @@ class Plan:
 
 
 @lru_cache(maxsize=1024)
-def _last_bound(plan: Plan, alpha: float) -> float:
+def _last_bound(plan: PlannedLooks, alpha: float) -> float:
     return float(boundaries(plan.units, elapsed=plan.elapsed, alpha=alpha, spending=plan.spending)[-1])
 
 
 @lru_cache(maxsize=64)
-def _table(plan: Plan, alpha: float) -> tuple[Values, Values]:
+def _table(plan: PlannedLooks, alpha: float) -> tuple[Values, Values]:
     """Bounds of the last look, ascending from 0, and the normal quantiles of the levels that they belong to."""
     levels = sorted({*map(float, _LEVELS), alpha}, reverse=True)
     bounds = [_last_bound(plan, each) for each in levels]
@@ -203,7 +203,7 @@ def campaign(
     elapsed: Sequence[float] = (),
     spending: str = "obrien_fleming",
     final: bool = False,
-) -> Plan | None:
+) -> PlannedLooks | None:
     """The plan behind a look at ``units`` units; None where neither planned units nor shares of time are given.
 
     Parameters
@@ -251,7 +251,7 @@ def campaign(
             got=", ".join(f"{each:.4g}" for each in shares) + " of it had passed",
             do="leave out a look at the same data; after one that had reached the end, keep to its verdict",
         )
-    return Plan(units=looks, elapsed=tuple(shares), spending=spending)
+    return PlannedLooks(units=looks, elapsed=tuple(shares), spending=spending)
 
 
 def _positive(planned_units: float | None) -> float:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.analysis.group_sequential import Plan
+from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.statistics import LEAST_IN_STRATUM
 
 
-def over_steps(plan: Plan, steps: NDArray[np.integer], *, alpha: float) -> Plan:
+def over_steps(plan: PlannedLooks, steps: NDArray[np.integer], *, alpha: float) -> PlannedLooks:
     """The plan whose looks correlate as those of arms that are compared step by step.
 
     Parameters
@@ -25,14 +25,14 @@ def over_steps(plan: Plan, steps: NDArray[np.integer], *, alpha: float) -> Plan:
     the control`` more with every unit, shares being those of the step in which it came. By units alone, looks would
     seem too alike after a late step down, and bounds too narrow: crossed in 6 to 7% of campaigns without an effect.
 
-    >>> plan = Plan(units=(500, 1_000), elapsed=(0.5, 1.0))
+    >>> plan = PlannedLooks(units=(500, 1_000), elapsed=(0.5, 1.0))
     >>> over_steps(plan, np.array([[250, 250], [400, 100]]), alpha=0.05).units
     (2000.0, 5125.0)
     """
     came = np.concatenate([[0.0], steps.sum(axis=1).cumsum()])
     looked_at = np.asarray(plan.units) * (came[-1] / plan.units[-1])
 
-    def against(arm: int) -> Plan:
+    def against(arm: int) -> PlannedLooks:
         pair = steps[:, [0, arm]].astype(float)
         # Steps with hardly any units of an arm stand together with others: they weigh as the whole does.
         pair = np.where(pair.min(axis=1, keepdims=True) < LEAST_IN_STRATUM, 0.0, pair)

@@ -320,8 +320,8 @@ def _coefficients(both: Moments, quantity: Quantity, covariates: Sequence[Quanti
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its standard error and its limits; NaN where it can't be computed."""
+class Contrast:
+    """How far an arm is from the control: an estimate, its standard error and its limits; NaN where not computable."""
 
     estimate: float
     error: float
@@ -329,12 +329,12 @@ class Interval:
     high: float
 
 
-def difference(arm: Sample, control: Sample, *, alpha: float) -> Interval:
+def difference(arm: Sample, control: Sample, *, alpha: float) -> Contrast:
     """Arm minus control with Welch's t interval."""
     estimate = arm.mean - control.mean
     error = math.sqrt(max(arm.error + control.error, 0.0))
     half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
-    return Interval(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
+    return Contrast(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
 
 
 def p_value(arm: Sample, control: Sample) -> float:
@@ -346,7 +346,7 @@ def p_value(arm: Sample, control: Sample) -> float:
     return float(2 * special.stdtr(freedom, -abs(arm.mean - control.mean) / math.sqrt(error)))
 
 
-def relative(arm: Sample, control: Sample, *, alpha: float) -> Interval | None:
+def relative(arm: Sample, control: Sample, *, alpha: float) -> Contrast | None:
     """The difference over the control's mean; None where that mean is zero.
 
     The interval is Welch's on the logarithm of the ratio (as tea-tasting's), which never passes below -100%; where the
@@ -362,10 +362,10 @@ def relative(arm: Sample, control: Sample, *, alpha: float) -> Interval | None:
     half = _t_quantile(arm_error, control_error, arm.n, control.n, alpha=alpha) * error
     # Beyond the exponent's range the interval is (-100%, infinity): nothing is known.
     stretch = math.exp(min(half, 700.0)) if half == half else math.nan
-    return Interval(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
+    return Contrast(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
 
 
-def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Interval:
+def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Contrast:
     """The difference over the control's mean with the symmetric interval of the delta method (as GrowthBook's)."""
     ratio = arm.mean / control.mean
     arm_error, control_error = (
@@ -373,7 +373,7 @@ def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Interval
     )
     error = math.sqrt(max(arm_error + control_error, 0.0))
     half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
-    return Interval(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
+    return Contrast(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import special, stats
 
-from experiments.analysis.looks import periods
+from experiments.analysis.progress import periods
 from experiments.estimation.columns import Column, dependence, first_rows
 from experiments.estimation.influence import Floats, Integers
 from features.errors import InputError

@@ -18,7 +18,7 @@ from scipy import stats
 from experiments.estimation.influence import Floats, Integers, mean_interval, mean_of
 from experiments.heterogeneity.groups import Cut, cuts_of, group_effect, known_groups, traits_of
 from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, KnownGroups
-from experiments.heterogeneity.scores import FIFTHS, Scores, fifth_of, order_p_value, rate_values, score
+from experiments.heterogeneity.scores import FIFTHS, GainScores, fifth_of, order_p_value, rate_values, score
 from experiments.heterogeneity.sentences import nothing_known, told
 from experiments.ladder.units import Units, read_units
 from experiments.wording import amounts, unit_of
@@ -110,7 +110,7 @@ def _check(*, folds: int, alpha: float) -> None:
 
 
 def _gains_of(
-    units: Units, scores: Scores, cuts: list[Cut], *, arm: int, alpha: float, rng: np.random.Generator
+    units: Units, scores: GainScores, cuts: list[Cut], *, arm: int, alpha: float, rng: np.random.Generator
 ) -> ArmGains:
     arms = len(units.arms) - 1
     effect = scores.effect[:, arm]

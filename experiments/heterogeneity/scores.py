@@ -22,7 +22,7 @@ FIFTHS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class GainScores:
     """Of each unit (n,): its ``fold``; by arm (n, arms - 1) the doubly robust ``effect`` and the ``expected`` one.
 
     What was expected in fold 0, which nothing came before, orders nobody.
@@ -46,7 +46,7 @@ class Scores:
         return codes
 
 
-def score(units: Units, *, folds: int, rng: np.random.Generator) -> Scores:
+def score(units: Units, *, folds: int, rng: np.random.Generator) -> GainScores:
     """The scores of randomized units, dealt into ``folds``; clusters stay whole."""
     fold = deal_folds(units.arm, cluster=units.cluster, folds=folds, rng=rng)
     shape = (units.arm.size, len(units.arms) - 1)
@@ -60,10 +60,10 @@ def score(units: Units, *, folds: int, rng: np.random.Generator) -> Scores:
         values = robust_scores(means, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
         effect[rows] = values[:, 1:] - values[:, [0]] - (units.cost[1:] - units.cost[0])
         expected[rows] = means[:, 1:] - means[:, [0]]
-    return Scores(fold=fold, effect=effect, expected=expected, cluster=units.cluster)
+    return GainScores(fold=fold, effect=effect, expected=expected, cluster=units.cluster)
 
 
-def order_p_value(scores: Scores, *, arm: int) -> float:
+def order_p_value(scores: GainScores, *, arm: int) -> float:
     """The one-sided p-value that the order of effects is no better than chance.
 
     Within each ordered fold the estimate over its standard error is normal, whatever came before; their sum over the
@@ -78,7 +78,7 @@ def order_p_value(scores: Scores, *, arm: int) -> float:
     return float(stats.norm.sf(sum(ratios) / np.sqrt(len(ratios)))) if any(ratios) else 1.0
 
 
-def rate_values(scores: Scores, *, arm: int) -> tuple[Floats, Floats]:
+def rate_values(scores: GainScores, *, arm: int) -> tuple[Floats, Floats]:
     """Influence values of AUTOC and QINI of the ordered units, in the order of ``scores.ordered``."""
     found = {"autoc": np.zeros(scores.fold.size), "qini": np.zeros(scores.fold.size)}
     for number in range(1, int(scores.fold.max()) + 1):
@@ -89,7 +89,7 @@ def rate_values(scores: Scores, *, arm: int) -> tuple[Floats, Floats]:
     return found["autoc"][scores.ordered], found["qini"][scores.ordered]
 
 
-def fifth_of(scores: Scores, *, arm: int, rng: np.random.Generator) -> Integers | None:
+def fifth_of(scores: GainScores, *, arm: int, rng: np.random.Generator) -> Integers | None:
     """The fifth (n,) of each ordered unit within its fold, 0 for those expected to gain most; -1 in fold 0.
 
     None where the models expect the same of everybody, so that there is no order. Ties are broken by lot.

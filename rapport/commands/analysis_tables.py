@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rapport.terminal import print_table, say
 
 if TYPE_CHECKING:
-    from experiments.analysis import Findings, Look, Rule
+    from experiments.analysis import Findings, Progress, Rule
     from experiments.results import ExposedRow, MetricRow, SegmentRow
 
 _MOST_ROWS = 60
@@ -200,7 +200,7 @@ def _show_looks(found: Findings) -> None:
         )
 
 
-def _drawn(look: Look, *, band: bool) -> tuple[float, ...]:
+def _drawn(look: Progress, *, band: bool) -> tuple[float, ...]:
     return (look.difference, look.anytime_ci_low, look.anytime_ci_high) if band else (look.difference,)
 
 

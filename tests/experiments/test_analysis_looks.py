@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from experiments.analysis import analyze
-from experiments.analysis.looks import MOST_LOOKS
+from experiments.analysis.progress import MOST_LOOKS
 from features.errors import InputError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.calibration.bounds import after_the_end, stepped, students
 from experiments.analysis import analyze
-from experiments.analysis.group_sequential import Plan
+from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.ramps import over_steps
 
 RUNS = 40_000
@@ -34,7 +34,7 @@ def test_the_best_of_several_last_looks_errs_more_often_than_the_first() -> None
 
 
 def test_even_shares_leave_a_plan_as_it_is_and_a_step_without_an_arm_counts_as_the_whole() -> None:
-    plan = Plan(units=(300, 800, 1_000), elapsed=(0.3, 0.8, 1.0))
+    plan = PlannedLooks(units=(300, 800, 1_000), elapsed=(0.3, 0.8, 1.0))
     even = over_steps(plan, np.array([[200, 200], [300, 300]]), alpha=0.05)
     assert even.bound(0.05) == pytest.approx(plan.bound(0.05), rel=1e-12)
     lone = over_steps(plan, np.array([[400, 0], [300, 300]]), alpha=0.05)
@@ -53,7 +53,7 @@ def test_an_analysis_over_a_ramp_takes_the_wider_bound_of_a_late_step_down() -> 
     steps = np.array(
         [[int((~arm & (late == each)).sum()), int((arm & (late == each)).sum())] for each in (False, True)]
     )
-    plan = Plan(units=(n / 2, n), elapsed=(0.5, 1.0))
+    plan = PlannedLooks(units=(n / 2, n), elapsed=(0.5, 1.0))
     assert row.sequential_ci_low is not None and row.sequential_ci_high is not None
     told = (row.sequential_ci_high - row.sequential_ci_low) / (row.ci_high - row.ci_low)
     assert told == pytest.approx(over_steps(plan, steps, alpha=0.05).bound(0.05) / 1.96, rel=2e-3)

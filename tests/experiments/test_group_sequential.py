@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from experiments.analysis.group_sequential import Plan, boundaries, campaign, obrien_fleming, pocock
+from experiments.analysis.group_sequential import PlannedLooks, boundaries, campaign, obrien_fleming, pocock
 from features.errors import InputError
 
 FIFTHS = [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -80,7 +80,7 @@ def test_a_bound_depends_on_its_look_and_those_before_it_alone(shares: list[floa
 
 def test_a_single_look_at_the_end_is_the_interval_of_one_look() -> None:
     assert boundaries([1.0])[0] == pytest.approx(special.ndtri(0.975), rel=1e-12)
-    only = Plan(units=(812.0,), elapsed=(1.0,))
+    only = PlannedLooks(units=(812.0,), elapsed=(1.0,))
     assert (only.level(0.05), only.p_value(0.0123, alpha=0.05)) == (0.05, 0.0123)
 
 
@@ -89,7 +89,9 @@ def test_a_single_look_at_the_end_is_the_interval_of_one_look() -> None:
 def test_the_repeated_p_value_is_below_alpha_where_the_repeated_interval_leaves_out_zero(
     look: int, alpha: float
 ) -> None:
-    plan = Plan(units=tuple(map(float, range(1, look + 1))), elapsed=tuple(each / 14 for each in range(1, look + 1)))
+    plan = PlannedLooks(
+        units=tuple(map(float, range(1, look + 1))), elapsed=tuple(each / 14 for each in range(1, look + 1))
+    )
     edge = plan.level(alpha)
     assert plan.p_value(edge, alpha=alpha) == pytest.approx(alpha, rel=1e-9)
     assert plan.p_value(edge * 0.99, alpha=alpha) < alpha < plan.p_value(edge * 1.01, alpha=alpha)
@@ -97,7 +99,7 @@ def test_the_repeated_p_value_is_below_alpha_where_the_repeated_interval_leaves_
 
 
 def test_a_repeated_p_value_is_the_level_whose_bound_is_met() -> None:
-    plan = Plan(units=(100.0, 250.0, 400.0), elapsed=(0.2, 0.5, 0.8))
+    plan = PlannedLooks(units=(100.0, 250.0, 400.0), elapsed=(0.2, 0.5, 0.8))
     for level in (0.3, 0.02, 1e-4, 1e-8):
         # Between the levels of the table it is interpolated: good to a thousandth.
         assert plan.p_value(plan.level(level), alpha=0.05) == pytest.approx(level, rel=2e-3)
@@ -121,8 +123,8 @@ def test_the_same_data_twice_is_no_new_look_to_speak_of() -> None:
 
 def test_what_is_no_plan_is_refused() -> None:
     assert campaign(500) is None
-    assert campaign(500, planned_units=400) == Plan(units=(500.0,), elapsed=(1.0,))
-    assert campaign(100, planned_units=400, final=True) == Plan(units=(100.0,), elapsed=(1.0,))
+    assert campaign(500, planned_units=400) == PlannedLooks(units=(500.0,), elapsed=(1.0,))
+    assert campaign(100, planned_units=400, final=True) == PlannedLooks(units=(100.0,), elapsed=(1.0,))
     for wrong in (
         {"planned_units": 0},
         {"planned_units": 1_000, "looked_at": [600]},

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.analysis import analyze
 from experiments.analysis.comparison import Levels, band, compare, repeated
-from experiments.analysis.group_sequential import Plan
+from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.limits import standing
 from experiments.analysis.readings import Reading, Variable
 from experiments.analysis.seldom import seldom_rise
@@ -31,7 +31,9 @@ def _reading(name: str) -> Reading:
 def _looks(batch: int, *, share: float, **more: object) -> list[Levels]:
     """The levels of each look of a campaign with ``LOOKS`` looks, each after as many units more."""
     plans = [
-        Plan(units=tuple(batch * (each + 1.0) for each in range(look)), elapsed=tuple(np.arange(1, look + 1) / LOOKS))
+        PlannedLooks(
+            units=tuple(batch * (each + 1.0) for each in range(look)), elapsed=tuple(np.arange(1, look + 1) / LOOKS)
+        )
         for look in range(1, LOOKS + 1)
     ]
     return [

@@ -21,7 +21,7 @@ MOST_LOOKS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Progress:
     """A metric's difference among the units that had entered by the end of ``until`` (a day, UTC, or a number)."""
 
     metric: str
@@ -58,27 +58,27 @@ def periods(table: pa.Table, name: str) -> Labels:
     return Labels(values=tuple(str(days[int(end)].as_py()) for end in ends), codes=codes)
 
 
-def looks(reader: Reader, arms: Labels, when: Labels, *, levels: Levels) -> list[Look]:
+def progress(reader: Reader, arms: Labels, when: Labels, *, levels: Levels) -> list[Progress]:
     """The estimates by the end of each period, from all units that entered until then."""
     width = len(arms.values)
     grown = _by_day(reader, arms, when) if reader.clusters is None else _again(reader, arms, when)
     return [
-        _look(reading, arms.values[place], day, (moments[place], moments[0]), place=place, levels=levels)
+        _point(reading, arms.values[place], day, (moments[place], moments[0]), place=place, levels=levels)
         for day, readings in zip(when.values, grown, strict=True)
         for reading, moments in readings
         for place in range(1, width)
     ]
 
 
-def _look(
+def _point(
     reading: Reading, arm: str, until: str, sides: tuple[Moments, Moments], *, place: int, levels: Levels
-) -> Look:
+) -> Progress:
     own, control = sides
     few = thin(reading, own, control, levels=levels)
     exactly = exact(reading, own, control, place=place, levels=levels, few=few)
     found = band(adjust(reading, own, control), levels=levels, exactly=exactly, few=few)
     known = bool(own.n and control.n)
-    return Look(
+    return Progress(
         metric=reading.goal.name,
         arm=arm,
         until=until,
