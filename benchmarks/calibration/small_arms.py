@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.calibration.table import Line
 from experiments.analysis.comparison import Levels, adjust, band, exact, thin
 from experiments.analysis.readings import Reading, Variable
-from experiments.analysis.statistics import Contrast, Moments, Quantity
+from experiments.analysis.statistics import Gap, Moments, Quantity
 
 LOOKS = 50
 BATCH = 1_000
@@ -95,7 +95,7 @@ WORLDS = (
 )
 
 
-def looked(rng: np.random.Generator, world: SmallArms, *, lift: float) -> Iterator[tuple[Contrast, Contrast]]:
+def looked(rng: np.random.Generator, world: SmallArms, *, lift: float) -> Iterator[tuple[Gap, Gap]]:
     """At each look the interval that the analysis tells, and the asymptotic sequence whatever the events."""
     control, arm = Moments.none(1), Moments.none(1)
     for _ in range(LOOKS):
@@ -105,7 +105,7 @@ def looked(rng: np.random.Generator, world: SmallArms, *, lift: float) -> Iterat
         yield told(world, arm, control)
 
 
-def told(world: SmallArms, arm: Moments, control: Moments) -> tuple[Contrast, Contrast]:
+def told(world: SmallArms, arm: Moments, control: Moments) -> tuple[Gap, Gap]:
     """The interval that the analysis tells of a look, and the asymptotic sequence."""
     reading, levels = world.reading, world.levels
     both = adjust(reading, arm, control)
@@ -139,7 +139,7 @@ def missed(rng: np.random.Generator, world: SmallArms, *, lift: float, runs: int
     return ours / runs, naive / runs, known / runs / LOOKS
 
 
-def _leaves_out(truth: float, found: Contrast) -> bool:
+def _leaves_out(truth: float, found: Gap) -> bool:
     """An interval that isn't told leaves nothing out."""
     return found.low > truth or found.high < truth
 

@@ -17,7 +17,7 @@ from experiments.analysis.statistics import (
     ENOUGH_FILLED,
     MOST_FILLED,
     Adjusted,
-    Contrast,
+    Gap,
     Moments,
     adjusted,
     benjamini_hochberg,
@@ -183,7 +183,7 @@ def adjust_p_values(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, adjusted_p_value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def band(both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: bool = False) -> Contrast:
+def band(both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: bool = False) -> Gap:
     """The difference with its anytime-valid confidence sequence, or with the limits that are known ``exactly``.
 
     ``few``: the means are too far from normal for a sequence.
@@ -191,11 +191,11 @@ def band(both: Adjusted, *, levels: Levels, exactly: Exact | None = None, few: b
     apart = difference(both.arm, both.control, alpha=levels.alpha)
     if exactly and math.isfinite(apart.estimate):
         low, high = exactly.interval(levels.alpha)
-        return Contrast(estimate=apart.estimate, error=apart.error, low=low, high=high)
+        return Gap(estimate=apart.estimate, error=apart.error, low=low, high=high)
     half = sequence_half_width(apart.error, both.arm.n + both.control.n, alpha=levels.alpha, units=levels.expected)
     if few or not apart.error > 0:
         half = math.nan
-    return Contrast(estimate=apart.estimate, error=apart.error, low=apart.estimate - half, high=apart.estimate + half)
+    return Gap(estimate=apart.estimate, error=apart.error, low=apart.estimate - half, high=apart.estimate + half)
 
 
 def repeated(
@@ -251,7 +251,7 @@ def _most(
     return told if most is None else most
 
 
-def _anytime_p_value(anytime: Contrast, *, n: int, levels: Levels, exactly: Exact | None) -> float:
+def _anytime_p_value(anytime: Gap, *, n: int, levels: Levels, exactly: Exact | None) -> float:
     if exactly:
         return exactly.p_value()
     if math.isnan(anytime.low):

@@ -13,7 +13,7 @@ from scipy import special
 
 from experiments.analysis.comparison import Levels, adjust, adjust_p_values, compare
 from experiments.analysis.readings import Reader, Reading
-from experiments.analysis.statistics import Adjusted, Contrast, Moments, Sample
+from experiments.analysis.statistics import Adjusted, Gap, Moments, Sample
 from experiments.observations import MISSING, MOST_VALUES, Labels, labels
 from experiments.results import IntervalKind, SegmentRow
 
@@ -83,7 +83,7 @@ def blank_notes(rows: Sequence[SegmentRow]) -> Iterator[str]:
         )
 
 
-def _shrunk_row(row: SegmentRow, found: Contrast | None, *, kind: IntervalKind) -> SegmentRow:
+def _shrunk_row(row: SegmentRow, found: Gap | None, *, kind: IntervalKind) -> SegmentRow:
     if found is None:
         return row
     # Stretched as the row's own interval is where it has to hold at more than one look.
@@ -97,7 +97,7 @@ def _shrunk_row(row: SegmentRow, found: Contrast | None, *, kind: IntervalKind) 
     )
 
 
-def shrink_all(pairs: Sequence[Adjusted], *, alpha: float) -> list[Contrast | None]:
+def shrink_all(pairs: Sequence[Adjusted], *, alpha: float) -> list[Gap | None]:
     """The differences of an arm's segments from the control's, drawn to the whole; None where one has no error."""
     usable = [min(pair.arm.n, pair.control.n) > 1 and pair.arm.error + pair.control.error > 0 for pair in pairs]
     kept = [pair for pair, fits in zip(pairs, usable, strict=True) if fits]
@@ -116,7 +116,7 @@ def _steadied(samples: Sequence[Sample]) -> Values:
     return np.asarray((sizes * own + _BORROWED_UNITS * together) / (sizes + _BORROWED_UNITS) / sizes)
 
 
-def shrunk(estimates: Values, errors: Values, *, alpha: float) -> list[Contrast]:
+def shrunk(estimates: Values, errors: Values, *, alpha: float) -> list[Gap]:
     """Each of k estimates drawn towards their mean, with intervals that hold on average over the segments.
 
     A segment's truth is taken as normal about the whole (Efron and Morris 1975). How far such truths spread is not
@@ -148,7 +148,7 @@ def shrunk(estimates: Values, errors: Values, *, alpha: float) -> list[Contrast]
     error = np.sqrt(chance @ (deviations**2 + (means - centre) ** 2))
     low, high = (_quantile(means, deviations, chance, level) for level in (alpha / 2, 1 - alpha / 2))
     return [
-        Contrast(estimate=float(each[0]), error=float(each[1]), low=float(each[2]), high=float(each[3]))
+        Gap(estimate=float(each[0]), error=float(each[1]), low=float(each[2]), high=float(each[3]))
         for each in zip(centre, error, low, high, strict=True)
     ]
 

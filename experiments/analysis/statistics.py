@@ -320,7 +320,7 @@ def _coefficients(both: Moments, quantity: Quantity, covariates: Sequence[Quanti
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast:
+class Gap:
     """How far an arm is from the control: an estimate, its standard error and its limits; NaN where not computable."""
 
     estimate: float
@@ -329,12 +329,12 @@ class Contrast:
     high: float
 
 
-def difference(arm: Sample, control: Sample, *, alpha: float) -> Contrast:
+def difference(arm: Sample, control: Sample, *, alpha: float) -> Gap:
     """Arm minus control with Welch's t interval."""
     estimate = arm.mean - control.mean
     error = math.sqrt(max(arm.error + control.error, 0.0))
     half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
-    return Contrast(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
+    return Gap(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
 
 
 def p_value(arm: Sample, control: Sample) -> float:
@@ -346,7 +346,7 @@ def p_value(arm: Sample, control: Sample) -> float:
     return float(2 * special.stdtr(freedom, -abs(arm.mean - control.mean) / math.sqrt(error)))
 
 
-def relative(arm: Sample, control: Sample, *, alpha: float) -> Contrast | None:
+def relative(arm: Sample, control: Sample, *, alpha: float) -> Gap | None:
     """The difference over the control's mean; None where that mean is zero.
 
     The interval is Welch's on the logarithm of the ratio (as tea-tasting's), which never passes below -100%; where the
@@ -362,10 +362,10 @@ def relative(arm: Sample, control: Sample, *, alpha: float) -> Contrast | None:
     half = _t_quantile(arm_error, control_error, arm.n, control.n, alpha=alpha) * error
     # Beyond the exponent's range the interval is (-100%, infinity): nothing is known.
     stretch = math.exp(min(half, 700.0)) if half == half else math.nan
-    return Contrast(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
+    return Gap(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
 
 
-def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Contrast:
+def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Gap:
     """The difference over the control's mean with the symmetric interval of the delta method (as GrowthBook's)."""
     ratio = arm.mean / control.mean
     arm_error, control_error = (
@@ -373,7 +373,7 @@ def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Contrast
     )
     error = math.sqrt(max(arm_error + control_error, 0.0))
     half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
-    return Contrast(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
+    return Gap(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
