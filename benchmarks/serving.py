@@ -25,6 +25,7 @@ import pyarrow as pa
 from experiments.policies import OneToOne
 from features import Feature, FeatureSet, History
 from serving.app import create_app
+from serving.ask import Ask
 from serving.batch import decide_all
 from serving.book import Consent, policy_version
 from serving.catalogue import CHANNELS, Catalogue, Content, Offer
@@ -32,7 +33,7 @@ from serving.conditions import Condition
 from serving.consent import Permission
 from serving.contact_policy import Contact, ContactPolicy, Limit
 from serving.customers import RecentCustomers
-from serving.decision import Ask, Assignment, decide
+from serving.decision import Assignment, decide
 from serving.desk import Desk
 from serving.keys import make_key
 from serving.ledger import Ledger

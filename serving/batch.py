@@ -16,9 +16,10 @@ from features.errors import InputError
 from features.facts import TIMESTAMP
 from features.identity import Person
 from features.tables import require_column
+from serving.ask import Ask
 from serving.conditions import Row
 from serving.contact_policy import utc
-from serving.decision import Ask, Decision
+from serving.decision import Decision
 from serving.desk import Case, Conflict, Desk
 from serving.ledger import Ledger
 from serving.people import People, person_id

@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 
 from features.identity import Person
+from serving.ask import Ask
 from serving.book import Book
 from serving.catalogue import NOTHING
 from serving.conditions import Row
 from serving.contact_policy import Contact, now
-from serving.decision import Ask, Assignment, Decision, decide
+from serving.decision import Assignment, Decision, decide
 from serving.ledger import PATIENCE, Ledger, LedgerError
 from serving.masking import Facts, Masking
 from serving.people import accounts_of, agreed, linked

@@ -16,11 +16,12 @@ import numpy as np
 
 from features import CustomerFacts, FeatureSet
 from features.identity import Person
+from serving.ask import Ask
 from serving.book import Book
 from serving.conditions import Row
 from serving.contact_policy import Clock, now
 from serving.customers import JoinedFacts
-from serving.decision import Ask, Decision
+from serving.decision import Decision
 from serving.desk import Case, Conflict, Desk
 from serving.inbox import events_of
 from serving.messages import DecisionRequest

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from serving.ask import Ask
 from serving.conditions import Row
 from serving.consent import EVERY, Permission, scope
 from serving.contact_policy import Contact
 from serving.reasons import Reason
 from serving.rules import Rules
-
-if TYPE_CHECKING:
-    from serving.decision import Ask
 
 
 class Sieve:

@@ -15,10 +15,11 @@ from experiments.design import Experiment, Unit
 from experiments.layers import in_slice
 from experiments.policies import AnyPolicy, Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError, unknown
+from serving.ask import Ask
 from serving.book import Book, policy_version
 from serving.catalogue import NOTHING, Catalogue
 from serving.conditions import Condition, Row, compile_conditions
-from serving.decision import Ask, Assignment
+from serving.decision import Assignment
 from serving.designs import keep_design
 
 STANDING: Mapping[str, float] = MappingProxyType({"static": 0.1, "one_to_one": 0.9})

@@ -8,9 +8,10 @@ from functools import cached_property
 
 from experiments.holdout import Holdout
 from experiments.policies import RandomEligible
+from serving.ask import Ask
 from serving.book import Book, policy_version
 from serving.conditions import Row
-from serving.decision import Ask, Assignment
+from serving.decision import Assignment
 from serving.trial import Trial
 
 HOLDOUT = "holdout"

@@ -28,6 +28,7 @@ from rapport.incumbent import incumbent
 from rapport.people.base import allowed, customer_base
 from rapport.project import Project
 from serving import schema
+from serving.ask import Ask
 from serving.assembly import rules_of, scoring
 from serving.batch import rows_of
 from serving.book import Book, policy_version
@@ -35,7 +36,7 @@ from serving.catalogue import CONTACT_CLASSES, check_id
 from serving.conditions import Row
 from serving.consent import EVERY, Permission, scope
 from serving.contact_policy import ContactPolicy
-from serving.decision import Ask, Assignment, Decision, decide
+from serving.decision import Assignment, Decision, decide
 from serving.ledger import Ledger
 from serving.people import LinkedAccounts
 from serving.rules import Rules

@@ -12,7 +12,7 @@ import pytest
 
 from rapport.trials.insight import with_insight
 from rapport.trials.looks import report_of
-from serving.decision import Ask
+from serving.ask import Ask
 from serving.desk import Case
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from features.errors import InputError
 from rapport.init import create_project
 from rapport.project import Project, load_project
 from rapport.trials.counterfactual import PolicyValue, value_before_launch
+from serving.ask import Ask
 from serving.assembly import rules_of
 from serving.book import policy_version
 from serving.candidate import Candidate
 from serving.consent import Permission
 from serving.contact_policy import Contact
 from serving.counterfactual import Replayed, replayed
-from serving.decision import Ask, Assignment, Decision, decide
+from serving.decision import Assignment, Decision, decide
 from serving.ledger import Ledger
 from serving.logged import read_logged
 from serving.rules import Rules

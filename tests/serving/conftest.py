@@ -19,13 +19,14 @@ from experiments.policies import AnyPolicy, OneToOne
 from features import Feature, FeatureSet, History
 from features.errors import InputError
 from serving.app import create_app
+from serving.ask import Ask
 from serving.book import Consent, policy_version
 from serving.catalogue import Catalogue, Content, Offer
 from serving.conditions import Condition, Row
 from serving.consent import Permission
 from serving.contact_policy import ContactPolicy, Exclusion, Limit, QuietHours
 from serving.customers import RecentCustomers
-from serving.decision import Ask, Assignment, Decision, decide
+from serving.decision import Assignment, Decision, decide
 from serving.desk import Desk
 from serving.keys import SCOPES, make_key
 from serving.ledger import Ledger

@@ -23,10 +23,11 @@ from experiments.policies import (
     Static,
 )
 from features.errors import InputError
+from serving.ask import Ask
 from serving.catalogue import CHANNELS, CONTACT_CLASSES, Catalogue, Content, Offer, from_toml
 from serving.consent import Permission
 from serving.contact_policy import Contact, ContactPolicy, Limit, QuietHours
-from serving.decision import Ask, Decision
+from serving.decision import Decision
 from serving.explanation import differences, explain, replay
 from serving.reasons import Reason, Stage
 from serving.rules import RuleBook, Rules

@@ -9,7 +9,7 @@ from experiments.policies import Static
 from features.identity import Person
 from features.privacy.traces import Traces
 from serving import schema
-from serving.decision import Ask
+from serving.ask import Ask
 from serving.desk import Case, Desk
 from serving.erasures import begin, finish, queue_erasure, remove, requested, under_way, without
 from serving.people import Linked

@@ -21,7 +21,7 @@ from features.errors import InputError
 from features.facts import micros
 from features.identity import Person
 from serving import schema
-from serving.decision import Ask
+from serving.ask import Ask
 from serving.designs import check_kept, keep_design, recorded_design
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay

@@ -23,9 +23,10 @@ from sqlalchemy import create_engine
 from experiments.policies import OneToOne, RandomEligible, Static
 from features.errors import InputError
 from serving import schema
+from serving.ask import Ask
 from serving.book import Consent
 from serving.contact_policy import ContactPolicy, Limit
-from serving.decision import Ask, decide
+from serving.decision import decide
 from serving.desk import Case, Conflict, Desk
 from serving.explanation import differences, recorded, replay
 from serving.ledger import Ledger
@@ -291,7 +292,7 @@ import os, sys
 from datetime import UTC, datetime
 from experiments.policies import Static
 from serving.catalogue import Catalogue, Content, Offer
-from serving.decision import Ask
+from serving.ask import Ask
 from serving.desk import Case, Desk
 from serving.ledger import Ledger
 from serving.rules import RuleBook, Rules

@@ -21,11 +21,12 @@ from features.errors import InputError
 from features.facts import MEMBERS, STRENGTHS
 from features.identity import Identifier, IdentityRules, People, Person, resolve, split
 from serving import schema
+from serving.ask import Ask
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.consent import EVERY, ConsentFact, Permission, permission
 from serving.contact_policy import Contact, ContactPolicy, Limit
-from serving.decision import Ask, Decision
+from serving.decision import Decision
 from serving.desk import Case, Desk
 from serving.explanation import differences, explain, recorded, replay
 from serving.inbox import take_events

@@ -16,13 +16,13 @@ from features.facts import Event
 from features.identity import Person
 from features.privacy.purposes import Purposes
 from serving import schema
+from serving.ask import Ask
 from serving.batch import decide_all
 from serving.book import Consent
 from serving.catalogue import Catalogue, Content, Offer
 from serving.conditions import Condition
 from serving.consent import ConsentFact
 from serving.customers import RecentCustomers
-from serving.decision import Ask
 from serving.desk import Case, Desk
 from serving.explanation import differences, recorded, replay
 from serving.ledger import Ledger

@@ -15,7 +15,7 @@ from experiments.measures import Goal
 from experiments.policies import Nothing, OneToOne, RandomEligible, Static
 from features.errors import InputError
 from serving import schema
-from serving.decision import Ask
+from serving.ask import Ask
 from serving.desk import Case, Desk
 from serving.trial import Trial
 from serving.trials import Trials
