@@ -65,8 +65,7 @@ def _show(found: Retention) -> None:
     if found.doubt:
         say(found.doubt, style="bold")
     for each in [] if found.doubt else found.differences:
-        p = "p below 0.0001" if each.adjusted_p_value < 0.0001 else f"p {each.adjusted_p_value:.2g}"
-        say(f"{each.sentence[:-1]} (log-rank {p}).", style="bold")
+        say(f"{each.sentence[:-1]} ({_log_rank(each.adjusted_p_value)}).", style="bold")
     say("")
     rows = [
         (each.arm, f"{each.n:,}", f"{each.events:,}", amount(each.mean_time, each.ci_low, each.ci_high))

@@ -252,3 +252,13 @@ def test_the_commands_print_and_write(tmp_path: Path, rapport_cli: Callable[...,
     )
     assert ran.exit_code == 0, ran.stderr
     assert "since the start" in ran.stdout and len(json.loads(out.read_text(encoding="utf-8"))["periods"]) == 2
+
+
+def test_a_log_rank_test_that_cannot_be_made_is_told_in_words(tmp_path: Path, rapport_cli: Callable[..., Any]) -> None:
+    """Where all leave at one time, the test has no variance; nobody is to read a p-value that is no number."""
+    path = tmp_path / "t.csv"
+    write_table(pa.table({"arm": ["static", "new"] * 60, "days": [30] * 120, "left": [1] * 120}), path)
+    ran = rapport_cli("retention", path, "--arm", "arm", "--control", "static", "--time", "days", "--event", "left")
+    assert ran.exit_code == 0, ran.stderr
+    told = " ".join(ran.stdout.split())
+    assert "(too few left at different times for a log-rank test)" in told and "nan" not in told
