@@ -18,7 +18,7 @@ from serving.book import Book
 from serving.catalogue import Catalogue
 from serving.contact_policy import Clock, ContactPolicy, now
 from serving.customers import RecentCustomers
-from serving.designs import last_assigned
+from serving.designs import check_on_file, keep_stops, last_assigned
 from serving.desk import Desk
 from serving.learned import as_learned
 from serving.ledger import Ledger
@@ -125,7 +125,8 @@ def trials_of(
     Raises
     ------
     InputError
-        When ``key`` is unknown or doesn't run, or experiments that run would share units or asks.
+        When ``key`` is unknown or doesn't run, experiments that run would share units or asks, or the design of one
+        that is under way is gone and no ``key`` says which is to decide.
     """
     designs = project.experiments
     running = [each for each in designs.values() if each.runs_at(at) and key in (None, each.key)]
@@ -138,7 +139,12 @@ def trials_of(
             do="decide within its time, or leave --experiment out",
         )
     check_together(running)
+    if any(each.stopped for each in designs.values()):
+        with ledger.writing() as book:
+            keep_stops(book, designs.values(), at=at)
     with ledger.reading() as book:
+        if key is None:
+            check_on_file(book, designs, at=at)
         waiting = {design.key: _unready(design, project=project, book=book, ready=ready) for design in running}
         starting = [design for design in running if not waiting[design.key]]
         named = {arm.policy for design in starting for arm in design.arms}
@@ -219,32 +225,36 @@ def open_site(
     incumbent: Callable[[], Incumbent],
     experiment: str | None = None,
     ready: Callable[[Experiment], str] | None = None,
+    reopened: Callable[[], Project] | None = None,
     clock: Clock = now,
 ) -> Site:
     """The site of a project; when its model can't be read, it starts with what stands in for it and says so.
 
-    ``incumbent`` finds the model in force; it is called once here and again at each reload, which is refused when the
-    model that should serve can't: the one in force serves on.
+    ``incumbent`` finds the model in force; it is called once here and again at each reload. ``reopened`` reads the
+    project's files again for a reload; without it they stay as they were at the start. A reload is refused when the
+    model that should serve can't, or the files are not sound: what is in force serves on.
     """
     ledger = Ledger(project.ledger)
 
-    def engine(rules: Rules, scorer: Scorer | None, note: str) -> Engine:
+    def engine(project: Project, rules: Rules, scorer: Scorer | None, note: str) -> Engine:
         trials = trials_of(project, ledger, at=clock(), key=experiment, ready=ready)
         version = scorer.version if scorer else ""
         desk = Desk(ledger, rules=rules, trials=trials, model=version, masking=masking_of(project))
         return Engine(desk=desk, scorer=scorer, note=note)
 
     def reload() -> Engine:
-        rules, found = rules_of(project), incumbent()
+        anew = project if reopened is None else reopened()
+        _check_features(project, anew)
+        rules, found = rules_of(anew), incumbent()
         if found.trouble is not None:
             raise found.trouble
-        scorer = scorer_of(found.bundle, project=project, rules=rules, at=clock()) if found.bundle else None
-        return engine(rules, scorer, found.note)
+        scorer = scorer_of(found.bundle, project=anew, rules=rules, at=clock()) if found.bundle else None
+        return engine(anew, rules, scorer, found.note)
 
     rules = rules_of(project)
     scorer, note = scoring(incumbent(), project=project, rules=rules, at=clock())
     service = Service(
-        engine=engine(rules, scorer, note),
+        engine=engine(project, rules, scorer, note),
         customers=RecentCustomers(project.history),
         features=project.features,
         clock=clock,
@@ -255,3 +265,13 @@ def open_site(
         reload=reload,
         links=tuple(f"rapport report {key}" for key in project.experiments),
     )
+
+
+def _check_features(project: Project, anew: Project) -> None:
+    """Raise where the files declare other features than those that the service computes."""
+    if anew.features.fingerprint != project.features.fingerprint:
+        raise InputError(
+            "the features were changed, which a running service can't take over",
+            got=f"features {anew.features.fingerprint} in the files, {project.features.fingerprint} in force",
+            do="start the service again, with a model that was trained on them",
+        )

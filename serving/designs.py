@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import msgspec
@@ -12,6 +13,18 @@ from features.errors import InputError
 from features.facts import micros
 from serving import schema
 from serving.book import Book, moment
+
+
+class _Span(msgspec.Struct, frozen=True):
+    """From when to when an experiment on record runs: all that is read of one that has no file any more."""
+
+    start: datetime
+    end: datetime | None = None
+    stopped: datetime | None = None
+
+    def holds(self, moment: datetime) -> bool:
+        ends = [aware(each) for each in (self.end, self.stopped) if each is not None]
+        return aware(self.start) <= moment and all(moment < end for end in ends)
 
 
 def recorded_design(book: Book, key: str) -> Experiment | None:
@@ -58,6 +71,49 @@ def keep_design(book: Book, design: Experiment, *, at: datetime) -> None:
             }
         ],
     )
+
+
+def keep_stops(book: Book, designs: Iterable[Experiment], *, at: datetime) -> None:
+    """Record the stops that have passed, so that an experiment that is over may lose its file.
+
+    One that is dated before a unit's arm is not recorded, nor that of a design which isn't the one decided by.
+    """
+    for design in designs:
+        if design.stopped is None or aware(design.stopped) > at:
+            continue
+        recorded, last = recorded_design(book, design.key), last_assigned(book, design.key)
+        known = recorded is not None and recorded.stopped is None and recorded.fixed == design.fixed
+        if known and last is not None and last < aware(design.stopped):
+            keep_design(book, design, at=at)
+
+
+def check_on_file(book: Book, keys: Collection[str], *, at: datetime) -> None:
+    """Refuse to decide while an experiment that is under way has no design among ``keys``.
+
+    Its customers would fall to another experiment or the standing trial, and what they do there would count for the
+    arms that they came from.
+
+    Raises
+    ------
+    InputError
+        For an experiment with units that was neither stopped nor has ended at ``at``.
+    """
+    columns = schema.designs.c
+    newest = select(func.max(columns.sequence)).group_by(columns.experiment)
+    found = book.connection.execute(
+        select(columns.experiment, columns.body)
+        .where(columns.sequence.in_(newest), columns.experiment.not_in(list(keys)))
+        .order_by(columns.experiment)
+    )
+    for key, body in found.all():
+        last = last_assigned(book, key)
+        if last is not None and msgspec.json.decode(body, type=_Span).holds(at):
+            raise InputError(
+                f"experiment {key!r} is under way, and its design is gone",
+                got=f"units with arms until {last:%Y-%m-%d %H:%M} UTC, and no file in experiments/ with that key",
+                do=f'put the file back, with key = "{key}"; to end the experiment add `stopped = ...` there, dated '
+                "from now on: once that has passed, the file may go",
+            )
 
 
 def check_kept(book: Book, design: Experiment) -> None:

@@ -117,7 +117,8 @@ def _run(
     found = load_project(project)
     in_force = partial(incumbent, found, unpromoted=unpromoted)
     ready = partial(readiness, found)
-    site = open_site(found, incumbent=in_force, experiment=experiment, ready=ready)
+    reopened = partial(load_project, project)
+    site = open_site(found, incumbent=in_force, experiment=experiment, ready=ready, reopened=reopened)
     engine = site.service.engine
     say_model(engine.scorer, engine.note)
     say_trials(engine.desk.trials, at=now())
