@@ -18,6 +18,8 @@ from features.tables import require_column
 # What stands before an action in a column's name ends in one of these; in doubt the first of these prefixes is meant.
 _SEPARATORS = "_-.: "
 _PREFIXES = ("p_", "prob_", "probability_", "")
+# What tables put behind whole numbers.
+_DECIMALS = r"^(-?\d+)\.0+$"
 # Room for probabilities that were rounded when they were written.
 _ROUNDED = 1e-3
 
@@ -55,7 +57,7 @@ def texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type) and not np.mod(column.drop_null().to_numpy(), 1).any():
         column = pc.cast(column, pa.int64())
-    return pc.cast(column, pa.string())
+    return pc.replace_substring_regex(pc.cast(column, pa.string()), pattern=_DECIMALS, replacement=r"\1")
 
 
 def _share_columns(table: pa.Table, *, seen: Sequence[str], log: pa.Table, key: str | None) -> dict[str, str]:
@@ -81,8 +83,8 @@ def _share_columns(table: pa.Table, *, seen: Sequence[str], log: pa.Table, key: 
 
 
 def _plain(name: str) -> str:
-    """The name of an action without the decimals that tables put behind whole numbers."""
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
+    """The name of an action, as :func:`texts` has it."""
+    return re.sub(_DECIMALS, r"\1", name)
 
 
 def _choice_column(table: pa.Table, *, seen: Sequence[str], log: pa.Table, action: str, key: str | None) -> str:

@@ -118,7 +118,7 @@ def evaluate(
         from experiments.offpolicy import evaluate as value_of
         from features.tables import read_table
 
-        decisions, wished = read_table(named.log), read_table(named.policy)
+        decisions, wished = (read_table(each, text=[named.action]) for each in (named.log, named.policy))
     with step(f"valuing the policy on {decisions.num_rows:,} decisions"):
         result = value_of(
             decisions,

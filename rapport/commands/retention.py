@@ -43,7 +43,7 @@ def retention(
         from features.tables import read_table
 
         found = watch(
-            read_table(table),
+            read_table(table, text=[arm]),
             arm=arm,
             control=control,
             time=time,

@@ -120,6 +120,32 @@ def test_the_ladder_reads_amounts_and_names_of_arms_as_the_file_has_them(rapport
     assert "Where an empty outcome means that nothing happened, write 0." in told
 
 
+def test_retention_names_arms_as_the_file_does(rapport_cli, tmp_path: Path) -> None:
+    path, target = tmp_path / "units.csv", tmp_path / "found.json"
+    rng = np.random.default_rng(5)
+    _units().assign(days=rng.integers(1, 90, N), left=rng.integers(0, 2, N)).to_csv(path, index=False)
+    options = ("--arm", "sent", "--control", "No", "--time", "days", "--event", "left")
+    ran = rapport_cli("retention", path, *options, "--json", target)
+    assert ran.exit_code == 0, ran.stderr
+    assert [each["arm"] for each in json.loads(target.read_text())["arms"]] == ["No", "Yes"]
+
+
+@pytest.mark.parametrize(
+    ("action", "policy"), [("Yes", "p_Yes,p_No\n1,0\n"), ("Yes", "sent\nYes\n"), ("1.0", "p_1,p_No\n1,0\n")]
+)
+def test_a_log_names_actions_as_the_file_does(rapport_cli, tmp_path: Path, action: str, policy: str) -> None:
+    log, wished, target = (tmp_path / name for name in ("log.csv", "policy.csv", "found.json"))
+    units = _units().assign(chance=0.5)
+    units.assign(sent=units["sent"].replace("Yes", action)).to_csv(log, index=False)
+    wished.write_text(policy, encoding="utf-8")
+    options = ("--action", "sent", "--reward", "spend", "--probability", "chance", "--policy", wished)
+    ran = rapport_cli("evaluate", log, *options, "--json", target)
+    assert ran.exit_code == 0, ran.stderr
+    ips = json.loads(target.read_text())["estimates"][0]
+    sent = units["sent"] == "Yes"
+    assert (ips["estimator"], ips["value"]) == ("ips", pytest.approx(2 * (units["spend"] * sent).mean()))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_missing_option_tells_the_columns_there_are(rapport_cli, tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "units.csv"
