@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from experiments.analysis.cluster_sizes import ClusterSizes
 from experiments.analysis.statistics import Codes, Moments, Quantity, grouped_moments
 from experiments.observations import Column, Labels, numbers
 from features.errors import InputError, unknown
@@ -212,6 +213,8 @@ class Reader:
             size = len(arrays)
             arrays, codes = _totals(arrays, self.clusters, codes, groups * within)
         moments = grouped_moments(arrays, codes, groups=groups * within)
+        if size is not None:
+            moments = _sized(moments, arrays[size], codes)
         if self.strata:
             moments = [Moments.stratified(moments[first : first + within]) for first in range(0, len(moments), within)]
         return [
@@ -305,3 +308,13 @@ def _totals(arrays: Sequence[Column], clusters: Codes, codes: Codes, groups: int
     found = _pairs(clusters, codes, groups)
     totals: list[Column] = [np.bincount(found.keys, weights=array[found.kept])[found.bins] for array in arrays]
     return [*totals, np.bincount(found.keys)[found.bins]], found.pairs % groups
+
+
+def _sized(moments: Sequence[Moments], sizes: Column, codes: Codes) -> list[Moments]:
+    """The moments of clusters with their sizes, each group's of its own."""
+    held = sizes.astype(np.float64)
+    powers = zip(*(np.bincount(codes, weights=held**power, minlength=len(moments)) for power in (1, 2, 3)), strict=True)
+    return [
+        replace(each, sizes=ClusterSizes(total=float(total), squares=float(squares), cubes=float(cubes)))
+        for each, (total, squares, cubes) in zip(moments, powers, strict=True)
+    ]

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from experiments.analysis.cluster_sizes import ClusterSizes
+
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Codes = NDArray[np.integer]
@@ -38,7 +40,7 @@ class Moments:
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
     ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``MOST_FILLED``; ``sides``
-    (2, c) how many lie above and below their mean, or so many fewer.
+    (2, c) how many lie above and below their mean, or so many fewer. ``sizes`` are those of clusters, where units are.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -51,6 +53,7 @@ class Moments:
     strata: tuple[Moments, ...] = ()
     filled: NDArray[np.int_] | None = None
     sides: NDArray[np.int_] | None = None
+    sizes: ClusterSizes | None = None
 
     @classmethod
     def of(cls, block: Matrix) -> Moments:
@@ -89,12 +92,20 @@ class Moments:
             strata=tuple(map(add, self.strata, other.strata)),
             filled=None if self.filled is None or other.filled is None else self.filled + other.filled,
             sides=None if self.sides is None or other.sides is None else self.sides + other.sides,
+            sizes=None if self.sizes is None or other.sizes is None else self.sizes + other.sizes,
         )
 
     @property
+    def alike(self) -> float:
+        """How many units alike tell as much: all of them, or of clusters as many as their sizes let count."""
+        return self.n if self.sizes is None else self.sizes.alike
+
+    @property
     def covariance(self) -> Matrix:
-        """The sample covariance, shape (c, c); NaN when there are fewer than two units."""
-        return self.scatter / (self.n - 1) if self.n > 1 else np.full_like(self.scatter, np.nan)
+        """The sample covariance, shape (c, c), of clusters corrected for their sizes; NaN of fewer than two units."""
+        if not self.n > 1:
+            return np.full_like(self.scatter, np.nan)
+        return self.scatter / (self.n - 1) if self.sizes is None else self.scatter / self.n * self.sizes.correction
 
 
 def _counted(row: Vector, beyond: np.ufunc) -> int:
@@ -170,6 +181,8 @@ class Quantity:
 class Sample:
     """The mean of one arm: ``n`` independent units, the variance of one unit's influence on the mean.
 
+    ``alike`` is how many units alike would know that variance as well, where units are clusters of unlike size.
+
     >>> control, arm = Sample(n=400, mean=10.0, variance=16.0), Sample(n=400, mean=11.0, variance=16.0)
     >>> apart = difference(arm, control, alpha=0.05)
     >>> f"{apart.estimate} from {apart.low:.3f} to {apart.high:.3f}, p = {p_value(arm, control):.5f}"
@@ -179,6 +192,12 @@ class Sample:
     n: int
     mean: float
     variance: float
+    alike: float | None = None
+
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom with which the variance is known."""
+        return (self.n if self.alike is None else self.alike) - 1
 
     @property
     def error(self) -> float:
@@ -192,7 +211,7 @@ def sample(moments: Moments, quantity: Quantity) -> Sample:
     used = np.flatnonzero(slope)
     joint = moments.covariance[np.ix_(used, used)]
     variance = _beyond_rounding(slope[used], joint, mean=moments.mean[used])
-    return Sample(n=moments.n, mean=quantity.value(moments), variance=variance)
+    return Sample(n=moments.n, mean=quantity.value(moments), variance=variance, alike=moments.alike)
 
 
 def _beyond_rounding(weights: Vector, joint: Matrix, *, mean: Vector) -> float:
@@ -248,7 +267,11 @@ def poststratified(arm: Moments, control: Moments) -> tuple[Moments, Moments]:
         error = between + sum(
             share * share / each.n * each.covariance for share, each in zip(shares, strata, strict=True)
         )
-        return Moments(n=n, mean=mean, scatter=error * (n * (n - 1)))
+        known = Moments(n=n, mean=mean, scatter=error * (n * (n - 1)))
+        if strata[0].sizes is None:
+            return known
+        sizes = ClusterSizes.even(sum(each.alike for each in strata))
+        return replace(known, scatter=error * (n * n / sizes.correction), sizes=sizes)
 
     return side([own for own, _ in pairs]), side([other for _, other in pairs])
 
@@ -288,7 +311,8 @@ def adjusted(arm: Moments, control: Moments, *, quantity: Quantity, covariates: 
         shift = np.array([each.value(side) for each in covariates]) - centre
         means = slopes @ side.mean
         variance = _beyond_rounding(turn, joint, mean=means)
-        return Sample(n=side.n, mean=quantity.value(side) - float(weights @ shift), variance=variance)
+        mean = quantity.value(side) - float(weights @ shift)
+        return Sample(n=side.n, mean=mean, variance=variance, alike=side.alike)
 
     after = Adjusted(arm=corrected(arm), control=corrected(control), variance_kept=1.0)
     before = plain.arm.error + plain.control.error
@@ -333,7 +357,7 @@ def difference(arm: Sample, control: Sample, *, alpha: float) -> Gap:
     """Arm minus control with Welch's t interval."""
     estimate = arm.mean - control.mean
     error = math.sqrt(max(arm.error + control.error, 0.0))
-    half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
+    half = _t_quantile(arm.error, control.error, arm.freedom, control.freedom, alpha=alpha) * error
     return Gap(estimate=estimate, error=error, low=estimate - half, high=estimate + half)
 
 
@@ -342,7 +366,7 @@ def p_value(arm: Sample, control: Sample) -> float:
     error = arm.error + control.error
     if not error > 0:
         return math.nan
-    freedom = _freedom(arm.error, control.error, arm.n, control.n)
+    freedom = _freedom(arm.error, control.error, arm.freedom, control.freedom)
     return float(2 * special.stdtr(freedom, -abs(arm.mean - control.mean) / math.sqrt(error)))
 
 
@@ -359,7 +383,7 @@ def relative(arm: Sample, control: Sample, *, alpha: float) -> Gap | None:
         return relative_by_delta(arm, control, alpha=alpha)
     arm_error, control_error = (each.error / each.mean / each.mean for each in (arm, control))
     error = math.sqrt(max(arm_error + control_error, 0.0))
-    half = _t_quantile(arm_error, control_error, arm.n, control.n, alpha=alpha) * error
+    half = _t_quantile(arm_error, control_error, arm.freedom, control.freedom, alpha=alpha) * error
     # Beyond the exponent's range the interval is (-100%, infinity): nothing is known.
     stretch = math.exp(min(half, 700.0)) if half == half else math.nan
     return Gap(estimate=ratio - 1, error=ratio * error, low=ratio / stretch - 1, high=ratio * stretch - 1)
@@ -372,7 +396,7 @@ def relative_by_delta(arm: Sample, control: Sample, *, alpha: float) -> Gap:
         scale * scale * each.error for scale, each in ((1 / control.mean, arm), (ratio / control.mean, control))
     )
     error = math.sqrt(max(arm_error + control_error, 0.0))
-    half = _t_quantile(arm.error, control.error, arm.n, control.n, alpha=alpha) * error
+    half = _t_quantile(arm.error, control.error, arm.freedom, control.freedom, alpha=alpha) * error
     return Gap(estimate=ratio - 1, error=error, low=ratio - 1 - half, high=ratio - 1 + half)
 
 
@@ -392,14 +416,15 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in adjusted_values]
 
 
-def _freedom(arm_error: float, control_error: float, n_arm: int, n_control: int) -> float:
+def _freedom(arm_error: float, control_error: float, of_arm: float, of_control: float) -> float:
+    """Welch's degrees of freedom of a difference, from those of both sides; NaN where a side has less than one."""
     whole = arm_error + control_error
-    if min(n_arm, n_control) < 2 or not whole > 0:
+    if min(of_arm, of_control) < 1 or not whole > 0:
         return math.nan
     # As shares of the whole: fourth powers of very small or large units would leave the range of numbers.
     arm_share, control_share = arm_error / whole, control_error / whole
-    return 1 / (arm_share * arm_share / (n_arm - 1) + control_share * control_share / (n_control - 1))
+    return 1 / (arm_share * arm_share / of_arm + control_share * control_share / of_control)
 
 
-def _t_quantile(arm_error: float, control_error: float, n_arm: int, n_control: int, *, alpha: float) -> float:
-    return -float(special.stdtrit(_freedom(arm_error, control_error, n_arm, n_control), alpha / 2))
+def _t_quantile(arm_error: float, control_error: float, of_arm: float, of_control: float, *, alpha: float) -> float:
+    return -float(special.stdtrit(_freedom(arm_error, control_error, of_arm, of_control), alpha / 2))
