@@ -62,7 +62,7 @@ def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]
     return f"{outcome} per customer{' net of contact cost' if costs.any() else ''}", 1.0
 
 
-def amounts(scale: float) -> Amount:
+def amount_words(scale: float) -> Amount:
     """How amounts are told: times ``scale``, with two digits of half the width of their interval."""
 
     def amount(value: float, low: float | None, high: float | None) -> str:

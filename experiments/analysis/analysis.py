@@ -14,7 +14,7 @@ from experiments.analysis.balance import before_the_start, sample_ratio
 from experiments.analysis.caps import ranges, winsorized
 from experiments.analysis.choice import best_against_second, choice_note
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
-from experiments.analysis.doubts import check_apart, check_roles, moved_segments
+from experiments.analysis.doubts import check_groupings, check_roles, moved_segments
 from experiments.analysis.exposure import exposure
 from experiments.analysis.few_units import caution, few_notes
 from experiments.analysis.group_sequential import campaign
@@ -133,7 +133,7 @@ def analyze(
     A number that can't be computed (one unit in an arm, a metric that never varies) is NaN, null in JSON.
     """
     check_options(metrics, alpha=alpha, expected=expected, worth=worth)
-    check_apart(arm, {"ramp": [ramp], "stratum": strata, "cluster": [cluster], "segment": segments})
+    check_groupings(arm, {"ramp": [ramp], "stratum": strata, "cluster": [cluster], "segment": segments})
     if ramp and exposed:
         raise InputError(
             "the exposed of a ramp can't be checked",
@@ -253,7 +253,7 @@ def _read(
     there = column_names(table)
     goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
     adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
-    check_roles(arm, goals, adjusters)
+    check_roles(arm, goals, adjusters, within={"cluster": [cluster], "stratum": strata})
     wanted = [arm, *strata, *others, *([cluster] if cluster else [])]
     units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
     split = arms_of(units, arm, control=control)

@@ -12,7 +12,7 @@ _TUNED_AT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Amounts:
+class ArmSums:
     """The sums of an arm: its units, their amounts and the amounts' squares; and the arm's planned share."""
 
     n: int
@@ -31,16 +31,16 @@ class BoundedMeans:
     (Fan, Grama and Liu 2015, with 0 as the guess of each next value), at all sums of squares together by mixing over
     the gamma-exponential (Howard, Ramdas, McAuliffe and Sekhon 2021). Half of the error stands on each side.
 
-    >>> arm = Amounts(n=1_000, total=900.0, squares=40_000.0, share=0.5)
-    >>> control = Amounts(n=1_000, total=300.0, squares=11_000.0, share=0.5)
+    >>> arm = ArmSums(n=1_000, total=900.0, squares=40_000.0, share=0.5)
+    >>> control = ArmSums(n=1_000, total=300.0, squares=11_000.0, share=0.5)
     >>> both = BoundedMeans(arm=arm, control=control, most=100.0)
     >>> low, high = both.interval(0.05)
     >>> f"{low:+.2f} to {high:+.2f}, p = {both.p_value():.2f}"
     '-0.41 to +1.61, p = 0.51'
     """
 
-    arm: Amounts
-    control: Amounts
+    arm: ArmSums
+    control: ArmSums
     most: float
 
     def interval(self, alpha: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from experiments.analysis.bounded import Amounts, BoundedMeans, within
+from experiments.analysis.bounded import ArmSums, BoundedMeans, within
 from experiments.analysis.group_sequential import PlannedLooks
 from experiments.analysis.rare import Count, RareRates, few_events
 from experiments.analysis.readings import Reading
@@ -95,7 +95,7 @@ def exact(
     if not few or not bounded(reading, place=place, levels=levels):
         return None
     both = levels.shares[place] + levels.shares[0]
-    own, other = (_amounts(each, reading.quantity.numerator, share=share / both) for each, share in sides)
+    own, other = (_arm_sums(each, reading.quantity.numerator, share=share / both) for each, share in sides)
     return BoundedMeans(arm=own, control=other, most=levels.ranges[name][1])
 
 
@@ -107,10 +107,10 @@ def bounded(reading: Reading, *, place: int, levels: Levels) -> bool:
     return within(least, most=most, shares=(levels.shares[place], levels.shares[0]))
 
 
-def _amounts(moments: Moments, column: int, *, share: float) -> Amounts:
+def _arm_sums(moments: Moments, column: int, *, share: float) -> ArmSums:
     mean = float(moments.mean[column])
     squares = float(moments.scatter[column, column]) + moments.n * mean * mean
-    return Amounts(n=moments.n, total=moments.n * mean, squares=squares, share=share)
+    return ArmSums(n=moments.n, total=moments.n * mean, squares=squares, share=share)
 
 
 def _exactly(reading: Reading, arm: Moments, levels: Levels) -> bool:

@@ -12,10 +12,19 @@ from experiments.observations import Labels
 from features.errors import InputError
 
 
-def check_roles(arm: str, goals: Sequence[Variable], covariates: Sequence[Variable]) -> None:
-    """Refuse a metric that is the arm itself, and a covariate that is a metric."""
-    if any(arm in goal.columns for goal in goals):
-        raise InputError("arm and metric are one column", got=repr(arm), do="name the column that holds the outcome")
+def check_roles(
+    arm: str, goals: Sequence[Variable], covariates: Sequence[Variable], *, within: Mapping[str, Sequence[str | None]]
+) -> None:
+    """Refuse a metric that is the arm or one of the columns ``within`` which arms are compared; a covariate that is one.
+
+    ``within`` holds these columns by what they are called.
+    """
+    for role, columns in {"arm": [arm], **within}.items():
+        both = [each for goal in goals for each in goal.columns if each in columns]
+        if both:
+            raise InputError(
+                f"{role} and metric are one column", got=repr(both[0]), do="name the column that holds the outcome"
+            )
     for each in covariates:
         if any(each.columns == goal.columns for goal in goals):
             raise InputError(
@@ -25,7 +34,7 @@ def check_roles(arm: str, goals: Sequence[Variable], covariates: Sequence[Variab
             )
 
 
-def check_apart(arm: str, roles: Mapping[str, Sequence[str | None]]) -> None:
+def check_groupings(arm: str, roles: Mapping[str, Sequence[str | None]]) -> None:
     """Refuse the arm in one of ``roles``, within which arms are compared: the columns by what they are called."""
     for role, columns in roles.items():
         if arm in columns:

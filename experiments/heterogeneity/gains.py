@@ -21,7 +21,7 @@ from experiments.heterogeneity.results import ArmGains, Gains, GroupEffect, Know
 from experiments.heterogeneity.scores import FIFTHS, GainScores, fifth_of, order_p_value, rate_values, score
 from experiments.heterogeneity.sentences import nothing_known, told
 from experiments.ladder.units import Units, read_units
-from experiments.wording import amounts, unit_of
+from experiments.wording import amount_words, unit_of
 from features.errors import InputError
 
 _TESTS = 2
@@ -98,8 +98,8 @@ def _said(found: ArmGains, units: Units, *, unit: str, scale: float) -> tuple[st
     if units.doubt:
         return (units.doubt,)
     if not units.known.num_columns:
-        return nothing_known(found, unit=unit, amount=amounts(scale))
-    return told(found, unit=unit, amount=amounts(scale))
+        return nothing_known(found, unit=unit, amount=amount_words(scale))
+    return told(found, unit=unit, amount=amount_words(scale))
 
 
 def _check(*, folds: int, alpha: float) -> None:

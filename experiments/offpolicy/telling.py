@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from experiments.offpolicy.logs import Log
 from experiments.results import Difference, Earned, Estimate
-from experiments.wording import Wording, amounts, known_digits
+from experiments.wording import Wording, amount_words, known_digits
 
 # A share beyond says less than the amounts: what ran earned next to nothing.
 _MANY_TIMES = 3.0
@@ -33,11 +33,11 @@ class Telling:
 
     def value(self, each: Estimate | Earned) -> str:
         """A value with its interval, such as ``6.90 (5.28 to 8.52)``."""
-        return amounts(self.scale)(each.value, each.ci_low, each.ci_high)
+        return amount_words(self.scale)(each.value, each.ci_low, each.ci_high)
 
     def difference(self, each: Difference) -> str:
         """A difference with its interval."""
-        return amounts(self.scale)(each.difference, each.ci_low, each.ci_high)
+        return amount_words(self.scale)(each.difference, each.ci_low, each.ci_high)
 
     def apart(self, each: Difference, *, than: str) -> str:
         """One sentence: how much more or less the policy would have earned than ``than``, or that nobody can tell."""

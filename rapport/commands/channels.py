@@ -96,6 +96,6 @@ def _pair(pair: Pair) -> tuple[str, ...]:
 
 
 def _range(value: float, low: float, high: float) -> str:
-    from experiments.wording import amounts
+    from experiments.wording import amount_words
 
-    return amounts(1.0)(value, low, high)
+    return amount_words(1.0)(value, low, high)

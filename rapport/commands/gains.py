@@ -73,7 +73,7 @@ def gains(
 
 
 def _show(each: ArmGains, found: Gains) -> None:
-    from experiments.wording import amounts
+    from experiments.wording import amount_words
 
     say(each.sentences[0], style="bold")
     for sentence in each.sentences[1:]:
@@ -81,7 +81,7 @@ def _show(each: ArmGains, found: Gains) -> None:
     if not each.differ:
         return
     say("")
-    amount = amounts(found.scale)
+    amount = amount_words(found.scale)
     rows = [(row.group, f"{row.n:,}", amount(row.effect, row.ci_low, row.ci_high)) for row in each.fifths]
     print_table(f"fifths of customers, {found.unit}", ("expected to", "customers", "gain"), rows)
     say("")

@@ -33,14 +33,14 @@ def holdout(
     each_its_own({"--customer": customer, "--period": period, "--held": held, "--value": value, "--cluster": homes})
     with step("holding the quarters against the holdout"):
         from experiments.retention import long_run
-        from experiments.wording import amounts
+        from experiments.wording import amount_words
         from features.tables import read_table
 
         found = long_run(
             read_table(table), customer=customer, period=period, held=held, value=value, cluster=homes, alpha=alpha
         )
     write_json(json, found.to_json())
-    amount = amounts(1.0)
+    amount = amount_words(1.0)
     say(found.sentence, style="bold")
     say("")
     print_table(

@@ -59,9 +59,9 @@ def retention(
 
 
 def _show(found: Retention) -> None:
-    from experiments.wording import amounts
+    from experiments.wording import amount_words
 
-    amount = amounts(1.0)
+    amount = amount_words(1.0)
     if found.doubt:
         say(found.doubt, style="bold")
     for each in [] if found.doubt else found.differences:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize
 
 from experiments.analysis import analyze
-from experiments.analysis.bounded import Amounts, BoundedMeans
+from experiments.analysis.bounded import ArmSums, BoundedMeans
 from experiments.analysis.mixtures import (
     bernoulli_log_e_value,
     gamma_exponential_boundary,
@@ -67,7 +67,7 @@ def test_the_e_value_is_the_mixture_that_proposition_9_writes_as_an_integral(
 def test_p_is_below_alpha_where_the_interval_leaves_out_zero(
     own: float, other: float, share: float, alpha: float
 ) -> None:
-    sides = [Amounts(n=500, total=40 * x, squares=40 * x * x, share=s) for x, s in ((own, share), (other, 1 - share))]
+    sides = [ArmSums(n=500, total=40 * x, squares=40 * x * x, share=s) for x, s in ((own, share), (other, 1 - share))]
     both = BoundedMeans(arm=sides[0], control=sides[1], most=1.0)
     low, high = both.interval(alpha)
     assume(min(abs(low), abs(high)) > 1e-9)
@@ -76,7 +76,7 @@ def test_p_is_below_alpha_where_the_interval_leaves_out_zero(
     assert turned == pytest.approx((-high, -low), abs=1e-9)
 
 
-def _grown(rng: np.random.Generator, *, share: float, lift: float) -> Iterator[tuple[Amounts, Amounts]]:
+def _grown(rng: np.random.Generator, *, share: float, lift: float) -> Iterator[tuple[ArmSums, ArmSums]]:
     """Both arms after each look: 2% buy, for amounts with a heavy tail under a cap."""
     sums = np.zeros((2, 3))
     for _ in range(LOOKS):
@@ -85,13 +85,13 @@ def _grown(rng: np.random.Generator, *, share: float, lift: float) -> Iterator[t
             spent = np.minimum(rng.lognormal(3, 1.2, rng.binomial(n, rate)), CAP)
             sums[place] += n, spent.sum(), (spent**2).sum()
         arm, control = (
-            Amounts(n=int(n), total=total, squares=squares, share=part)
+            ArmSums(n=int(n), total=total, squares=squares, share=part)
             for (n, total, squares), part in zip(sums, (share, 1 - share), strict=True)
         )
         yield arm, control
 
 
-def _sequence(arm: Amounts, control: Amounts) -> tuple[float, float]:
+def _sequence(arm: ArmSums, control: ArmSums) -> tuple[float, float]:
     sides = [
         Sample(n=each.n, mean=each.total / each.n, variance=each.squares / each.n - (each.total / each.n) ** 2)
         for each in (arm, control)
