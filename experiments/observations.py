@@ -158,6 +158,8 @@ def numbers(table: pa.Table, name: str) -> Column:
     if column.null_count and not pa.types.is_floating(column.type):
         column = column.cast(pa.float64(), safe=False)
     values: Column = column.to_numpy()
+    if values.dtype == np.float16:
+        values = values.astype(np.float64)  # its sums and squares end at 65,504
     if np.issubdtype(values.dtype, np.floating):
         _check_size(name, values)
     return values
@@ -189,8 +191,9 @@ def _first_numbers(table: pa.Table, name: str) -> Column:
 
 def _check_size(name: str, values: Column) -> None:
     # fmin and fmax pass over NaN, which is a missing value; beyond the limit squares leave the range of numbers.
-    if max(np.fmax.reduce(values), -np.fmin.reduce(values)) > _LARGEST:
-        beyond = int((np.abs(values) > _LARGEST).sum())
+    # In doubles, as in single precision the limit itself is out of range.
+    if max(float(np.fmax.reduce(values)), -float(np.fmin.reduce(values))) > _LARGEST:
+        beyond = int((np.abs(values.astype(np.float64)) > _LARGEST).sum())
         raise InputError(
             f"column {name!r} holds infinite or absurd values",
             got=f"{beyond} of {len(values)} rows beyond {_LARGEST:g}",

@@ -15,7 +15,7 @@ from features.errors import InputError
 def check_roles(
     arm: str, goals: Sequence[Variable], covariates: Sequence[Variable], *, within: Mapping[str, Sequence[str | None]]
 ) -> None:
-    """Refuse a metric that is the arm or one of the columns ``within`` which arms are compared; a covariate that is one.
+    """Refuse a covariate that is a metric, and a metric that is the arm or a column ``within`` which arms are compared.
 
     ``within`` holds these columns by what they are called.
     """

@@ -11,6 +11,7 @@ import pytest
 from experiments.analysis import analyze
 from experiments.estimation.columns import Column
 from experiments.measures import Goal
+from experiments.observations import numbers
 from features.errors import InputError
 
 N = 4000
@@ -78,3 +79,18 @@ def test_the_arm_is_nothing_within_which_arms_are_compared(role: str) -> None:
     given: dict[str, Any] = {"ramp": {"ramp": "arm"}, "stratum": {"strata": ["arm"]}, "segment": {"segments": ["arm"]}}
     with pytest.raises(InputError, match=f"arm and {role} are one column"):
         analyze(pa.table({"arm": ARM, "y": Y}), arm="arm", control="a", metrics=["y"], **given.get(role, {role: "arm"}))
+
+
+@pytest.mark.parametrize("role", ["cluster", "stratum"])
+def test_a_metric_is_nothing_that_was_there_before_the_arms(role: str) -> None:
+    given: dict[str, Any] = {"cluster": {"cluster": "y"}, "stratum": {"strata": ["y"]}}
+    with pytest.raises(InputError, match=f"{role} and metric are one column"):
+        analyze(pa.table({"arm": ARM, "y": Y}), arm="arm", control="a", metrics=["y"], **given[role])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_numbers_of_few_digits_are_read_as_numbers_without_a_warning(kind: type) -> None:
+    values = np.array([1.0, np.nan, 60_000.0], dtype=kind)
+    assert np.nansum(numbers(pa.table({"x": values}), "x")) == pytest.approx(60_001.0, rel=1e-3)
+    with pytest.raises(InputError, match="infinite or absurd"):
+        numbers(pa.table({"x": np.array([1.0, np.inf], dtype=kind)}), "x")
