@@ -245,13 +245,15 @@ def test_one_look_at_a_few_buyers_in_a_tenth_of_the_units_is_not_to_be_acted_on_
 def test_such_a_look_misses_on_one_side_far_more_often_than_it_says_but_not_in_arms_of_one_size() -> None:
     rng, runs, missed = np.random.default_rng(68), 4_000, []
     for sizes in ((1_000, 9_000), (1_000, 1_000)):
-        sums = []
+        sides = []
         for n in sizes:
             buyers = rng.binomial(n, 0.02, runs)
             run, spent = np.repeat(np.arange(runs), buyers), rng.lognormal(3, 1.2, buyers.sum())
-            mean, square = (np.bincount(run, weights=spent**power, minlength=runs) / n for power in (1, 2))
-            sums.append((mean, (square - mean**2) / n))
-        (mine, own), (theirs, other) = sums
-        missed.append(float(((mine - theirs) / np.sqrt(own + other) < -1.96).mean()))
+            total, squares = (np.bincount(run, weights=spent**power, minlength=runs) for power in (1, 2))
+            made = [Moments.from_sums(n=n, total=a, squares=b) for a, b in zip(total, squares, strict=True)]
+            sides.append([sample(each, ONE) for each in made])
+        missed.append(
+            np.mean([difference(mine, theirs, alpha=0.05).high < 0 for mine, theirs in zip(*sides, strict=True)])
+        )
     assert missed[0] > 0.08  # instead of 2.5%
     assert missed[1] < 0.03
