@@ -92,9 +92,14 @@ class ExperimentRecord:
         """The ids of the runs of all looks, oldest first."""
         return _runs(self.tracking, self.name)
 
-    def looks_before(self, as_of: datetime) -> int:
-        """At how many moments before ``as_of`` somebody looked."""
-        return len({point.as_of for point in self.past_looks(before=as_of)})
+    def close_killed(self) -> None:
+        """Mark the looks that were stopped in the middle as killed; for who looks alone, as one that goes on is too."""
+        client = self.tracking.client
+        found = client.get_experiment_by_name(self.name)
+        if found is not None:
+            left = client.search_runs([found.experiment_id], filter_string="attributes.status = 'RUNNING'")
+            for run in left:
+                client.set_terminated(run.info.run_id, status="KILLED")
 
     def past_looks(self, *, before: datetime | None = None) -> tuple[LookPoint, ...]:
         """The points of all looks in the record, oldest first, for the chart over time of the next one.

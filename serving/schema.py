@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision of the newest migration; a test holds it equal to what Alembic finds."""
 
 metadata = MetaData()
@@ -69,6 +69,15 @@ designs = Table(
     Index("designs_by_experiment", "experiment", "sequence"),
 )
 """What each experiment was designed to be before its first decision, and every change since."""
+
+looks = Table(
+    "looks",
+    metadata,
+    Column("experiment", String(128), primary_key=True),
+    Column("as_of", BigInteger, primary_key=True),
+    Column("units", BigInteger, nullable=False),
+)
+"""One row a moment that somebody looked at an experiment as of, and how many units its first goal was known of."""
 
 consents = Table(
     "consents",

@@ -45,17 +45,15 @@ def report(
     Example: rapport report always-on --look --out report.html
     """
     with step(f"making the report of {experiment}"):
-        from experiments.record import ExperimentRecord, find_look, read_report, unchanged
+        from experiments.record import find_look, read_report, unchanged
         from experiments.report import decision, headline, numbers_json, render
         from rapport.project import load_project
+        from rapport.trials.looks import MISSING_LOOKS
 
         opened = load_project(project)
         tracking = opened.tracking
-        design = opened.experiments.get(experiment)
-        new = run is None and design is not None and not ExperimentRecord(tracking, design).looks()
-        if look or as_of is not None or new:
-            run = _take(opened, experiment, as_of=as_of)
-        run_id = find_look(tracking, experiment, run_id=run)
+        taken = _taken(opened, experiment, asked=look or as_of is not None, run=run, as_of=as_of)
+        run_id = find_look(tracking, experiment, run_id=taken or run)
         found = read_report(tracking, run_id)
         page = render(found)
         _write(out, page)
@@ -63,6 +61,9 @@ def report(
     told = decision(found)
     say(headline(found).text, style="bold")
     say(f"{told.word}. {told.sentence}")
+    for each in found.health:
+        if each.name == MISSING_LOOKS:
+            say(each.sentence, style="yellow")
     print_table(
         "",
         ("look", f"{found.look}, data as of {found.as_of:%Y-%m-%d}"),
@@ -70,6 +71,24 @@ def report(
     )
     if not unchanged(tracking, run_id, page=page):
         say("Another version of Rapport logged this look: the page may be worded differently.", style="yellow")
+
+
+def _taken(project: Project, key: str, *, asked: bool, run: str | None, as_of: datetime | None) -> str | None:
+    """The run of a look that is taken now: one that was asked for, or the first one ever; None where none is.
+
+    Nobody else looks meanwhile, so what still runs under the experiment's record was killed, and is closed.
+    """
+    from experiments.record import ExperimentRecord
+    from rapport.turn import look_turn
+
+    design = project.experiments.get(key)
+    if design is None:
+        return _take(project, key, as_of=as_of) if asked else None  # which names the near keys
+    with look_turn(project, key):
+        record = ExperimentRecord(project.tracking, design)
+        record.close_killed()
+        first = run is None and not record.looks()
+        return _take(project, key, as_of=as_of) if asked or first else None
 
 
 def _take(project: Project, key: str, *, as_of: datetime | None) -> str:

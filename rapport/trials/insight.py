@@ -59,6 +59,7 @@ def record_insight(project: Project, key: str, *, as_of: datetime) -> str:
     """Take a look at an experiment as of a moment, with all that it tells, and record it; the id of the run.
 
     Only what was decided, recorded and looked at before ``as_of`` is in it, so it is the same whenever it is taken.
+    It is taken alone (:func:`rapport.turn.look_turn`), so that the next one knows of it.
     """
     design = project.experiment(key)
     decisions = decided_so_far(project, key, until=as_of)
@@ -67,7 +68,7 @@ def record_insight(project: Project, key: str, *, as_of: datetime) -> str:
     look = take_look(
         project, design, units=units_of(decisions, design), decisions=decisions, as_of=as_of, earlier=points
     )
-    report = report_of(look, project=project, number=record.looks_before(as_of) + 1, points=points)
+    report = report_of(look, project=project, number=look.number, points=points)
     if design.is_planned_look(as_of):
         report = replace(report, decided=record.decided(before=as_of))
     return record_look(project, with_insight(report, look, project=project), outcomes=look.outcomes)

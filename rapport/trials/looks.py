@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -30,7 +30,9 @@ from rapport.project import Project
 from rapport.trials.bandits import bandit_values, learning_arms
 from rapport.trials.digests import look_digests
 from rapport.trials.objections import contacts_after_opt_out
+from serving.inbox import EVER
 from serving.ledger import Ledger
+from serving.looked import keep_looks, looks_taken
 from serving.reasons import Reason
 
 _CHOICES = (Reason.CHOSEN.code, Reason.NOTHING_CHOSEN.code)
@@ -44,6 +46,9 @@ _RAMPED = (
     "The planned shares changed while it ran, so the ladder, who gains and who stays are not told: all customers of an "
     "arm together would hold early customers against late ones."
 )
+MISSING_LOOKS = "Earlier looks"
+"""The check that tells of looks whose record is lost."""
+
 _CLUSTERS: dict[Unit, str | None] = {"customer": None, "household": "household_id", "session": "customer_id"}
 
 
@@ -54,6 +59,7 @@ class Look:
     ``units``: one row per person of the experiment, or several of the accounts that are one as known at ``as_of``.
     ``outcomes``: those whose windows have closed, with their goals. ``actions``: what those of a bandit earned.
     ``arrivals``: whether events still arrived when the look was taken; ``kinds``: each kind that feeds a measure.
+    ``before``: the units of each look as of an earlier moment; ``lost``: those of which the ledger alone knows.
     """
 
     design: Experiment
@@ -67,6 +73,13 @@ class Look:
     arrivals: Arrivals
     kinds: tuple[KindArrivals, ...] = ()
     actions: tuple[ActionValue, ...] = ()
+    before: Mapping[datetime, int] = field(default_factory=dict)
+    lost: tuple[datetime, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """Which look it is, those as of later moments left aside."""
+        return len(self.before) + 1
 
     @property
     def ramped(self) -> bool:
@@ -110,7 +123,8 @@ def take_look(
     ----------
     so_far: windows shortened to this, for a look in the middle of a campaign in which all began together.
     covariates, segments: columns of ``units``.
-    earlier: the points of the looks before, as the record has them: a campaign with an end allows for each.
+    earlier: the points of the looks before, as the record has them: a campaign with an end allows for each, and for
+        those that only the ledger knows of.
     """
     measures = [replace(each, window_days=so_far / timedelta(days=1)) if so_far else each for each in design.columns]
     people = persons_known(project, as_of=as_of)
@@ -143,19 +157,34 @@ def take_look(
         actions = bandit_values(
             ledger, held, events, measure=measures[0], as_of=as_of, margin_bp=margin_bp, alpha=design.alpha
         )
+        with ledger.reading() as book:
+            taken = looks_taken(book, design.key, before=as_of)
+    recorded = _units_seen(earlier, design, before=as_of)
+    before = dict(sorted((taken | recorded).items()))
     return Look(
         design=design,
         as_of=as_of,
         units=units,
         decisions=held,
         outcomes=mature,
-        findings=_findings(design, mature, as_of=as_of, covariates=covariates, segments=segments, earlier=earlier),
+        findings=_findings(design, mature, as_of=as_of, covariates=covariates, segments=segments, before=before),
         money=money_by_arm(money),
         counts=count_outcomes(units, events, measures, as_of=as_of, unit=unit),
         arrivals=arrivals,
         kinds=kinds,
         actions=actions,
+        before=before,
+        lost=tuple(moment for moment in before if moment not in recorded),
     )
+
+
+def _units_seen(points: Sequence[LookPoint], design: Experiment, *, before: datetime) -> dict[datetime, int]:
+    """The units that each look as of an earlier moment saw of the first goal, as the points of its record tell."""
+    counted: dict[datetime, int] = {}
+    for point in points:
+        if point.metric == design.goals[0].metric and point.as_of < before:
+            counted[point.as_of] = counted.get(point.as_of, point.n_control) + point.n_arm
+    return counted
 
 
 def _mature(
@@ -189,10 +218,10 @@ def _findings(
     as_of: datetime,
     covariates: Sequence[str],
     segments: Sequence[str],
-    earlier: Sequence[LookPoint],
+    before: Mapping[datetime, int],
 ) -> Findings:
     """The arms compared as the design says."""
-    looked_at, elapsed = _campaign(design, earlier, as_of=as_of, units=mature.num_rows)
+    looked_at, elapsed = _campaign(design, before, as_of=as_of, units=mature.num_rows)
     ramps = len(design.steps) > 1
     return analyze(
         with_steps(mature, design) if ramps else mature,
@@ -215,7 +244,7 @@ def _findings(
 
 
 def _campaign(
-    design: Experiment, earlier: Sequence[LookPoint], *, as_of: datetime, units: int
+    design: Experiment, before: Mapping[datetime, int], *, as_of: datetime, units: int
 ) -> tuple[list[float], list[float]]:
     """The units at each look before this one, and the share of the campaign that had passed at each and at this one.
 
@@ -224,13 +253,9 @@ def _campaign(
     """
     if design.interval_kind != "group_sequential":
         return [], []
-    counted: dict[datetime, int] = {}
-    for point in earlier:
-        if point.metric == design.goals[0].metric and point.as_of < as_of:
-            counted[point.as_of] = counted.get(point.as_of, point.n_control) + point.n_arm
     now = _passed(design, as_of, units=units)
     looked_at, elapsed = [0.0], [0.0]
-    for moment, count in sorted(counted.items()):
+    for moment, count in before.items():
         passed = _passed(design, moment, units=count)
         if elapsed[-1] < passed < now:
             # People who were erased since may leave fewer than a look before had.
@@ -274,6 +299,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
                 HealthCheck(name="Stop rules", status="yellow", sentence=each)
                 for each in stops(look.design, look.findings, as_of=look.as_of)
             ),
+            *_lost_looks(look),
         ),
         looks=(*points, *look.points),
         allocation=_allocation(learned),
@@ -288,11 +314,29 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
     )
 
 
+def _lost_looks(look: Look) -> tuple[HealthCheck, ...]:
+    """What is to be known of looks that were taken and whose record is gone."""
+    if not look.lost:
+        return ()
+    told = f"One earlier look, as of {look.lost[0]:%d %B %Y}, has"
+    if len(look.lost) > 1:
+        told = f"{len(look.lost):,} earlier looks, as of {look.lost[0]:%d %B %Y} to {look.lost[-1]:%d %B %Y}, have"
+    sentence = (
+        f"{told} no record in MLflow any more. They count as looks, and a campaign's ranges allow for them; what was "
+        "seen and decided then is not known here."
+    )
+    return (HealthCheck(name=MISSING_LOOKS, status="yellow", sentence=sentence),)
+
+
 def record_look(project: Project, report: Report, *, outcomes: pa.Table) -> str:
-    """Log a look as a run of the experiment's MLflow record; the id of the run."""
+    """Log a look as a run of the experiment's MLflow record, and keep in the ledger that it was; the id of the run."""
     record = ExperimentRecord(project.tracking, report.experiment)
     digests = look_digests(project, report.experiment.key, outcomes=outcomes, as_of=report.as_of)
-    return record.log_look(report, digests=digests)
+    run_id = record.log_look(report, digests=digests)
+    seen = _units_seen(report.looks, report.experiment, before=EVER)
+    with closing(Ledger(project.ledger)) as ledger, ledger.writing() as book:
+        keep_looks(book, report.experiment.key, {report.as_of: outcomes.num_rows} | seen)
+    return run_id
 
 
 def _ladder(look: Look) -> Ladder | None:

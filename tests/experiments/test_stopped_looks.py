@@ -60,4 +60,20 @@ def test_after_a_first_look_that_was_stopped_nobody_has_looked(
 
     with pytest.raises(InputError, match="nobody has looked"):
         find_look(record.tracking, report.experiment.key)
-    assert record.looks_before(report.as_of + timedelta(days=1)) == 0
+    assert record.past_looks() == ()
+
+
+def test_a_look_that_was_stopped_is_marked_as_killed_by_the_next_one(
+    record: ExperimentRecord, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record.close_killed()  # where nobody has looked yet there is nothing to mark
+    first = record.log_look(report)
+    _stop_in_the_middle(record, replace(report, look=2, as_of=report.as_of + timedelta(days=7)), monkeypatch)
+    record.close_killed()
+
+    client = record.tracking.client
+    experiment = client.get_experiment_by_name(record.name)
+    assert experiment is not None
+    status = {run.info.run_id: run.info.status for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(status.values()) == ["FINISHED", "KILLED"]
+    assert status[first] == "FINISHED"
