@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import special, stats
 
-from experiments.analysis.progress import periods
 from experiments.estimation.columns import Column, dependence, first_rows
 from experiments.estimation.influence import Floats, Integers
+from experiments.periods import periods
 from features.errors import InputError
 
 # A span of days holds so many units of every arm, so that what chance did to its shares is small beside a change.
@@ -45,7 +45,8 @@ class Entry:
         """From the column ``name`` of when units entered: times, dates or day numbers, none of them missing.
 
         ``arm`` (n,) points into ``arms``; ``cluster`` (n,) holds codes or is None. Days that follow one another stand
-        together until they hold 50 units of every arm, but not those before and after a step of the shares.
+        together until they hold 50 units of every arm, but not those before and after a step of the shares. A cluster
+        counts once in both, as it came: its rows share their arm, so a large one would look like a step.
 
         Raises
         ------
@@ -55,11 +56,12 @@ class Entry:
         when = periods(table, name)
         if missing := int((when.codes < 0).sum()):
             raise InputError(f"{name!r} is missing in places", got=f"{missing:,} rows", do="fill or leave out those")
-        counts = np.zeros((len(when.values), len(arms)))
-        np.add.at(counts, (when.codes, arm), 1)
-        span = _spans(counts)
+        rows = first_rows(cluster)
+        came = np.zeros((len(when.values), len(arms)))
+        np.add.at(came, (when.codes[rows], arm[rows]), 1)
+        span = _spans(came)
         held = np.zeros((span[-1] + 1, len(arms)))
-        np.add.at(held, span, counts)
+        np.add.at(held, (span[when.codes], arm), 1)
         if (never := np.argwhere(held == 0)).size:
             first = when.values[int(np.flatnonzero(span == never[0, 0])[0])]
             raise InputError(
@@ -68,7 +70,7 @@ class Entry:
                 do="leave out who entered while an arm was missing",
             )
         shares = held / held.sum(axis=1, keepdims=True)
-        period, rows = span[when.codes], first_rows(cluster)
+        period = span[when.codes]
         unlike = dependence(period[rows], arm[rows]) < _CHANCE
         return cls(period=period, shares=shares, changed=_said(shares, arms) if unlike else "")
 
