@@ -198,17 +198,23 @@ def refusal(log: Log, found: Diagnostics) -> str | None:
 def _too_rare(log: Log) -> str:
     """A sentence where decisions of so little probability occur as chance would hardly ever let; else nothing.
 
-    At most rows x actions x p decisions are expected to be of probability p or less, whatever the policy was.
+    At most rows x actions x p decisions are expected to be of probability p or less, whatever the policy was. A cluster
+    counts once, with its least: its decisions may all be one draw.
     """
     rows, actions = log.reward.size, len(log.actions)
-    least = np.sort(log.probability)[:_LEAST]
+    lowest = log.probability
+    if log.cluster is not None:
+        lowest = np.ones(int(log.cluster.max()) + 1)
+        np.minimum.at(lowest, log.cluster, log.probability)
+    least = np.sort(lowest)[:_LEAST]
     chance = stats.poisson.sf(np.arange(least.size), rows * actions * least)
     place = int(np.argmin(chance))
     if chance[place] > _IMPOSSIBLE:
         return ""
     return (
-        f"{place + 1:,} of {rows:,} decisions had a logged probability of {least[place]:.2g} or less. Chance brings "
-        "that about in fewer than one of a million such logs, so they were hardly chosen with it."
+        f"{int((log.probability <= least[place]).sum()):,} of {rows:,} decisions had a logged probability of "
+        f"{least[place]:.2g} or less. Chance brings that about in fewer than one of a million such logs, so they were "
+        "hardly chosen with it."
     )
 
 

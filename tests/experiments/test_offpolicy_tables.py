@@ -197,6 +197,17 @@ def test_probabilities_that_cannot_have_chosen_are_told():
     assert not any("or less" in note for note in usual.notes)
 
 
+def test_decisions_of_one_customer_that_are_one_draw_are_told_as_one():
+    chance, customer, shares = np.full(ROWS, 1 / 3), np.arange(ROWS), SHARES.copy()
+    chance[:12], customer[:12] = 1e-3, 0
+    repeated = log(chance=chance, customer=customer)
+    shares[:12] = np.eye(3)[np.asarray(repeated["item"][:12]) % 3]  # not what was done there, so the others can tell
+    table = pa.table(dict(zip("123", shares.T, strict=True)))
+    alone = evaluate(repeated, **COLUMNS, policy=table, exclude=["customer"])
+    assert any("12 of 400 decisions had a logged probability of 0.001 or less" in note for note in alone.notes)
+    assert not any("or less" in note for note in evaluate(repeated, **COLUMNS, policy=table, cluster="customer").notes)
+
+
 def test_the_command_prints_what_ran_and_the_columns(rapport_cli, tmp_path):
     paths = (
         write_table(log(user=USERS), tmp_path / "log.csv.gz"),
