@@ -18,11 +18,12 @@ from experiments.adaptive.sums import Contrast, Sums, contrast
 from experiments.analysis.analysis import Findings
 from experiments.analysis.comparison import Levels, adjust_p_values
 from experiments.analysis.options import check_options, limits_of, rule_of
-from experiments.analysis.progress import Progress, periods
+from experiments.analysis.progress import Progress
 from experiments.analysis.readings import Variable
 from experiments.analysis.sequential import EXPECTED_UNITS, sequence_half_width, sequence_p_value
 from experiments.analysis.verdict import verdict
 from experiments.observations import MISSING, MOST_VALUES, codes, column_names, labels, numbers
+from experiments.periods import periods
 from experiments.results import ArmCount, MetricRow, SegmentRow, Verdict
 from features.errors import InputError
 

@@ -21,7 +21,7 @@ from experiments.analysis.group_sequential import campaign
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
 from experiments.analysis.options import check_options, limits_of, rule_of
-from experiments.analysis.progress import Progress, periods, progress
+from experiments.analysis.progress import Progress, progress
 from experiments.analysis.ramps import over_steps
 from experiments.analysis.readings import Reader, Reading, Spread, Variable
 from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
@@ -39,6 +39,7 @@ from experiments.observations import (
     shares,
     text_notes,
 )
+from experiments.periods import periods
 from experiments.results import Analysis, ArmCount, Balance, MetricRow, SampleRatio, Total
 from features.errors import InputError
 

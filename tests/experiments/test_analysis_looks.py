@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from experiments.analysis import analyze
-from experiments.analysis.progress import MOST_LOOKS
+from experiments.periods import MOST_PERIODS
 from features.errors import InputError
 
 
@@ -47,7 +47,7 @@ def test_each_look_is_the_analysis_of_the_units_that_had_entered(more: dict[str,
 def test_many_days_are_drawn_together_and_the_last_is_kept() -> None:
     found = analyze(_frame(days=500, rows=5000), arm="arm", control="a", metrics=["y"], time="entered")
     days = list(dict.fromkeys(look.until for look in found.looks))
-    assert len(days) == MOST_LOOKS
+    assert len(days) == MOST_PERIODS
     assert days == sorted(days)
     assert found.looks[-1].difference == pytest.approx(found.metrics[-1].difference, rel=1e-12)
 
