@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
-from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.influence import Codes, Floats, Integers
 from experiments.estimation.nuisance import Matrix
 from features.errors import InputError
 
@@ -39,11 +39,14 @@ LARGEST = 1e30
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column in the two forms that are needed: numbers for models, levels for segments and tests."""
+    """One column in the two forms that are needed: numbers for models, levels for segments and tests.
+
+    In few bytes, as a table may have hundreds of columns and a million rows.
+    """
 
     name: str
-    numbers: Floats | None
-    levels: Integers
+    numbers: Matrix | None
+    levels: Codes
 
     @classmethod
     def read(cls, table: pa.Table, name: str) -> Column | None:
@@ -52,17 +55,32 @@ class Column:
         numbers = numbers_of(column)
         if numbers is None:
             codes = _text_codes(column)
-            return None if codes is None or codes.max() == codes.min() else cls(name=name, numbers=None, levels=codes)
+            varies = codes is not None and codes.max() > codes.min()
+            return cls(name=name, numbers=None, levels=_small(codes)) if codes is not None and varies else None
         if _is_id(name, numbers, kind=column.type):
             return None
         numbers = np.clip(numbers, -LARGEST, LARGEST)
         levels = _bands(numbers)
-        return None if levels.max() == levels.min() else cls(name=name, numbers=numbers, levels=levels)
+        if levels.max() == levels.min():
+            return None
+        return cls(name=name, numbers=numbers.astype(np.float32), levels=_small(levels))
+
+    def ordered(self, order: Integers) -> Column:
+        """The same column with its rows in another order."""
+        numbers = None if self.numbers is None else self.numbers[order]
+        return Column(name=self.name, numbers=numbers, levels=self.levels[order])
 
     @property
     def few_levels(self) -> bool:
         """Whether the column has so few levels that a person would segment by it."""
         return int(self.levels.max()) < _LEVELS
+
+    @property
+    def width(self) -> int:
+        """How many model columns it makes."""
+        if self.numbers is not None:
+            return 2 if np.isnan(self.numbers).any() else 1
+        return max(min(int(self.levels.max()), _DUMMIES - 1), 1)
 
     def matrix(self) -> Matrix:
         """Model columns (n, k): the numbers and whether they are missing, or one column for each frequent level."""
@@ -84,24 +102,29 @@ def unread(table: pa.Table, name: str) -> str:
 
 def feature_matrix(columns: Sequence[Column], *, rows: int) -> Matrix:
     """All columns side by side (rows, p) for models; one column of zeros when there are none."""
-    return np.hstack([column.matrix() for column in columns]) if columns else np.zeros((rows, 1), dtype=np.float32)
+    if not columns:
+        return np.zeros((rows, 1), dtype=np.float32)
+    parts = (column.matrix() for column in columns)
+    widths = np.cumsum([0, *(column.width for column in columns)])
+    found = np.empty((rows, int(widths[-1])), dtype=np.float32)
+    for part, first, last in zip(parts, widths[:-1], widths[1:], strict=True):
+        found[:, first:last] = part
+    return found
+
+
+def read_columns(table: pa.Table, names: Sequence[str], *, order: Integers | None = None) -> dict[str, Column | None]:
+    """The columns ``names`` by their names, their rows in another ``order`` where one is given; see Column.read."""
+    found = ((name, Column.read(table, name)) for name in names)
+    return {name: each if each is None or order is None else each.ordered(order) for name, each in found}
 
 
 def screen(
-    table: pa.Table,
-    names: Sequence[str],
-    *,
-    outcome: Floats,
-    named: set[str],
-    arm: Integers | None = None,
-    cluster: Integers | None = None,
-    period: Integers | None = None,
+    columns: Mapping[str, Column | None], *, outcome: Floats, named: Collection[str], moved: Collection[str] = ()
 ) -> tuple[list[Column], list[str]]:
     """The columns that may serve as features or segments, and notes on those left out.
 
-    ``outcome`` (n,); ``named`` are the columns asked for by name; ``arm`` (n,), where chance alone gave it, shows
-    what the contact moved; ``cluster`` and ``period`` (n,) as in ``experiments.ladder.units.Units``: arms are alike
-    within a period.
+    ``outcome`` (n,); ``named`` are the columns asked for by name; ``moved`` those that the contact moved:
+    :func:`moved_columns`.
 
     Raises
     ------
@@ -110,14 +133,13 @@ def screen(
     """
     kept: list[Column] = []
     notes: list[str] = []
-    for name in names:
-        column = Column.read(table, name)
+    usual = float(np.median(outcome)) if np.unique(outcome).size > 2 else float(np.round(outcome.mean()))
+    for name, column in columns.items():
         if column is None:
             if name in named:
                 notes.append(f"{name!r} left out: constant, an id, or not comparable.")
             continue
-        moved = arm is not None and _differs(column, arm, cluster=cluster, period=period) < _MOVED / len(names)
-        reason = _UNLIKE if moved else _suspicion(column, outcome=outcome)
+        reason = _UNLIKE if name in moved else _suspicion(column, outcome=outcome, usual=usual)
         if reason is None:
             kept.append(column)
             if (share := _explained(column.levels, outcome)) > _MUCH:
@@ -135,30 +157,33 @@ def screen(
     return kept, notes
 
 
-def unlike_arms(
-    table: pa.Table,
-    names: Sequence[str],
+def moved_columns(
+    columns: Mapping[str, Column | None],
     *,
     arm: Integers,
     cluster: Integers | None = None,
     period: Integers | None = None,
 ) -> tuple[str, ...]:
-    """The columns that differ between the arms, where so many do that chance can't have dealt the arms; else none.
+    """The columns that differ between arms which chance made equal, so that the contact moved them.
+
+    ``arm`` (n,), where chance alone gave it; ``cluster`` and ``period`` (n,) as in ``experiments.ladder.units.Units``:
+    arms are alike within a period.
+    """
+    rows = first_rows(cluster)
+    within = None if period is None else period[rows]
+    level = _MOVED / max(len(columns), 1)
+    there = [column for column in columns.values() if column is not None]
+    return tuple(each.name for each in there if dependence(each.levels[rows], arm[rows], within=within) < level)
+
+
+def hardly_dealt(moved: Collection[str], columns: Mapping[str, Column | None]) -> bool:
+    """Whether so many ``columns`` differ between the arms that chance can't have dealt the arms.
 
     Other outcomes that a user forgot to exclude differ as well, where a contact works; so a table is doubted only when
-    more than half of its columns differ, and three or more. ``arm``, ``cluster`` and ``period`` (n,) are those of
-    :func:`screen`.
+    more than half of its columns differ, and three or more.
     """
-    columns = [column for name in names if (column := Column.read(table, name)) is not None]
-    moved = _MOVED / max(len(names), 1)
-    unlike = tuple(each.name for each in columns if _differs(each, arm, cluster=cluster, period=period) < moved)
-    return unlike if len(unlike) >= _FEWEST_UNLIKE and 2 * len(unlike) > len(columns) else ()
-
-
-def _differs(column: Column, arm: Integers, *, cluster: Integers | None, period: Integers | None) -> float:
-    """The p-value that arms which chance dealt (within each period) differ so much in a column."""
-    first = first_rows(cluster)
-    return dependence(column.levels[first], arm[first], within=None if period is None else period[first])
+    there = sum(column is not None for column in columns.values())
+    return len(moved) >= _FEWEST_UNLIKE and 2 * len(moved) > there
 
 
 def first_rows(cluster: Integers | None) -> slice | Integers:
@@ -166,11 +191,10 @@ def first_rows(cluster: Integers | None) -> slice | Integers:
     return slice(None) if cluster is None else np.unique(cluster, return_index=True)[1]
 
 
-def _suspicion(column: Column, *, outcome: Floats) -> str | None:
-    """Why ``column`` looks as if it told the outcome, or None."""
+def _suspicion(column: Column, *, outcome: Floats, usual: float) -> str | None:
+    """Why ``column`` looks as if it told the outcome, which ``usual``ly is so much, or None."""
     if column.numbers is not None and _twin(column.numbers, outcome):
         return "it is almost the outcome itself"
-    usual = float(np.median(outcome)) if np.unique(outcome).size > 2 else float(np.round(outcome.mean()))
     unusual = outcome != usual
     share = float(unusual.mean())
     count = np.bincount(column.levels)
@@ -181,7 +205,7 @@ def _suspicion(column: Column, *, outcome: Floats) -> str | None:
     return None
 
 
-def dependence(levels: Integers, arm: Integers, *, within: Integers | None = None) -> float:
+def dependence(levels: Codes, arm: Integers, *, within: Integers | None = None) -> float:
     """The p-value that ``levels`` (n,) and ``arm`` (n,) go together so by chance alone, ``within`` each code (n,).
 
     Pearson's statistics and degrees of freedom of the parts add up. Rare levels stand together.
@@ -192,9 +216,10 @@ def dependence(levels: Integers, arm: Integers, *, within: Integers | None = Non
     return float(stats.chi2.sf(sum(each[0] for each in found), freedom)) if freedom else 1.0
 
 
-def _chi_square(levels: Integers, arm: Integers) -> tuple[float, int]:
-    counts = np.zeros((int(levels.max()) + 1, int(arm.max()) + 1))
-    np.add.at(counts, (levels, arm), 1)
+def _chi_square(levels: Codes, arm: Integers) -> tuple[float, int]:
+    shape = int(levels.max()) + 1, int(arm.max()) + 1
+    cell = levels.astype(np.int64) * shape[1] + arm
+    counts = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
     rare = counts.sum(axis=1) * counts.sum(axis=0).min() / counts.sum() < 5
     counts = np.vstack([counts[~rare], counts[rare].sum(axis=0, keepdims=True)])
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
@@ -204,7 +229,7 @@ def _chi_square(levels: Integers, arm: Integers) -> tuple[float, int]:
     return float(found.statistic), int(found.dof)
 
 
-def _explained(levels: Integers, outcome: Floats) -> float:
+def _explained(levels: Codes, outcome: Floats) -> float:
     """Share of the outcome's variance between the levels of a column, less what that many levels explain by chance."""
     if not outcome.var() > 0:
         return 0.0
@@ -214,7 +239,7 @@ def _explained(levels: Integers, outcome: Floats) -> float:
     return float(means[levels].var() / outcome.var()) - chance
 
 
-def _twin(numbers: Floats, outcome: Floats) -> bool:
+def _twin(numbers: Matrix, outcome: Floats) -> bool:
     known = np.isfinite(numbers)
     if known.sum() < 3 or np.ptp(numbers[known]) == 0 or np.ptp(outcome[known]) == 0:
         return False
@@ -270,11 +295,17 @@ def _text_codes(column: pa.Array) -> Integers | None:
 
 def _bands(numbers: Floats) -> Integers:
     known = numbers[np.isfinite(numbers)]
-    distinct = np.unique(known)
+    # Among a thousand rows there mostly are too many different values already, so that all needn't be sorted.
+    many = np.unique(known[:1000]).size > _LEVELS
+    distinct = known if many else np.unique(known)
     edges = distinct if distinct.size <= _LEVELS else np.unique(np.quantile(known, np.arange(1, _BANDS) / _BANDS))
     codes: Integers = np.searchsorted(edges, numbers, side="left").astype(np.int64)
     codes[np.isnan(numbers)] = edges.size + 1
     return codes
+
+
+def _small(codes: Integers) -> Codes:
+    return codes.astype(np.int16) if codes.max() < np.iinfo(np.int16).max else codes
 
 
 def codes_of(column: pa.ChunkedArray) -> Integers:

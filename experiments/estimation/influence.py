@@ -17,6 +17,7 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int16] | Integers
 
 # Fewer clusters than these: no correction is known to hold (Cameron and Miller 2015, section VI).
 _ENOUGH = 10

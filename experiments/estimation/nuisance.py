@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.influence import Codes, Floats, Integers
+from experiments.estimation.telling import blocks, telling, threads_for
 
 if TYPE_CHECKING:
     import lightgbm
@@ -41,7 +42,8 @@ class OutcomeModels:
     The difference is one model per action, so effects may depend on every feature (one linear model over features and a
     one-hot action could not say that); its level is shrunk by empirical Bayes, so that rare actions stay usable. Each
     model is a ridge regression, its penalty chosen by leave-one-out error, then boosted trees on what ridge left over,
-    stopped where a quarter of the rows, held back, gains no more.
+    stopped where a quarter of the rows, held back, gains no more. Of hundreds of columns they use the most telling
+    ones, ``kept``, chosen on the same rows (``experiments.estimation.telling``).
 
     >>> rng = np.random.default_rng(1)
     >>> matrix, action = rng.normal(size=(900, 2)).astype(np.float32), rng.integers(0, 2, 900)
@@ -50,6 +52,7 @@ class OutcomeModels:
     array([[3., 5.]])
     """
 
+    kept: Integers
     center: Matrix
     scale: Matrix
     slopes: Matrix
@@ -60,6 +63,9 @@ class OutcomeModels:
     @classmethod
     def fit(cls, matrix: Matrix, *, action: Integers, outcome: Floats, actions: int, rng: np.random.Generator) -> Self:
         """Fit on ``matrix`` (n, p), NaN where missing, ``action`` (n,) in 0..``actions`` - 1 and ``outcome`` (n,)."""
+        kept = telling(matrix, action=action, outcome=outcome, actions=actions, rng=rng)
+        if kept.size < matrix.shape[1]:
+            matrix = matrix[:, kept]
         center, scale = _moments(matrix)
         known = _standardized(matrix, center, scale)
         slope, start, rest = _ridge(known, outcome)
@@ -77,10 +83,18 @@ class OutcomeModels:
                 slopes[:, one] += tilt
                 level[one] += start
                 own[one] = _boost(matrix[rows], left, rng)
-        return cls(center=center, scale=scale, slopes=slopes, level=level, shared=shared, own=tuple(own))
+        return cls(kept=kept, center=center, scale=scale, slopes=slopes, level=level, shared=shared, own=tuple(own))
 
     def predict(self, matrix: Matrix) -> Floats:
         """Expected outcome (n, actions) of ``matrix`` (n, p)."""
+        expected = np.empty((matrix.shape[0], len(self.own)))
+        for rows in blocks(matrix.shape[0]):
+            part = matrix[rows]
+            expected[rows] = self.of_kept(part if self.kept.size == part.shape[1] else part[:, self.kept])
+        return expected
+
+    def of_kept(self, matrix: Matrix) -> Floats:
+        """Expected outcome (n, actions) of the columns ``kept`` alone (n, kept)."""
         expected: Floats = (_standardized(matrix, self.center, self.scale) @ self.slopes).astype(np.float64)
         expected += self.level
         if self.shared is not None:
@@ -91,7 +105,7 @@ class OutcomeModels:
         return expected
 
 
-def shrunken_means(values: Floats, *, group: Integers, groups: int) -> Floats:
+def shrunken_means(values: Floats, *, group: Codes, groups: int) -> Floats:
     """Mean of ``values`` (n,) in each of ``groups`` groups, shrunk to the mean of all by empirical Bayes.
 
     The weight of a group's own mean is t / (t + s / n_g), where s is the variance within groups and t the variance
@@ -149,15 +163,32 @@ def _standardized(matrix: Matrix, center: Matrix, scale: Matrix) -> Matrix:
 
 
 def _ridge(known: Matrix, outcome: Floats) -> tuple[Matrix, float, Floats]:
-    """Slopes (p,) and start of a ridge regression on standardized columns, and what it leaves over (n,)."""
+    """Slopes (p,) and start of a ridge regression on standardized columns, and what it leaves over (n,).
+
+    The penalty is the one of least squared leave-one-out error, all of them from one decomposition of the covariance
+    (Golub, Heath and Wahba 1979): scikit-learn's ``RidgeCV`` goes over the rows anew for each, many times as long.
+    """
     mean = float(outcome.mean())
     if outcome.size < _OWN_FROM:
         return np.zeros(known.shape[1], dtype=np.float32), mean, outcome - mean
-    # Taken off first: single precision holds deviations well, large sums not.
-    from sklearn.linear_model import RidgeCV  # who only counts units or clusters needn't wait for it
-
-    ridge = RidgeCV(alphas=_PENALTIES).fit(known, outcome - mean)
-    return ridge.coef_.astype(np.float32), mean + float(ridge.intercept_), outcome - mean - ridge.predict(known)
+    center = known.mean(axis=0, dtype=np.float64)
+    left, covariance, together = outcome - mean, np.zeros((center.size, center.size)), np.zeros(center.size)
+    for rows in blocks(outcome.size):
+        # In double precision by block: single holds deviations well, large sums not.
+        block = known[rows] - center
+        covariance += block.T @ block
+        together += block.T @ left[rows]
+    values, axes = np.linalg.eigh(covariance)
+    inverse = 1.0 / (np.maximum(values, 0.0)[:, None] + _PENALTIES)
+    turned = inverse * (axes.T @ together)[:, None]
+    errors = np.zeros(_PENALTIES.size)
+    for rows in blocks(outcome.size):
+        block = (known[rows] - center) @ axes
+        pull = np.square(block) @ inverse + 1.0 / outcome.size
+        errors += np.square((left[rows, None] - block @ turned) / np.maximum(1.0 - pull, 1e-12)).sum(axis=0)
+    slopes: Matrix = (axes @ turned[:, errors.argmin()]).astype(np.float32)
+    start = -float(center @ slopes)
+    return slopes, mean + start, left - start - known @ slopes
 
 
 def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.Booster | None:
@@ -177,7 +208,7 @@ def _boost(matrix: Matrix, rest: Floats, rng: np.random.Generator) -> lightgbm.B
         "seed": 1,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1 if rest.size < 50_000 else (os.cpu_count() or 1),
+        "num_threads": threads_for(rest.size),
     }
     learn = lightgbm.Dataset(matrix[~held], rest[~held], params=params)
     check = lightgbm.Dataset(matrix[held], rest[held], reference=learn, params=params)

@@ -89,7 +89,7 @@ def gains(
         arms=tuple(replace(each, sentences=words) for each, words in zip(found, said, strict=True)),
         unit=unit,
         scale=scale,
-        notes=(*units.notes, *_notes(len(cuts), len(found), alpha=alpha)),
+        notes=(*units.notes, *units.learning_notes(folds=folds), *_notes(len(cuts), len(found), alpha=alpha)),
         trusted=not units.doubt,
     )
 

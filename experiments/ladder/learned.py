@@ -92,7 +92,7 @@ def ladder(
     recommended, sentence = (
         (RUNGS[0], units.doubt) if units.doubt else recommend(rungs, climb, alpha=alpha, wording=wording)
     )
-    notes = (*units.notes, *_notes(valued, units, often * folds))
+    notes = (*units.notes, *_notes(valued, units, fits=often * folds, folds=folds))
     return Ladder(
         rungs=rungs,
         recommended=recommended,
@@ -158,14 +158,14 @@ def _value_fold(
 
 def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson, Floats]:
     """What is known of the units ``rows``, and their doubly robust values (n, arms), net of cost."""
-    features = units.features[rows]
+    features = units.features[rows[:, None], models.kept]
     expected = units.expected(models, rows)
     scores = robust_scores(expected, arm=units.arm[rows], outcome=units.outcome[rows], chance=units.chance_at(rows))
     levels = [column.levels[rows] for column in units.segments]
     return Lesson(features=features, levels=levels, net=expected - units.cost), scores - units.cost
 
 
-def _notes(valued: Valued, units: Units, fits: int) -> list[str]:
+def _notes(valued: Valued, units: Units, *, fits: int, folds: int) -> list[str]:
     notes = [
         "random: each arm but the control with the same chance; higher rungs may also choose the control.",
         "few: groups of alike customers, learned as the leaves of a shallow tree over the effects that models expect.",
@@ -175,6 +175,4 @@ def _notes(valued: Valued, units: Units, fits: int) -> list[str]:
         notes.append(f"segment: by {by!r}, chosen in {times} of {fits} fits.")
     else:
         notes.append("segment: no column to segment by, so it is static.")
-    if units.arm.size > LEARN_FROM:
-        notes.append(f"Policies were learned from {LEARN_FROM:,} rows at a time and valued on all {units.arm.size:,}.")
-    return notes
+    return [*notes, *units.learning_notes(folds=folds)]

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from sklearn.tree import DecisionTreeRegressor
 
-from experiments.estimation.influence import Floats, Integers
+from experiments.estimation.influence import Codes, Floats, Integers
 from experiments.estimation.nuisance import Matrix, shrunken_means
 
 # A tree of a few leaves is as good on so many rows.
@@ -44,7 +44,7 @@ class Lesson:
     """
 
     features: Matrix
-    levels: Sequence[Integers]
+    levels: Sequence[Codes]
     net: Floats
 
 
@@ -68,13 +68,14 @@ class Policies:
     def learn(cls, lesson: Lesson, *, scores: Floats, groups: int, rng: np.random.Generator) -> Self:
         """Learn from ``scores`` (n, arms), net of cost; the rung ``few`` may form so many ``groups``."""
         column = _best_column(lesson.levels, scores=scores, rng=rng)
-        levels = np.zeros(1, dtype=np.int64) if column is None else lesson.levels[column]
         tree = _grow(lesson, groups=groups, rng=rng)
         leaves = tree.apply(lesson.features)
         return cls(
             best=int(scores.mean(axis=0).argmax()),
             column=column,
-            by_level=best_by_group(scores, group=levels) if column is not None else levels,
+            by_level=np.zeros(1, dtype=np.int64)
+            if column is None
+            else best_by_group(scores, group=lesson.levels[column]),
             tree=tree,
             by_leaf=best_by_group(scores, group=leaves),
         )
@@ -88,7 +89,7 @@ class Policies:
         return np.stack([static, segment, few, lesson.net.argmax(axis=1)], axis=1)
 
 
-def best_by_group(scores: Floats, *, group: Integers) -> Integers:
+def best_by_group(scores: Floats, *, group: Codes) -> Integers:
     """The best arm (groups,) of each group of units, coded from 0.
 
     A group leaves the best arm of all only for an advantage that outlasts shrinkage.
@@ -106,7 +107,7 @@ def best_by_group(scores: Floats, *, group: Integers) -> Integers:
     return chosen
 
 
-def _best_column(levels: Sequence[Integers], *, scores: Floats, rng: np.random.Generator) -> int | None:
+def _best_column(levels: Sequence[Codes], *, scores: Floats, rng: np.random.Generator) -> int | None:
     """Which of several columns of levels makes the best segments: by the value on rows that did not choose the arms."""
     if len(levels) < 2:
         return 0 if levels else None
@@ -115,7 +116,7 @@ def _best_column(levels: Sequence[Integers], *, scores: Floats, rng: np.random.G
     return int(np.argmax(values))
 
 
-def _value_of_column(levels: Integers, *, scores: Floats, fold: Integers) -> float:
+def _value_of_column(levels: Codes, *, scores: Floats, fold: Integers) -> float:
     groups = int(levels.max()) + 1
     cell = fold * groups + levels
     sums = np.stack([np.bincount(cell, weights=each, minlength=_INNER * groups) for each in scores.T], axis=1)
@@ -124,7 +125,7 @@ def _value_of_column(levels: Integers, *, scores: Floats, fold: Integers) -> flo
     return float(np.take_along_axis(sums, choice[:, :, None], axis=2).sum()) / levels.size
 
 
-def _look_up(arms: Integers, group: Integers, *, default: int) -> Integers:
+def _look_up(arms: Integers, group: Codes, *, default: int) -> Integers:
     """The arm of each unit's group; the default for a group that nobody was in when the arms were learned."""
     known: Integers = np.append(arms, default)[np.minimum(group, arms.size)]
     return known

@@ -7,7 +7,7 @@ another name, would make any policy look good; such columns are left out here, e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,13 +20,16 @@ from experiments.estimation.columns import (
     codes_of,
     comparable,
     feature_matrix,
+    hardly_dealt,
+    moved_columns,
     numbers_of,
+    read_columns,
     screen,
-    unlike_arms,
 )
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
-from experiments.estimation.nuisance import Matrix, OutcomeModels
+from experiments.estimation.nuisance import LEARN_FROM, Matrix, OutcomeModels
+from experiments.estimation.telling import MOST_COLUMNS, blocks, has_many
 from experiments.observations import arms_of, is_text, named, text_notes
 from features.amounts import amounts
 from features.errors import InputError, listed
@@ -46,8 +49,8 @@ class Units:
     ``arm`` (n,) index into ``arms``; ``outcome`` (n,) before cost; ``cost`` (arms,); ``chance`` (arms,) with which arms
     were given, or (periods, arms) where it is known in which ``period`` (n,) each unit entered; ``features`` (n, p);
     ``segments`` one column of levels per candidate; ``cluster`` (n,) codes or None; ``notes`` what was left out and
-    why; ``known`` the columns behind the features as the table held them, its rows in the order of the units; ``doubt``
-    a sentence on why the arms were hardly given by chance, empty where nothing says so.
+    why; ``source`` the columns behind the features as the table held them, and ``order`` the place there of each unit;
+    ``doubt`` a sentence on why the arms were hardly given by chance, empty where nothing says so.
     """
 
     arms: tuple[str, ...]
@@ -59,7 +62,8 @@ class Units:
     features: Matrix
     segments: tuple[Column, ...]
     notes: tuple[str, ...]
-    known: pa.Table = field(default_factory=lambda: pa.table({}))
+    source: pa.Table = field(default_factory=lambda: pa.table({}))
+    order: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     doubt: str = ""
     period: Integers | None = None
 
@@ -68,6 +72,11 @@ class Units:
         arm = self.arm[rows]
         found: Floats = self.chance[arm] if self.period is None else self.chance[self.period[rows], arm]
         return found
+
+    @cached_property
+    def known(self) -> pa.Table:
+        """The columns behind the features as the table held them, its rows in the order of the units."""
+        return self.source.take(pa.array(self.order))
 
     @cached_property
     def level(self) -> Floats:
@@ -88,8 +97,21 @@ class Units:
 
     def expected(self, models: OutcomeModels, rows: Integers) -> Floats:
         """The expected outcome (rows, arms) by models that have not seen the ``rows``."""
-        found: Floats = models.predict(self.features[rows]) + self.level[rows, None]
+        found = np.empty((rows.size, len(self.arms)))
+        for part in blocks(rows.size):
+            found[part] = models.predict(self.features[rows[part]]) + self.level[rows[part], None]
         return found
+
+    def learning_notes(self, *, folds: int) -> Iterator[str]:
+        """What of the table the models of each of ``folds`` learn from, where that isn't all of the other folds."""
+        units, width = self.features.shape
+        if (others := units - units // folds) > LEARN_FROM:
+            yield f"Models and policies were learned from {LEARN_FROM:,} rows at a time and valued on all {units:,}."
+        if has_many(min(others, LEARN_FROM), width):
+            yield (
+                f"Of {width} model columns each fit used the {MOST_COLUMNS} that told most, chosen on units that it "
+                "does not value."
+            )
 
 
 def read_units(
@@ -118,6 +140,9 @@ def read_units(
     for name in (*own, *(features or ()), *segments, *exclude):
         require_column(table, name)
     _check_asked(arm=arm, outcome=outcome, time=time, planned=probabilities is not None)
+    taken = {*own, *exclude}
+    wanted = list(features) if features is not None else [name for name in table.column_names if name not in taken]
+    asked = [*dict.fromkeys([*wanted, *segments])]
     table, told = with_numbers(table, outcome)
     table, notes = complete_rows(table, own)
     split = arms_of(table, arm, control=control)
@@ -126,18 +151,17 @@ def read_units(
     groups = None if cluster is None else codes_of(table.column(cluster))
     _check_sizes(arms, codes, groups)
     order = _canonical_order(table, exclude=(arm, outcome), arm=codes, outcome=response)
-    table, codes, response = table.take(pa.array(order)), codes[order], response[order]
+    codes, response = codes[order], response[order]
     groups = None if groups is None else groups[order]
-    entry = None if time is None else Entry.of(table, time, arm=codes, arms=arms, cluster=groups)
+    dated = table.select([time] if time else times_in(table)).take(pa.array(order))
+    entry = None if time is None else Entry.of(dated, time, arm=codes, arms=arms, cluster=groups)
     period = None if entry is None else entry.period
-    taken = {*own, *exclude}
-    wanted = list(features) if features is not None else [name for name in table.column_names if name not in taken]
-    asked = [*dict.fromkeys([*wanted, *segments])]
-    unlike = unlike_arms(table, asked, arm=codes, cluster=groups, period=period)
+    there = read_columns(table, asked, order=order)
+    moved = moved_columns(there, arm=codes, cluster=groups, period=period)
+    doubted = hardly_dealt(moved, there)
     columns, screened = screen(
-        table, asked, arm=None if unlike else codes, outcome=response, cluster=groups, period=period,
-        named={*(features or ()), *segments},
-    )  # fmt: skip
+        there, outcome=response, named={*(features or ()), *segments}, moved=() if doubted else moved
+    )
     known = [column for column in columns if column.name in set(wanted)]
     told_apart = [each for each in columns if each.name in segments] if segments else [e for e in known if e.few_levels]
     shares = np.bincount(codes, minlength=len(arms)) / codes.size
@@ -150,10 +174,11 @@ def read_units(
         period=period,
         cluster=groups,
         features=feature_matrix(known, rows=codes.size),
-        segments=tuple(told_apart),
-        notes=(*told, *notes, *screened, *_entry_notes(table, entry, arm=codes, cluster=groups)),
-        known=table.select([column.name for column in known]),
-        doubt=_not_dealt(unlike, of=len(asked)) if unlike else "",
+        segments=tuple(replace(column, numbers=None) for column in told_apart),
+        notes=(*told, *notes, *screened, *_entry_notes(dated, entry, arm=codes, cluster=groups)),
+        source=table.select([column.name for column in known]),
+        order=order,
+        doubt=_not_dealt(moved, of=len(asked)) if doubted else "",
     )
 
 
@@ -248,9 +273,13 @@ def _check_sizes(arms: tuple[str, ...], arm: Integers, cluster: Integers | None)
 def _canonical_order(table: pa.Table, *, exclude: Sequence[str], arm: Integers, outcome: Floats) -> Integers:
     """An order that depends on what the rows hold, not on how the file is sorted; so nor do the folds."""
     known = [name for name in table.column_names if name not in exclude and comparable(table.schema.field(name).type)]
-    key = np.zeros(table.num_rows, dtype=np.uint64)
-    if known:
-        key = pd.util.hash_pandas_object(table.select(known).to_pandas(), index=False).to_numpy()
+    key = np.full(table.num_rows, 0x345678, dtype=np.uint64)
+    factor = 1_000_003
+    for left, name in zip(range(len(known), 0, -1), known, strict=True):
+        # Column by column, as a whole table in pandas is a second one. Mixed as Python hashes a tuple.
+        key ^= pd.util.hash_pandas_object(table.column(name).to_pandas(), index=False).to_numpy()
+        key *= np.uint64(factor)
+        factor += 82_520 + 2 * left
     order: Integers = np.lexsort((outcome, arm, key))
     return order
 

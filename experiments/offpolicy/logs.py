@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.estimation.columns import Column, codes_of, feature_matrix, screen, unread
+from experiments.estimation.columns import Column, codes_of, feature_matrix, read_columns, screen, unread
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import Matrix
 from experiments.observations import numbers, text_notes
@@ -93,7 +93,7 @@ def read_log(
     wanted = list(features) if features is not None else [name for name in log.column_names if name not in taken]
     repeats = {} if features else repeats_of_the_decision(log, wanted, action=codes, chance=chances)
     fitting = [name for name in wanted if name not in repeats]
-    columns, notes = screen(log, fitting, outcome=rewards, named=set(features or ()))
+    columns, notes = screen(read_columns(log, fitting), outcome=rewards, named=set(features or ()))
     known = tuple(column.name for column in columns)
     return Log(
         actions=actions,

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from experiments.analysis.balance import sample_ratio
 from experiments.design import Arm, Experiment
-from experiments.estimation.columns import feature_matrix, screen
+from experiments.estimation.columns import feature_matrix, read_columns, screen
 from experiments.estimation.influence import Floats, mean_interval
 from experiments.measures import Goal, Measure
 from experiments.offpolicy import Log, Rival, Telling, value_of
@@ -293,7 +293,7 @@ def _log(found: Replayed, rewards: Floats, mature: np.ndarray, *, cluster_of: Ca
     width = max(map(len, known))
     padded = [row or (None,) * width for row in known]
     table = pa.table({str(place): [row[place] for row in padded] for place in range(width)})
-    columns, _ = screen(table, table.column_names, outcome=rewards[mature], named=set())
+    columns, _ = screen(read_columns(table, table.column_names), outcome=rewards[mature], named=set())
     return Log(
         actions=found.actions,
         action=found.taken[mature],
