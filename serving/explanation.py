@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
@@ -16,8 +17,10 @@ from serving.conditions import Condition, Value
 from serving.consent import EVERY, scope
 from serving.decision import Assignment, Decision, decide
 from serving.people import HOLD, Linked
-from serving.reasons import Reason, Stage
+from serving.reasons import Reason, Stage, last_checks
 from serving.rules import Rules
+
+_AT_ONCE = 1_000
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class StageCount(msgspec.Struct, frozen=True, kw_only=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A decision for people and machines that don't have the rule book at hand.
 
+    ``last_checks``: the codes of the reasons that removed the last candidates, where none was left.
     ``behaviour_of``, ``contacts_of``: other accounts of the same person whose behaviour was used, and whose contacts
     counted.
     """
@@ -75,6 +79,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     rules_version: str
     seed: str
+    last_checks: tuple[str, ...] = ()
     person_id: str | None = None
     behaviour_of: tuple[str, ...] = ()
     contacts_of: tuple[str, ...] = ()
@@ -118,6 +123,7 @@ def explain(decision: Decision, rules: Rules) -> Explanation:
         model_version=decision.model,
         rules_version=decision.rules,
         seed=decision.ask.seed,
+        last_checks=() if decision.survivors[1:] else tuple(each.code for each in last_checks(decision.removed)),
         person_id=decision.ask.person_id,
         behaviour_of=others.own,
         contacts_of=others.counted,
@@ -173,6 +179,15 @@ def recorded(book: Book, decision_id: str) -> tuple[Decision, Rules, AnyPolicy]:
         missing = "rule book" if kept is None else "policy"
         raise InputError(f"the {missing} of the decision is not kept", got=decision_id, do="restore the whole ledger")
     return decision, Rules(kept), policy
+
+
+def counted_last_checks(book: Book, decision_ids: Sequence[str]) -> dict[Reason, int]:
+    """How often each reason removed the last candidates of decisions that had none left; one may have several."""
+    counted: Counter[Reason] = Counter()
+    for start in range(0, len(decision_ids), _AT_ONCE):
+        for decision in book.decisions(decision_ids[start : start + _AT_ONCE]).values():
+            counted.update(last_checks(decision.removed))
+    return dict(counted.most_common())
 
 
 def _stages(decision: Decision, rules: Rules) -> tuple[StageCount, ...]:

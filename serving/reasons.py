@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 
@@ -79,6 +80,20 @@ class Reason(IntEnum):
 
 UNRECORDED = frozenset({Reason.LEDGER_UNAVAILABLE, Reason.PEOPLE_UNREADABLE})
 """Reasons of answers that no record stands behind: asked again with the same key, it is decided."""
+
+
+def last_checks(removed: Iterable[tuple[int, Sequence[int]]]) -> tuple[Reason, ...]:
+    """Why the last candidates went, where none was left: the reasons of the latest stage that removed any.
+
+    ``removed``: pairs of a reason's number and the actions that it removed, as a decision holds them.
+
+    >>> [each.code for each in last_checks([(12, (1, 2)), (60, (3,)), (63, (4,))])]
+    ['limit_reached', 'quiet_hours']
+    """
+    found = [Reason(number) for number, actions in removed if actions]
+    latest = max((each.stage for each in found), default=Stage.REQUEST)
+    return tuple(each for each in found if each.stage == latest)
+
 
 _SENTENCES = {
     Reason.OTHER_CHANNEL: "The request asks for another channel.",

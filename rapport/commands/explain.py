@@ -38,6 +38,9 @@ def explain(
         used += [f"contacts of {', '.join(told.contacts_of)}"] if told.contacts_of else []
         say(f"The account belongs to person {told.person_id}{'; also counted: ' if used else ''}{' and '.join(used)}.")
     say(f"{told.sentence} Arm {told.arm} of {told.experiment}, chance {told.probability:.2%}, cost {cost}.")
+    if told.last_checks:
+        last = {each.code: each.sentence for each in told.removed if each.code in told.last_checks}
+        say(f"The last to go: {' '.join(last.values())}")
     if told.degraded:
         say("Degraded: not as the policy of its arm would have it. It counts with its arm.", style="yellow")
     surviving = (

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from rapport.people.base import Base
     from rapport.project import Project
+    from serving.ledger import Ledger
+    from serving.reasons import Reason
     from serving.scoring import Scorer
     from serving.trials import Trials
 
@@ -111,7 +113,12 @@ def _require_writable(out: Path) -> None:
         raise InputError(
             f"--out can't be written to {str(out)[:200]!r}", got=str(error)[:200], do="name a file that you may write"
         ) from error
-    write_table(pa.table({"trial": [True]}), trial).unlink()
+    try:
+        write_table(pa.table({"trial": [True]}), trial).unlink()
+    except InputError as error:
+        raise InputError(
+            error.wrong.replace(trial.name, out.name), got=error.got.replace(trial.name, out.name), do=error.do
+        ) from error
 
 
 def say_model(scorer: Scorer | None, note: str) -> None:
@@ -282,8 +289,25 @@ def _decide(
         write_table(decided, out)
     titles = {each.treatment_id: (each.offer.title, each.channel) for each in rules.treatments}
     currency = project.settings.project.currency
-    _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trials.key, at=at)
+    last = _last_checks(decided, ledger)
+    _tell(decided, titles=titles, currency=currency, out=out, json=json, experiment=trials.key, at=at, last=last)
     _require_recorded(decided)
+
+
+def _last_checks(decided: pa.Table, ledger: Ledger) -> dict[Reason, int]:
+    """How often each check removed the last treatments of those decisions of which none was left."""
+    import pyarrow.compute as pc
+
+    from serving.explanation import counted_last_checks
+    from serving.ledger import LedgerError
+    from serving.reasons import Reason
+
+    none_left = decided.filter(pc.equal(decided["reason"], Reason.NOTHING_LEFT.code))
+    try:
+        with ledger.reading() as book:
+            return counted_last_checks(book, none_left["decision_id"].to_pylist())
+    except LedgerError:
+        return {}  # what was decided is told all the same
 
 
 def _require_recorded(decided: pa.Table) -> None:
@@ -311,6 +335,7 @@ def _tell(
     json: Path | None,
     experiment: str,
     at: datetime,
+    last: dict[Reason, int],
 ) -> None:
     from serving.reasons import Reason
 
@@ -331,6 +356,8 @@ def _tell(
     sentences = {reason.code: reason.sentence for reason in Reason}
     for code, n, _ in reasons:
         say(f"{n:,} x {sentences[code]}", style="dim")
+        for reason, removed in last.items() if code == Reason.NOTHING_LEFT.code else ():
+            say(f"  {removed:,} x last to go: {reason.sentence}", style="dim")
     say(f"Written to {out}; each one can be explained: rapport explain {decided['decision_id'][0]}")
     write_json(
         json,
@@ -341,6 +368,7 @@ def _tell(
             "actions": [{"action": name, "n": n, "contact_cost_cents": cost} for name, n, cost in actions],
             "arms": arms,
             "reasons": [{"code": code, "n": n} for code, n, _ in reasons],
+            "last_checks": [{"code": reason.code, "n": n} for reason, n in last.items()],
             "out": str(out),
         },
     )
