@@ -57,7 +57,7 @@ def learn(
             opened, design, as_of=as_of, window=None if window is None else timedelta(days=window), anew=anew
         )
     for each in found:
-        _tell(each, design)
+        _tell(each, design, currency=opened.settings.project.currency)
     days = design.goals[0].window_days if window is None else window
     whose = f"the window of {design.goals[0].words}" if window is None else "as --window says"
     say(f"A decision's reward is what came in the {days:g} days after it, {whose}.")
@@ -94,12 +94,12 @@ def learn(
     )
 
 
-def _tell(learned: Learned, design: Experiment) -> None:
+def _tell(learned: Learned, design: Experiment, *, currency: str) -> None:
     goal = design.goals[0]
     cents = 100 if goal.money else 1
     print_table(
-        f"{learned.name} in arm {', '.join(learned.arms)}: what its decisions brought",
-        ("action", "decisions", f"{goal.words} each"),
+        f"{learned.name} in arm {', '.join(learned.arms)}: what its decisions brought each",
+        ("action", "decisions", f"{goal.words}, {currency}" if goal.money else goal.words),
         [
             (action, f"{n:,}", f"{mean / cents:,.2f}" if goal.money else f"{mean:.4g}")
             for action, (n, mean) in sorted(learned.rewards.items(), key=lambda row: -row[1][1])

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from experiments.measures import Measure
     from rapport.trials.plans import PlanRow
 
-_SHOWN = {"one": "one, at the end", "campaign": "until the end", "any": "any"}
-
 
 def plan_experiment(
     key: str, *, project: Path, units: int | None, daily: float | None, power: float, looks: int, json: Path | None
@@ -43,9 +41,15 @@ def plan_experiment(
         f"what can be told, {power:.0%} sure to see it",
         ("goal", "looks", "variance left", "today", "difference", "lift", "units for its worth", "days"),
         [
-            _cells(row, measures[row.metric], first=not place or rows[place - 1].metric != row.metric)
+            _cells(
+                row,
+                measures[row.metric],
+                currency=opened.settings.project.currency,
+                first=not place or rows[place - 1].metric != row.metric,
+            )
             for place, row in enumerate(rows)
         ],
+        note="looks: one at the end, any of a campaign until its end, or any at all",
     )
     for sentence in told:
         say(sentence, style="dim")
@@ -64,10 +68,11 @@ def plan_experiment(
     )
 
 
-def _cells(row: PlanRow, measure: Measure, *, first: bool) -> tuple[str, ...]:
+def _cells(row: PlanRow, measure: Measure, *, currency: str, first: bool) -> tuple[str, ...]:
+    words = f"{measure.words}, {currency}" if measure.money else measure.words
     return (
-        measure.words if first else "",
-        _SHOWN[row.looks],
+        words if first else "",
+        row.looks,
         f"{row.variance_kept:.1%}",
         _amount(row.baseline, measure, row),
         "none" if row.lift is None or row.detectable == float("inf") else _amount(row.detectable, measure, row, True),
