@@ -51,6 +51,15 @@ def known_digits(half: float) -> int:
     return max(1 - math.floor(math.log10(half)), 0) if 0 < half < math.inf else 2
 
 
+def timed(amount: str, unit: str) -> str:
+    """An amount of time in its unit, one of it in the singular.
+
+    >>> timed("1", "days"), timed("1.5", "days")
+    ('1 day', '1.5 days')
+    """
+    return f"{amount} {unit.removesuffix('s') if amount == '1' else unit}"
+
+
 def unit_of(outcome: str, values: Floats, *, costs: Floats) -> tuple[str, float]:
     """Words and scale for ``values`` (n,) of an outcome: a rate per 1,000 when all are 0 or 1 and contacts are free.
 

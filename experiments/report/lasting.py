@@ -23,6 +23,7 @@ from experiments.report.words import (
     tidy,
 )
 from experiments.retention.results import CurvePoint
+from experiments.wording import timed
 
 _ORDER = "expected to"
 _TRAITS = 3
@@ -107,7 +108,7 @@ def retention(report: Report) -> Panel | None:
     every = max((len(found.arms[0].curve) - 1) // _POINTS, 1)
     curves = [each.curve[every::every] for each in arms.values()]
     rows = [
-        (Cell(text=f"after {points[0].time:.3g} {tidy(found.unit)}"), *map(_share, points))
+        (Cell(text=f"after {timed(f'{points[0].time:.3g}', tidy(found.unit))}"), *map(_share, points))
         for points in zip(*curves, strict=True)
     ]
     said = next((each.sentence for each in found.differences if each.arm == report.experiment.headline_arm), "")

@@ -8,6 +8,7 @@ alpha add up to alpha however many periods come (the union bound), and every rea
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,14 @@ from scipy import stats
 
 from experiments.estimation.cells import Cells, Mask
 from experiments.estimation.influence import Floats, Interval, mean_interval
-from experiments.observations import codes, labels, numbers, select
+from experiments.observations import Labels, codes, labels, numbers, select
 from experiments.retention.results import LongRun, PeriodValue
 from features.errors import InputError
 
 _MOST_PERIODS = 100
 _LEAST = 20
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def long_run(
@@ -33,7 +36,8 @@ def long_run(
     ----------
     table: an Arrow, pandas or polars table.
     customer: the column of who it is; who is withheld may change from period to period.
-    period: the column of the period, in the order of its names, such as ``2026-Q1``.
+    period: the column of the period, such as ``2026-Q1``. Where each name has a year, it goes before the month's name
+        or the number beside it (``Q4 2025``, ``Q1 2026``); else the order is that of the names.
     held: the column that is 1 (true) where chance withheld the customer in that period.
     value: what the customer was worth in the period.
     cluster: the column of what chance withheld, where that isn't the customer (households).
@@ -48,7 +52,7 @@ def long_run(
     if not 0 < alpha < 0.5:
         raise InputError("alpha is out of range", got=str(alpha), do="pass one between 0 and 0.5, such as 0.05")
     rows = select(table, [customer, period, held, value, *([cluster] if cluster else [])])
-    when = labels(rows, period, most=_MOST_PERIODS)
+    when = _in_time(labels(rows, period, most=_MOST_PERIODS))
     who = codes(rows, customer)[1].astype(np.int64)
     own = who if cluster is None else codes(rows, cluster)[1].astype(np.int64)
     flags, worth = numbers(rows, held).astype(np.float64), numbers(rows, value).astype(np.float64)
@@ -71,6 +75,24 @@ def long_run(
         sentence=_sentence(found[-1], len(found)),
         notes=(*notes, "The band of the sum holds at the ends of all periods together, however many will come."),
     )
+
+
+def _in_time(periods: Labels) -> Labels:
+    """The periods by year, and within it by month or number, where all names have a year."""
+    years = [_YEAR.findall(each) for each in periods.values]
+    if not all(len(each) == 1 for each in years):
+        return periods
+    return periods.arranged(sorted(periods.values, key=_place))
+
+
+def _place(period: str) -> tuple[int, int]:
+    """The year of a period and which month or number of it."""
+    (year,) = _YEAR.findall(period)
+    rest = period.replace(year, " ", 1)
+    words = [each[:3].casefold() for each in re.findall(r"[^\W\d_]+", rest)]
+    months = [_MONTHS.index(each) + 1 for each in words if each in _MONTHS]
+    parts = months or [int(each) for each in re.findall(r"\d+", rest)]
+    return int(year), parts[0] if len(parts) == 1 else 0
 
 
 def _check_once(places: np.ndarray) -> None:

@@ -243,10 +243,11 @@ def _log_rank(watched: Watched, place: int) -> float:
 def _sentence(
     names: tuple[str, str], longer: Interval, *, share: tuple[float, float], horizon: float, unit: str
 ) -> str:
-    from experiments.wording import amount_words
+    from experiments.wording import amount_words, timed
 
     said = amount_words(1.0)(longer.value, longer.low, longer.high)
-    still = f"after {horizon:g} {unit} {share[0]:.1%} are still there, against {share[1]:.1%} with {names[1]!r}"
+    after = timed(f"{horizon:g}", unit)
+    still = f"after {after} {share[0]:.1%} are still there, against {share[1]:.1%} with {names[1]!r}"
     if longer.low <= 0 <= longer.high:
         told = f"Whether customers stay longer with {names[0]!r} can't be told"
     else:

@@ -59,7 +59,7 @@ def retention(
 
 
 def _show(found: Retention) -> None:
-    from experiments.wording import amount_words
+    from experiments.wording import amount_words, timed
 
     amount = amount_words(1.0)
     if found.doubt:
@@ -72,7 +72,9 @@ def _show(found: Retention) -> None:
         for each in found.arms
     ]
     print_table(
-        f"within {found.horizon:g} {found.unit}", ("arm", "customers", "left", f"mean {found.unit} there"), rows
+        f"within {timed(f'{found.horizon:g}', found.unit)}",
+        ("arm", "customers", "left", f"mean {found.unit} there"),
+        rows,
     )
     say("")
     every = max((len(found.arms[0].curve) - 1) // _SHOWN, 1)

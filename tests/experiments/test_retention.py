@@ -262,3 +262,32 @@ def test_a_log_rank_test_that_cannot_be_made_is_told_in_words(tmp_path: Path, ra
     assert ran.exit_code == 0, ran.stderr
     told = " ".join(ran.stdout.split())
     assert "(too few left at different times for a log-rank test)" in told and "nan" not in told
+
+
+def test_one_day_is_told_in_the_singular() -> None:
+    rng = np.random.default_rng(4)
+    table = pa.table(
+        {"arm": ["a", "b"] * 200, "days": np.ceil(rng.exponential(4, 400)), "left": rng.integers(0, 2, 400)}
+    )
+    found = retention(table, arm="arm", control="a", time="days", event="left", horizon=1)
+    assert "; after 1 day " in found.differences[0].sentence
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [
+        ["Q3 2025", "Q4 2025", "Q1 2026", "Q2 2026"],
+        ["2025-Q4", "2026-Q1", "2026-Q2"],
+        ["November 2025", "Dec 2025", "Jan 2026", "March 2026"],
+        ["week 51 2025", "week 2 2026", "week 10 2026"],
+        ["2025-12-01", "2026-01-01", "2026-02-01"],
+        ["before", "since"],
+    ],
+)
+def test_periods_come_in_the_order_of_time(periods: list[str]) -> None:
+    rng = np.random.default_rng(5)
+    rows = [(f"c{place}", period, place % 2) for period in reversed(periods) for place in range(100)]
+    who, when, held = zip(*rows, strict=True)
+    table = pa.table({"id": who, "period": when, "held": held, "worth": rng.normal(10, 1, len(rows))})
+    found = long_run(table, customer="id", period="period", held="held", value="worth")
+    assert [each.period for each in found.periods] == periods
