@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from experiments.analysis import analyze
 from experiments.heterogeneity import gains
 from experiments.ladder import ladder
 
@@ -55,10 +56,20 @@ def effect_by_gains(table: pa.Table, *, time: str | None) -> tuple[float, float]
     return found.ci_low, found.ci_high
 
 
+def effect_by_analysis(table: pa.Table, *, time: str | None) -> tuple[float, float]:
+    """The interval of one look at the effect, by the comparison of the arms."""
+    found = analyze(table, arm="arm", control="none", metrics=["y"], time=time, ramp=time, final=True).metrics[0]
+    return found.ci_low, found.ci_high
+
+
 def main(*, runs: int = 200) -> None:
     """Print how often intervals hold the truth, by the day of entry and without it (naive)."""
     print(f"a contact that brings {TRUE}, on a ramp from a tenth to a half: intervals that hold it, nominal 95%")
-    for name, interval in (("ladder", value_of_contacting), ("gains", effect_by_gains)):
+    for name, interval in (
+        ("analyze", effect_by_analysis),
+        ("ladder", value_of_contacting),
+        ("gains", effect_by_gains),
+    ):
         held = dict.fromkeys(("entered", None), 0)
         for seed in range(runs):
             table = ramped(n=3_000, rng=np.random.default_rng(seed))

@@ -7,40 +7,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from experiments.analysis.balance import before_the_start, sample_ratio
-from experiments.analysis.caps import ranges, winsorized
+from experiments.analysis.caps import ranges
 from experiments.analysis.choice import best_against_second, choice_note
 from experiments.analysis.comparison import Levels, adjust_p_values, compare
-from experiments.analysis.doubts import check_groupings, check_roles, moved_segments
+from experiments.analysis.doubts import check_groupings, moved_segments
 from experiments.analysis.exposure import exposure
 from experiments.analysis.few_units import caution, few_notes
-from experiments.analysis.group_sequential import campaign
+from experiments.analysis.group_sequential import PlannedLooks, campaign
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
-from experiments.analysis.options import check_options, limits_of, rule_of
+from experiments.analysis.options import check_options, check_together, limits_of, rule_of
 from experiments.analysis.progress import Progress, progress
 from experiments.analysis.ramps import over_steps
-from experiments.analysis.readings import Reader, Reading, Spread, Variable
+from experiments.analysis.readings import Reader, Reading, Variable
 from experiments.analysis.segments import blank_notes, filled_labels, segment_rows
 from experiments.analysis.sequential import EXPECTED_UNITS
+from experiments.analysis.sheet import Sheet
 from experiments.analysis.verdict import Rule, verdict
-from experiments.observations import (
-    Labels,
-    arms_of,
-    codes,
-    column_names,
-    crossed,
-    named,
-    opened,
-    select,
-    shares,
-    text_notes,
-)
-from experiments.periods import periods
-from experiments.results import Analysis, ArmCount, Balance, MetricRow, SampleRatio, Total
+from experiments.observations import Labels, named, shares, text_notes
+from experiments.results import Analysis, ArmCount, Balance, MetricRow, SampleRatio, SegmentRow, Total, Verdict
 from features.errors import InputError
 
 
@@ -101,10 +88,12 @@ def analyze(
     arm, control: the column of arms, and the arm that the others are held against; compared as text.
     metrics: columns (numbers, or 0 and 1), or ``NUM/DEN`` for a ratio of sums. The first one decides the verdict.
     covariates: columns known before the start, for CUPED.
-    cluster: the column of what was assigned, where that isn't the row (households); errors allow for it.
+    cluster: the column of what was assigned, where that isn't the row (households); errors allow for it. Clusters in
+        several arms are left out where they are few.
     segments: columns within whose values the metrics are compared too.
     planned: the share of units planned for each arm; equal where not given.
-    time: the column of when a unit entered, for the estimates as they grew from day to day.
+    time: the column of when a unit entered, for the estimates as they grew from day to day. Where the arms' shares
+        changed meanwhile and no ``ramp`` is named, nothing is to be trusted.
     alpha: 1 minus the confidence of the intervals.
     expected: the number of units at which the anytime-valid interval is narrowest; to be fixed before the start.
     final: this is the one look that was planned before the start, or the last of a campaign's.
@@ -120,7 +109,8 @@ def analyze(
         (``experiments.analysis.statistics.poststratified``).
     ramp: the column of the step of a ramp in which a unit was assigned: a stratum in which the arms were planned at
         other shares than in the next, so arms are compared step by step and needn't be alike all together; ``planned``
-        is then the share of all these units (``experiments.ramping``).
+        is then the share of all these units (``experiments.ramping``). The column of ``time`` itself stands for the
+        spans of days in which the shares stayed the same.
     exposed: the column of 0 and 1 that says who reached what the arms do differently; the analysis of these stands
         beside that of all, which decides.
     money: metrics in money, whose difference is told for all units together, too.
@@ -135,31 +125,25 @@ def analyze(
     """
     check_options(metrics, alpha=alpha, expected=expected, worth=worth)
     check_groupings(arm, {"ramp": [ramp], "stratum": strata, "cluster": [cluster], "segment": segments})
-    if ramp and exposed:
-        raise InputError(
-            "the exposed of a ramp can't be checked",
-            got=f"exposed {exposed!r} with ramp {ramp!r}",
-            do="leave out one: from step to step, arms and exposure both change by plan",
-        )
-    if currency and not money:
-        raise InputError(
-            "nothing is in that currency", got=f"{currency!r}", do="name the metrics in money: --money METRIC"
-        )
-    table = opened(table, text=[arm])
-    units, split, reader = _read(
+    check_together(ramp=ramp, exposed=exposed, money=money, currency=currency)
+    sheet = Sheet.read(
         table,
         arm=arm,
         control=control,
         metrics=metrics,
         covariates=covariates,
         cluster=cluster,
-        strata=tuple(dict.fromkeys([*strata, *([ramp] if ramp else [])])),
-        others=[*segments, *(each for each in (time, exposed) if each)],
+        strata=strata,
+        ramp=ramp,
+        time=time,
+        caps=caps or {},
+        others=[*segments, *([exposed] if exposed else [])],
     )
-    reader, capped = winsorized(reader, caps or {}, split)
+    reader, split = sheet.reader, sheet.split
     names = [goal.name for goal in reader.goals]
     kept = limits_of(limits or {}, names)
-    plan = campaign(
+    arms, srm = _balance(sheet, shares(planned, split.values))
+    looks = campaign(
         sum(split.counts()),
         planned_units=planned_units,
         looked_at=looked_at,
@@ -167,113 +151,117 @@ def analyze(
         spending=spending,
         final=final,
     )
-    if plan and ramp:
-        plan = over_steps(plan, _steps(split, filled_labels(units, ramp)), alpha=alpha)
-    spread = reader.spread(split)
-    arms, srm = _balance(split, shares(planned, split.values), spread)
-    # What leans on the planned shares can't where the units contradict them: those that are there stand for them.
-    held = tuple(each.n if srm.status == "red" else each.planned_share for each in arms)
-    held = tuple(share / sum(held) for share in held)
-    levels = Levels(
-        alpha=alpha,
-        expected=expected,
-        kind="group_sequential" if plan else "fixed" if final else "anytime",
-        plan=plan,
-        rates=frozenset(reader.rates()),
-        shares=() if ramp else held,
-        limited=frozenset(kept),
-        ranges=ranges(reader, capped),
+    levels = _levels(sheet, arms, srm, looks=looks, final=final, limited=kept, alpha=alpha, expected=expected)
+    coined = _in_money(money, reader.goals)
+    rule = replace(
+        rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept),
+        units=dict.fromkeys(coined, currency) if currency else {},
     )
-
     readings = reader.read(split.codes, groups=len(split.values))
     rows = adjust_p_values(
         [row for each in readings for row in compare(each, each.moments, split.values, levels=levels)]
     )
-    rule = rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept)
-    coined = _in_money(money, reader.goals)
-    rule = replace(rule, units=dict.fromkeys(coined, currency) if currency else {})
-    when = periods(units, time) if time else None
+    parts = segment_rows(reader, split, sheet.units, segments, levels=levels)
+    best = best_against_second(readings[0], split.values, rows[: len(arms) - 1], levels=levels, rule=rule)
     balance = None if ramp else _before(reader, split, readings)  # over a ramp's steps arms are not alike, by plan
-    lost = {} if ramp else missing_by_arm(readings, split, shares=held)
-    within = {each: filled_labels(units, each) for each in segments}
-    in_segments = segment_rows(reader, split, units, segments, levels=levels)
-    first = [row for row in rows if row.metric == names[0]]
-    best = best_against_second(readings[0], split.values, first, levels=levels, rule=rule)
-    chosen = [choice_note(best, arms=len(split.values), rule=rule)] if best else []
-    told = notes(reader, readings, rows, split=split, when=when, spread=spread, caps=capped, segments=len(in_segments))
+    lost = {} if ramp else missing_by_arm(readings, split, shares=levels.shares)
     decided = verdict(
         rows,
         arms=arms,
         srm=srm,
         rule=rule,
         balance=balance,
-        missing=lost.pop(names[0], ""),
+        missing=lost.get(names[0], ""),
         assumed=not planned,
-        chances={f"p_{each}" for each in split.values} <= set(column_names(table)),
+        chances=sheet.chances,
     )
+    if sheet.changed:
+        decided = Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_on_a_ramp(sheet, time)}")
     wary = caution(decided, readings[0], split.values, levels=levels)
     return Findings(
         arms=arms,
         srm=srm,
         metrics=tuple(rows),
-        segments=tuple(in_segments),
+        segments=tuple(parts),
         verdict=replace(decided, sentence=f"{decided.sentence} {wary}".strip()),
         kind=levels.kind,
         caution=wary,
-        notes=(
-            *text_notes(units, [name for each in (*reader.goals, *reader.covariates) for name in each.columns]),
-            *chosen,
-            *told,
-            *few_notes(readings, rows, split.values, levels=levels),
-            *([] if ramp else moved_segments(within, split, shares=held)),
-            *blank_notes(in_segments),
-            *lost.values(),
+        notes=tuple(
+            _told(sheet, readings, rows, best=best, segments=segments, parts=parts, lost=lost, rule=rule, levels=levels)
         ),
         balance=balance,
-        exposure=exposure(reader, split, units, exposed, levels=levels) if exposed else None,
-        caps=capped,
+        exposure=exposure(reader, split, sheet.units, exposed, levels=levels) if exposed else None,
+        caps=sheet.caps,
         totals=tuple(_totals(rows, coined, arms=arms, rule=rule)),
         rule=rule,
-        looks=tuple(progress(reader, split, when, levels=levels)) if when else (),
+        looks=tuple(progress(reader, split, sheet.when, levels=levels)) if sheet.when else (),
         best_against_second=best,
     )
 
 
-def _read(
-    table: Any,
+def _levels(
+    sheet: Sheet,
+    arms: Sequence[ArmCount],
+    srm: SampleRatio,
     *,
-    arm: str,
-    control: object,
-    metrics: Sequence[str],
-    covariates: Sequence[str],
-    cluster: str | None,
-    strata: Sequence[str],
-    others: Sequence[str],
-) -> tuple[pa.Table, Labels, Reader]:
-    """The columns of the units that are named, their arms, and the reader of metrics and covariates."""
-    there = column_names(table)
-    goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
-    adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]
-    check_roles(arm, goals, adjusters, within={"cluster": [cluster], "stratum": strata})
-    wanted = [arm, *strata, *others, *([cluster] if cluster else [])]
-    units = select(table, wanted + [name for each in (*goals, *adjusters) for name in each.columns])
-    split = arms_of(units, arm, control=control)
-    reader = Reader.of(
-        units,
-        goals=goals,
-        covariates=adjusters,
-        clusters=codes(units, cluster)[1] if cluster else None,
-        strata=crossed([filled_labels(units, each) for each in strata]) if strata else None,
+    looks: PlannedLooks | None,
+    final: bool,
+    limited: Collection[str],
+    alpha: float,
+    expected: int,
+) -> Levels:
+    """How sure intervals are, by what was planned; on a ramp the looks know of one another by its steps."""
+    if looks and sheet.steps:
+        looks = over_steps(looks, sheet.by_step(), alpha=alpha)
+    # What leans on the planned shares can't where the units contradict them: those that are there stand for them.
+    held = [each.n if srm.status == "red" else each.planned_share for each in arms]
+    return Levels(
+        alpha=alpha,
+        expected=expected,
+        kind="group_sequential" if looks else "fixed" if final else "anytime",
+        plan=looks,
+        rates=frozenset(sheet.reader.rates()),
+        shares=() if sheet.steps else tuple(share / sum(held) for share in held),
+        limited=frozenset(limited),
+        ranges=ranges(sheet.reader, sheet.caps),
     )
-    return units, split, reader
 
 
-def _steps(split: Labels, ramp: Labels) -> NDArray[np.int64]:
-    """How many units came in each step of a ramp (steps, arms)."""
-    shape = (len(ramp.values), len(split.values))
-    known = split.codes >= 0
-    cells = ramp.codes[known].astype(np.int64) * shape[1] + split.codes[known]
-    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+def _told(
+    sheet: Sheet,
+    readings: Sequence[Reading],
+    rows: Sequence[MetricRow],
+    *,
+    best: MetricRow | None,
+    segments: Sequence[str],
+    parts: Sequence[SegmentRow],
+    lost: Mapping[str, str],
+    rule: Rule,
+    levels: Levels,
+) -> Iterator[str]:
+    """What is said beside the numbers, sentence by sentence; of ``lost`` values what the verdict doesn't say."""
+    reader, split = sheet.reader, sheet.split
+    yield from text_notes(sheet.units, [name for each in (*reader.goals, *reader.covariates) for name in each.columns])
+    if sheet.changed:
+        yield f"{sheet.changed[0].upper()}{sheet.changed[1:]}"
+    if best:
+        yield choice_note(best, arms=len(split.values), rule=rule)
+    yield from notes(sheet, readings, rows, segments=len(parts))
+    yield from few_notes(readings, rows, split.values, levels=levels)
+    if not sheet.steps:
+        within = {each: filled_labels(sheet.units, each) for each in segments}
+        yield from moved_segments(within, split, shares=levels.shares)
+    yield from blank_notes(parts)
+    yield from (sentence for name, sentence in lost.items() if sheet.changed or name != rows[0].metric)
+
+
+def _on_a_ramp(sheet: Sheet, time: str | None) -> str:
+    """That shares changed, and what to do."""
+    return (
+        f"{sheet.changed} So early customers are compared with late ones. If that was planned, name the time as the "
+        f"ramp, too (--ramp {time}): arms are then compared within the days in which their shares stayed the same. If "
+        "not, find out why."
+    )
 
 
 def _before(reader: Reader, split: Labels, readings: Sequence[Reading]) -> Balance | None:
@@ -286,16 +274,14 @@ def _before(reader: Reader, split: Labels, readings: Sequence[Reading]) -> Balan
     )
 
 
-def _balance(
-    split: Labels, planned: Sequence[float], spread: Spread | None
-) -> tuple[tuple[ArmCount, ...], SampleRatio]:
-    """The arms' rows, and the check of what was assigned: clusters where each has one arm, else rows."""
-    counts = split.counts()
+def _balance(sheet: Sheet, planned: Sequence[float]) -> tuple[tuple[ArmCount, ...], SampleRatio]:
+    """The arms' rows, and the check of what was assigned."""
+    split = sheet.split
     arms = tuple(
         ArmCount(arm=name, n=n, planned_share=share)
-        for name, n, share in zip(split.values, counts, planned, strict=True)
+        for name, n, share in zip(split.values, split.counts(), planned, strict=True)
     )
-    return arms, sample_ratio(spread.per_group if spread and not spread.shared else counts, planned)
+    return arms, sample_ratio(sheet.drawn, planned)
 
 
 def _in_money(money: Collection[str], goals: Sequence[Variable]) -> list[str]:

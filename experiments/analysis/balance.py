@@ -25,7 +25,7 @@ _COLLINEAR = 1e-10
 _FEWEST_EXPECTED = 5
 
 
-def sample_ratio(counts: Sequence[int], shares: Sequence[float]) -> SampleRatio:
+def sample_ratio(counts: Sequence[float], shares: Sequence[float]) -> SampleRatio:
     """The chi-square p-value of the arms' counts against the planned shares, and what to make of it.
 
     Red only where a test that stays valid at every look rejects at 0.001: over a whole experiment, however often it is
@@ -42,7 +42,7 @@ def sample_ratio(counts: Sequence[int], shares: Sequence[float]) -> SampleRatio:
     return SampleRatio(p_value=p_value, status=status)
 
 
-def chi_square_p_value(counts: Sequence[int], shares: Sequence[float]) -> float:
+def chi_square_p_value(counts: Sequence[float], shares: Sequence[float]) -> float:
     """Pearson's chi-square p-value of counts (k,) against shares (k,) that sum to 1."""
     seen = np.asarray(counts, dtype=float)
     expected = seen.sum() * np.asarray(shares, dtype=float)

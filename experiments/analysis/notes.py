@@ -8,11 +8,12 @@ import numpy as np
 
 from experiments.analysis.caps import cap_notes
 from experiments.analysis.comparison import adjust
-from experiments.analysis.readings import Reader, Reading, Spread
+from experiments.analysis.readings import Reading
+from experiments.analysis.sheet import Sheet
 from experiments.analysis.statistics import LEAST_IN_STRATUM, poststratified, sample
 from experiments.estimation.influence import few_clusters
 from experiments.observations import Labels
-from experiments.results import Cap, MetricRow
+from experiments.results import MetricRow
 
 # The share of a metric's rows without a value from which it is told that an empty cell may mean nothing happened.
 _MANY = 0.2
@@ -20,43 +21,46 @@ _MANY = 0.2
 _HARDLY_ANY = 0.01
 
 
-def notes(
-    reader: Reader,
-    readings: Sequence[Reading],
-    rows: Sequence[MetricRow],
-    *,
-    split: Labels,
-    when: Labels | None,
-    spread: Spread | None,
-    caps: tuple[Cap, ...],
-    segments: int,
-) -> Iterator[str]:
+def notes(sheet: Sheet, readings: Sequence[Reading], rows: Sequence[MetricRow], *, segments: int) -> Iterator[str]:
     """What was left out, filled in, capped, or can't be told; and how p-values were adjusted.
 
     ``rows`` are those of the metrics, ``segments`` is the number of rows within segments.
     """
-    outside = int((split.codes < 0).sum())
-    if outside:
-        yield f"{outside:,} rows have no arm and are left out."
-    if when and (when.codes < 0).any():
-        yield f"{int((when.codes < 0).sum()):,} rows have no time and are in no look."
-    yield from cap_notes(caps, split)
-    if reader.strata:
-        yield _strata_note(reader.strata, readings)
+    if sheet.unassigned:
+        yield f"{sheet.unassigned:,} rows have no arm and are left out."
+    if sheet.when and (sheet.when.codes < 0).any():
+        yield f"{int((sheet.when.codes < 0).sum()):,} rows have no time and are in no look."
+    yield from cap_notes(sheet.caps, sheet.split)
+    if sheet.reader.strata:
+        yield _strata_note(sheet.reader.strata, readings)
     for reading in readings:
-        name = reading.goal.name
-        if reading.missing:
-            yield _missing_note(reading, rows=sum(split.counts()))
-        if reading.covariates:
-            yield _cuped_note(reading)
-        if len(reading.goal.columns) > 1 and not all(np.isfinite(reading.quantity.value(m)) for m in reading.moments):
-            yield f"{name}: the sum of {reading.goal.columns[1]} isn't above 0 in every arm, so there is no ratio."
-    for name, count in reader.fills.items():
+        yield from _metric_notes(reading, rows=sum(sheet.split.counts()))
+    for name, count in sheet.reader.fills.items():
         yield f"{name}: {count:,} missing values of this covariate stand at its mean."
-    if spread:
-        yield _cluster_note(spread)
-    if reader.clusters is not None:
-        yield from few_clusters(split.values, split.codes, cluster=reader.clusters)
+    yield from _cluster_notes(sheet)
+    yield from _p_notes(rows, segments=segments)
+
+
+def _metric_notes(reading: Reading, *, rows: int) -> Iterator[str]:
+    name, columns = reading.goal.name, reading.goal.columns
+    if reading.missing:
+        yield _missing_note(reading, rows=rows)
+    if reading.covariates:
+        yield _cuped_note(reading)
+    if len(columns) > 1 and not all(np.isfinite(reading.quantity.value(each)) for each in reading.moments):
+        yield f"{name}: the sum of {columns[1]} isn't above 0 in every arm, so there is no ratio."
+
+
+def _cluster_notes(sheet: Sheet) -> Iterator[str]:
+    if sheet.twice:
+        yield sheet.twice.note
+    if sheet.spread and not sheet.spread.shared:
+        yield "Intervals and the check of the split are by cluster; n counts rows."
+    if sheet.reader.clusters is not None:
+        yield from few_clusters(sheet.split.values, sheet.split.codes, cluster=sheet.reader.clusters)
+
+
+def _p_notes(rows: Sequence[MetricRow], *, segments: int) -> Iterator[str]:
     blank = list(dict.fromkeys(row.metric for row in rows if row.p_value != row.p_value))
     if blank:
         yield f"{', '.join(blank)}: not tested in an arm with fewer than two units or where nothing varies."
@@ -79,15 +83,6 @@ def _missing_note(reading: Reading, *, rows: int) -> str:
     return (
         f"{name}: {reading.missing:,} rows ({share:.2%}) have no value and are left out of this metric. "
         "Where an empty cell means that nothing happened, write 0."
-    )
-
-
-def _cluster_note(spread: Spread) -> str:
-    if not spread.shared:
-        return "Intervals and the check of the split are by cluster; n counts rows."
-    return (
-        f"{spread.shared:,} clusters have rows in several arms: the split is checked by rows, and the intervals, which "
-        "take arms as independent, are too wide rather than too narrow where members of a cluster are alike."
     )
 
 

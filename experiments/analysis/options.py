@@ -23,6 +23,20 @@ def check_options(metrics: Sequence[str], *, alpha: float, expected: int, worth:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
 
 
+def check_together(*, ramp: str | None, exposed: str | None, money: Collection[str], currency: str) -> None:
+    """Refuse what can't be said at once: the exposed of a ramp, a currency of nothing."""
+    if ramp and exposed:
+        raise InputError(
+            "the exposed of a ramp can't be checked",
+            got=f"exposed {exposed!r} with ramp {ramp!r}",
+            do="leave out one: from step to step, arms and exposure both change by plan",
+        )
+    if currency and not money:
+        raise InputError(
+            "nothing is in that currency", got=f"{currency!r}", do="name the metrics in money: --money METRIC"
+        )
+
+
 def limits_of(given: Mapping[str, float], metrics: Sequence[str]) -> dict[str, float]:
     """The limits by metric, each known; the first metric, which decides, has none."""
     kept = {named("metric", each, metrics): limit for each, limit in given.items()}

@@ -121,7 +121,7 @@ class Reader:
         adjusters, fills = {}, {}
         for name in dict.fromkeys(name for each in covariates for name in each.columns):
             adjusters[name], fills[name] = _filled(name, numbers(table, name))
-        owned = None if clusters is None else _own(clusters)
+        owned = None if clusters is None else each_own(clusters)
         if owned is not None and strata is not None:
             _check_whole(owned, strata)
         return cls(
@@ -155,7 +155,7 @@ class Reader:
         if self.clusters is None:
             return None
         groups = len(labels.values)
-        pairs = _pairs(self.clusters, labels.codes, groups).pairs
+        pairs = pairs_of(self.clusters, labels.codes, groups).pairs
         per_group = np.bincount(pairs % groups, minlength=groups)
         clusters = pairs // groups  # ascending, so that those of one cluster stand side by side
         shared = np.count_nonzero(np.diff(np.flatnonzero(np.diff(clusters, prepend=-1)), append=len(clusters)) > 1)
@@ -194,7 +194,7 @@ class Reader:
         names = self.strata.values
         cells = np.where(codes < 0, -1, self.strata.codes * groups + codes)
         if self.clusters is not None:
-            cells = _pairs(self.clusters, cells, len(names) * groups).pairs % (len(names) * groups)
+            cells = pairs_of(self.clusters, cells, len(names) * groups).pairs % (len(names) * groups)
         counted = np.bincount(cells[cells >= 0], minlength=len(names) * groups).reshape(len(names), groups)
         return dict(zip(names, counted.tolist(), strict=True))
 
@@ -260,7 +260,7 @@ def _filled(name: str, column: Column) -> tuple[Column, int]:
 
 
 def _check_whole(clusters: Codes, strata: Labels) -> None:
-    pairs = _pairs(clusters, strata.codes, len(strata.values)).pairs // len(strata.values)
+    pairs = pairs_of(clusters, strata.codes, len(strata.values)).pairs // len(strata.values)
     cut = len(pairs) - len(np.unique(pairs))
     if cut:
         raise InputError(
@@ -270,7 +270,7 @@ def _check_whole(clusters: Codes, strata: Labels) -> None:
         )
 
 
-def _own(clusters: Codes) -> Codes:
+def each_own(clusters: Codes) -> Codes:
     """Rows without a cluster become clusters of their own: they share nothing that we know of."""
     alone = clusters < 0
     numbered = clusters.astype(np.int64)
@@ -291,7 +291,8 @@ class _Pairs:
     pairs: Codes
 
 
-def _pairs(clusters: Codes, codes: Codes, groups: int) -> _Pairs:
+def pairs_of(clusters: Codes, codes: Codes, groups: int) -> _Pairs:
+    """The clusters (n,) and groups (n,) that stand together in a row; rows with a negative group are left out."""
     kept = codes >= 0
     keys = clusters[kept] * groups + codes[kept]
     room = (int(clusters.max(initial=0)) + 1) * groups
@@ -305,7 +306,7 @@ def _pairs(clusters: Codes, codes: Codes, groups: int) -> _Pairs:
 
 def _totals(arrays: Sequence[Column], clusters: Codes, codes: Codes, groups: int) -> tuple[list[Column], Codes]:
     """Each cluster's totals within its group and, as the last column, its size; and the group of each."""
-    found = _pairs(clusters, codes, groups)
+    found = pairs_of(clusters, codes, groups)
     totals: list[Column] = [np.bincount(found.keys, weights=array[found.kept])[found.bins] for array in arrays]
     return [*totals, np.bincount(found.keys)[found.bins]], found.pairs % groups
 

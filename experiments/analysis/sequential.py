@@ -74,6 +74,6 @@ def split_log_e_value(counts: ArrayLike, shares: Sequence[float], *, concentrati
     return np.asarray(marginal - (seen * np.log(planned)).sum(axis=-1))
 
 
-def split_p_value(counts: Sequence[int], shares: Sequence[float], *, concentration: float = 100.0) -> float:
+def split_p_value(counts: Sequence[float], shares: Sequence[float], *, concentration: float = 100.0) -> float:
     """The always-valid p-value of one split against the planned one: one over the e-value, at most 1."""
     return math.exp(min(0.0, -float(split_log_e_value(counts, shares, concentration=concentration))))
