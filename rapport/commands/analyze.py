@@ -31,7 +31,10 @@ def analyze(
         list[str] | None, typer.Option(help="Column known before the start whose shares are evened out over the arms.")
     ] = None,
     ramp: Annotated[
-        str | None, typer.Option(help="Column of the period, where planned shares changed between.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Column of the period, or of the time, where planned shares changed on the way.", show_default=False
+        ),
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
     segment: Annotated[list[str] | None, typer.Option(help="Column to compare within.")] = None,
