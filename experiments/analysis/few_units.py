@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from experiments.analysis.comparison import Levels, exact, few_apart, few_for_their_sizes, one_by_one
 from experiments.analysis.readings import Reading
@@ -42,13 +43,21 @@ def few_notes(
 
 
 def caution(found: Verdict, reading: Reading, arms: Sequence[str], *, levels: Levels) -> str:
-    """Not to act on the verdict alone, where its interval leans on more such units than there are; else nothing."""
-    few = _leaning(reading, arms, levels=levels)
-    if not few or found.code not in ("roll_out", "stop"):
+    """Not to act on the verdict alone, where its interval leans on more such units than there are; else nothing.
+
+    Nor on the range of a single look that stands there for want of one that holds at every look.
+    """
+    control, *others = reading.moments
+    waits = found.code == "keep_running" and all(few_apart(reading, own, control, levels=levels) for own in others)
+    if not waits and found.code not in ("roll_out", "stop"):
+        return ""
+    few = _leaning(reading, arms, levels=replace(levels, kind="fixed", plan=None) if waits else levels)
+    if not few:
         return ""
     return (
         f"But few units of {' and '.join(map(repr, few))} lie apart from the rest, as buyers do, and the arms are of "
-        "unlike size: such an interval then errs on one side more often than it says. Don't act on it alone."
+        f"unlike size: {'the range of a single look' if waits else 'such an interval'} then errs on one side more "
+        "often than it says. Don't act on it alone."
     )
 
 

@@ -242,6 +242,24 @@ def test_one_look_at_a_few_buyers_in_a_tenth_of_the_units_is_not_to_be_acted_on_
         assert any("in arms of unlike size" in note for note in found.notes) == wary
 
 
+@pytest.mark.parametrize(("share", "wary"), [(0.1, True), (0.5, False)])
+def test_the_range_of_a_single_look_that_stands_in_for_one_of_any_look_is_not_to_be_acted_on_either(
+    share: float, wary: bool
+) -> None:
+    planned = {"none": 1 - share, "mail": share}
+    found = analyze(
+        _skewed(round(1_100 / share), share=share, gain=6.0),
+        arm="arm",
+        control="none",
+        metrics=["spend"],
+        planned=planned,
+    )
+    assert found.verdict.code == "keep_running"
+    assert "too few units for an interval that holds at every look. Of a single look" in found.verdict.sentence
+    assert found.verdict.sentence.endswith("Don't act on it alone.") == bool(found.caution) == wary
+    assert ("the range of a single look then errs" in found.verdict.sentence) == wary
+
+
 def test_such_a_look_misses_on_one_side_far_more_often_than_it_says_but_not_in_arms_of_one_size() -> None:
     rng, runs, missed = np.random.default_rng(68), 4_000, []
     for sizes in ((1_000, 9_000), (1_000, 1_000)):
