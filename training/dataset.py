@@ -24,7 +24,6 @@ from features.sql import in_memory
 NOTHING = "nothing"
 _MOST_CONTACTS = 1_000_000
 TREATMENT = "treatment"
-DECISION = ("offer", "channel", TREATMENT)
 _BRAND = "offer_brand"  # the attribute ``brand`` of the contact's offer
 
 

@@ -76,22 +76,21 @@ def learn(
             "at": as_of.isoformat(),
             "window_days": days,
             "ended": ended,
-            "policies": [
-                {
-                    "policy": each.name,
-                    "arms": list(each.arms),
-                    "version": each.version,
-                    "published": each.published,
-                    "matured": each.matured,
-                    "open": each.open,
-                    "actions": [
-                        {"action": action, "n": n, "mean_reward": mean} for action, (n, mean) in each.rewards.items()
-                    ],
-                }
-                for each in found
-            ],
+            "policies": [_payload(each) for each in found],
         },
     )
+
+
+def _payload(learned: Learned) -> dict[str, object]:
+    return {
+        "policy": learned.name,
+        "arms": list(learned.arms),
+        "version": learned.version,
+        "published": learned.published,
+        "matured": learned.matured,
+        "open": learned.open,
+        "actions": [{"action": action, "n": n, "mean_reward": mean} for action, (n, mean) in learned.rewards.items()],
+    }
 
 
 def _tell(learned: Learned, design: Experiment, *, currency: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from rapport.terminal import print_table, say, step, write_json
 
 if TYPE_CHECKING:
+    from experiments.design import Experiment
     from experiments.measures import Measure
     from rapport.trials.plans import PlanRow
 
@@ -36,21 +38,7 @@ def plan_experiment(
     say(f"{design.title}: {at_hand:,} customers at hand, {a_day:,.0f} come by a day.", style="bold")
     say(f"Measured from {found.since:%d %B %Y} to {found.until:%d %B %Y}, whatever these customers were sent then.")
     say("")
-    measures = {each.metric: each for each in design.measures}
-    print_table(
-        f"what can be told, {power:.0%} sure to see it",
-        ("goal", "looks", "variance left", "today", "difference", "lift", "units for its worth", "days"),
-        [
-            _cells(
-                row,
-                measures[row.metric],
-                currency=opened.settings.project.currency,
-                first=not place or rows[place - 1].metric != row.metric,
-            )
-            for place, row in enumerate(rows)
-        ],
-        note="looks: one at the end, any of a campaign until its end, or any at all",
-    )
+    _show(rows, design, currency=opened.settings.project.currency, power=power)
     for sentence in told:
         say(sentence, style="dim")
     for each in required:
@@ -65,6 +53,24 @@ def plan_experiment(
             "start_rules": [asdict(each) for each in required],
             "remarks": told if short is None else [short, *told],
         },
+    )
+
+
+def _show(rows: Sequence[PlanRow], design: Experiment, *, currency: str, power: float) -> None:
+    measures = {each.metric: each for each in design.measures}
+    print_table(
+        f"what can be told, {power:.0%} sure to see it",
+        ("goal", "looks", "variance left", "today", "difference", "lift", "units for its worth", "days"),
+        [
+            _cells(
+                row,
+                measures[row.metric],
+                currency=currency,
+                first=not place or rows[place - 1].metric != row.metric,
+            )
+            for place, row in enumerate(rows)
+        ],
+        note="looks: one at the end, any of a campaign until its end, or any at all",
     )
 
 
