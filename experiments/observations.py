@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.amounts import amounts
 from features.errors import InputError, listed, unknown
-from features.tables import read_table, stored_columns
+from features.tables import headed_columns, read_table, stored_columns
 
 MOST_ARMS = 50
 MOST_VALUES = 100
@@ -77,16 +77,28 @@ def crossed(parts: Sequence[Labels]) -> Labels:
 
 
 def opened(table: Any, *, text: Sequence[str] = ()) -> Any:
-    """A table as it is; of a path, the table in the file, but for Parquet, of which ``select`` reads what it needs.
+    """A table as it is; of the path of a file what ``select`` reads the columns from that it needs.
 
     Columns named in ``text`` stay text: of arms named Yes and No the names count, not what they may stand for.
     """
-    is_path = isinstance(table, str | Path)
-    return read_table(table, text=text) if is_path and stored_columns(table) is None else table
+    if not isinstance(table, str | Path) or stored_columns(table) is not None:
+        return table
+    names = headed_columns(table)
+    return read_table(table, text=text) if names is None else _TextFile(path=table, names=names, text=text)
+
+
+class _TextFile(NamedTuple):
+    """A text file, the ``names`` of its columns, and those that stay ``text``."""
+
+    path: str | Path
+    names: Sequence[str]
+    text: Sequence[str]
 
 
 def column_names(table: Any) -> list[str]:
     """The names of the columns of an Arrow, pandas or polars table, or of a Parquet file."""
+    if isinstance(table, _TextFile):
+        return list(table.names)
     if isinstance(table, str | Path):
         return stored_columns(table) or []
     return [str(each) for each in (table.column_names if isinstance(table, pa.Table) else table.columns)]
@@ -109,6 +121,8 @@ def select(table: Any, names: Iterable[str]) -> pa.Table:
     if isinstance(table, str | Path):
         # One by one, as a column in one piece is used as it is: together they would be held twice.
         return pa.table({name: read_table(table, columns=[name]).combine_chunks()[name] for name in wanted})
+    if isinstance(table, _TextFile):
+        return read_table(table.path, columns=wanted, text=[each for each in table.text if each in wanted])
     if not len(table):
         raise InputError("the table holds no rows", got=f"columns {listed(there)}", do="pass one with a row per unit")
     if isinstance(table, pa.Table):

@@ -37,8 +37,10 @@ _WIDE = re.compile(rb"[\x80-\xff]{2,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
-def read_delimited(source: Path, *, text: Sequence[str]) -> pa.Table:
+def read_delimited(source: Path, *, text: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
     """The table in a ``.csv``, ``.txt`` or ``.tsv`` file, plain or gzipped; columns named in ``text`` stay text.
+
+    Of other than the ``columns`` nothing is kept, where the header line names them all.
 
     It is UTF-8, UTF-16 with its mark, or Windows-1252 (and so Latin-1) where nothing but single letters such as ``ü``
     is outside ASCII. The delimiter is the one of the header line, or of a line ``sep=;`` above it; lines above it that
@@ -57,12 +59,12 @@ def read_delimited(source: Path, *, text: Sequence[str]) -> pa.Table:
         )
     encoding = _MARKS.get(head[:2], "")
     if encoding:
-        return _from_copy(source, encoding=encoding, text=text)
+        return _from_copy(source, encoding=encoding, text=text, columns=columns)
     try:
-        return _from_utf8(source, text=text, called=source.name)
+        return _from_utf8(source, text=text, columns=columns, called=source.name)
     except duckdb.Error as error:
         if _is_western(source):
-            return _from_copy(source, encoding="cp1252", text=text)
+            return _from_copy(source, encoding="cp1252", text=text, columns=columns)
         if told := _at_line(source, called=source.name):
             raise told from error
         raise
@@ -76,7 +78,7 @@ def header_names(source: Path) -> list[str]:
     return _header(head, called=source.name)[2]
 
 
-def _from_copy(source: Path, *, encoding: str, text: Sequence[str]) -> pa.Table:
+def _from_copy(source: Path, *, encoding: str, text: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
     """The table by way of a copy in UTF-8."""
     with tempfile.TemporaryDirectory(prefix="rapport-") as folder:
         copy = Path(folder) / "copy.csv"
@@ -84,7 +86,7 @@ def _from_copy(source: Path, *, encoding: str, text: Sequence[str]) -> pa.Table:
             for part in _parts(given):
                 made.write(part)
         try:
-            return _from_utf8(copy, text=text, called=source.name)
+            return _from_utf8(copy, text=text, columns=columns, called=source.name)
         except duckdb.Error as error:
             if told := _at_line(copy, called=source.name):
                 raise told from error
@@ -96,17 +98,19 @@ def _parts(stream: IO[str]) -> Iterator[str]:
         yield part
 
 
-def _from_utf8(source: Path, *, text: Sequence[str], called: str) -> pa.Table:
+def _from_utf8(source: Path, *, text: Sequence[str], columns: Sequence[str] | None, called: str) -> pa.Table:
     skip, delimiter, names = _header(_head(source), called=called)
     _check_names(called, names)
     present = set(names)
     kept = [name for name in text if name in present]
-    table = _query("*", source, skip=skip, delimiter=delimiter, text=kept)
+    wanted = ", ".join(map(identifier, columns)) if columns and present.issuperset(columns) else "*"
+    table = _query(wanted, source, skip=skip, delimiter=delimiter, text=kept)
     doubtful = [each for each in table.column_names if each in present and _is_one_truth(table[each])]
     if doubtful:
         # A column of nothing but "t" may as well be a letter: its words decide.
-        columns = ", ".join(map(identifier, doubtful))
-        words = _query(columns, source, skip=skip, delimiter=delimiter, text=[*kept, *doubtful])
+        words = _query(
+            ", ".join(map(identifier, doubtful)), source, skip=skip, delimiter=delimiter, text=[*kept, *doubtful]
+        )
         for name in doubtful:
             if _LETTERS.issuperset(pc.unique(words[name].drop_null()).to_pylist()):
                 table = table.set_column(table.column_names.index(name), name, words[name])

@@ -6,20 +6,24 @@ import gzip
 import os
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import dataset
 
 from features.delimited import header_names, read_delimited
 from features.errors import InputError, unknown
 from features.sql import in_memory
 
+_JSON = (".json", ".jsonl", ".ndjson")
+
 
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> pa.Table:
-    """The table in a file: ``.csv``, ``.csv.gz``, ``.txt``, ``.json``, ``.jsonl`` (also ``.gz``) or ``.parquet``.
+    """The table in a file: ``.csv``, ``.csv.gz``, ``.txt``, ``.json``, ``.jsonl`` (also ``.gz``) or ``.parquet``,
+    which may be a folder of such files, as Spark writes it. With ``columns``, others than these are not kept.
 
     Types of text files are read from the whole file, never from a sample; encodings and delimiters are those that
     ``features.delimited`` knows. Columns named in ``text`` stay text, as ids must: ``00042`` is not 42.
@@ -30,17 +34,16 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None, text: 
         When the file is missing, empty, not text, ragged, or lacks one of ``columns``.
     """
     source = Path(path)
-    if not _is_file(source):
-        raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
+    _check_there(source)
     name = source.name.lower().removesuffix(".gz")
     try:
         _check_whole(source)
-        if _is_parquet(name):
+        if _is_parquet(source):
             table = _read_parquet(source, columns=columns)
-        elif name.endswith((".json", ".jsonl", ".ndjson")):
+        elif name.endswith(_JSON):
             table = _query("SELECT * FROM read_json($path, format = 'auto')", path=str(source))
         else:
-            table = read_delimited(source, text=text)
+            table = read_delimited(source, text=text, columns=columns)
     except (
         duckdb.Error,
         pa.ArrowException,
@@ -67,12 +70,11 @@ def stored_columns(path: str | Path) -> list[str] | None:
     Raises InputError when the file is missing or no Parquet.
     """
     source = Path(path)
-    if not _is_parquet(source.name):
+    if not _is_parquet(source):
         return None
-    if not _is_file(source):
-        raise InputError(f"there is no table at {str(path)!r}", got="no such file", do="check the path")
+    _check_there(source)
     try:
-        return list(pq.read_schema(source).names)
+        return _names(source)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{source.name} can't be read as a table", got=reason, do="save the file anew") from error
@@ -85,6 +87,23 @@ def named_columns(path: str | Path) -> list[str]:
     """
     stored = stored_columns(path)
     return header_names(Path(path)) if stored is None else stored
+
+
+def headed_columns(path: str | Path) -> list[str] | None:
+    """The names in the header of a text file, where it leaves no doubt what its columns are called; else None.
+
+    Raises InputError when the file is missing or empty.
+    """
+    source = Path(path)
+    _check_there(source)
+    if _is_parquet(source) or source.name.lower().removesuffix(".gz").endswith(_JSON):
+        return None
+    try:
+        names = header_names(source)
+    except (OSError, EOFError, zlib.error):
+        return None  # reading it says what is wrong with it
+    plain = all(name == name.strip() and "\ufffd" not in name for name in names)
+    return [name for name in names if name] if plain and len({*names}) == len(names) else None
 
 
 def require_column(table: pa.Table, column: str) -> None:
@@ -126,23 +145,41 @@ def _write(table: pa.Table, target: Path) -> None:
         Path(scratch).unlink(missing_ok=True)
 
 
-def _is_parquet(name: str) -> bool:
-    return name.lower().endswith((".parquet", ".pq"))
+def _is_parquet(source: Path) -> bool:
+    """Whether it is such a file by its name, or a folder that holds some."""
+    if _is(source, Path.is_dir):
+        return any(_part_files(source))
+    return source.name.lower().endswith((".parquet", ".pq"))
+
+
+def _part_files(folder: Path) -> Iterator[Path]:
+    return (each for each in folder.rglob("*.parquet") if not each.name.startswith((".", "_")))
+
+
+def _names(source: Path) -> list[str]:
+    if _is(source, Path.is_file):
+        return list(pq.read_schema(source).names)
+    return list(dataset.dataset(source, format="parquet", partitioning="hive").schema.names)
 
 
 def _read_parquet(source: Path, *, columns: Sequence[str] | None) -> pa.Table:
     """The table, or only those of its columns that are wanted: the others are not decoded."""
     if columns:
-        names = pq.read_schema(source).names
+        names = _names(source)
         for column in columns:
             if column not in names:
                 raise unknown("column", column, names)
     return pq.read_table(source, columns=list(columns) if columns else None)
 
 
-def _is_file(path: Path) -> bool:
+def _check_there(source: Path) -> None:
+    if not _is(source, Path.is_file) and not (_is(source, Path.is_dir) and any(_part_files(source))):
+        raise InputError(f"there is no table at {str(source)!r}", got="no such file", do="check the path")
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
     try:
-        return path.is_file()
+        return kind(path)
     except (OSError, ValueError):  # a name that no file can have
         return False
 

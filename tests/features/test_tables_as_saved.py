@@ -5,10 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.errors import InputError
-from features.tables import read_table
+from features.tables import headed_columns, read_table, stored_columns
 
 GERMAN = "Gruppe;Umsatz;Ort\r\nEmpfänger;12,5;Köln\r\nKontrolle;7,25;Düsseldorf\r\n"
 
@@ -80,6 +82,53 @@ def test_what_is_no_text_is_told_by_its_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no text") as caught:
         read_table(path)
     assert "Excel" in caught.value.got
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_named_columns_alone_are_the_same_as_in_the_whole_table(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "loyalty.csv"
+    path.write_bytes(GERMAN.encode(encoding))
+    assert read_table(path, columns=["Ort", "Gruppe"]).equals(read_table(path).select(["Ort", "Gruppe"]))
+    with pytest.raises(InputError, match="Ortt"):
+        read_table(path, columns=["Ortt"])
+
+
+def test_a_row_of_another_width_is_refused_whichever_columns_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("arm,y,z\na,1,2\nb,0\nc,1,2\n")
+    with pytest.raises(InputError, match=r"line 3 of t\.csv has fewer values"):
+        read_table(path, columns=["y"])
+
+
+def test_a_header_says_what_columns_are_called_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for header, names in (
+        ("a,b", ["a", "b"]),
+        (",b", ["b"]),
+        ('"a b","c"', ["a b", "c"]),
+        (" a,b", None),
+        ("a,a", None),
+    ):
+        path.write_text(f"{header}\n1,2\n")
+        assert headed_columns(path) == names
+    path.write_bytes("größe,b\n1,2\n".encode("cp1252"))
+    assert headed_columns(path) is None
+
+
+def test_a_folder_of_parquet_files_is_a_table(tmp_path: Path) -> None:
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for place in range(2):
+        pq.write_table(pa.table({"arm": ["a", "b"], "y": [place, 2]}), folder / f"part-{place}.snappy.parquet")
+    (folder / "_SUCCESS").touch()
+    assert sorted(read_table(folder)["y"].to_pylist()) == [0, 1, 2, 2]
+    assert stored_columns(folder) == ["arm", "y"]
+    assert read_table(folder, columns=["y"]).column_names == ["y"]
+    with pytest.raises(InputError, match="no table at"):
+        read_table(tmp_path / "units" / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no table at"):
+        read_table(tmp_path / "empty")
 
 
 def test_an_array_of_json_objects_is_a_table_too(tmp_path: Path) -> None:
