@@ -29,7 +29,7 @@ errors = Console(stderr=True, highlight=False)
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Also write JSON to FILE.", show_default=False),
+    typer.Option("--json", metavar="FILE", help="Also write JSON to FILE, in a new folder too.", show_default=False),
 ]
 
 
