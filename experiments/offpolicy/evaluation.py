@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from experiments.estimation.influence import Floats, mean_interval
+from experiments.estimation.influence import Floats, few_clusters, mean_interval
 from experiments.offpolicy.differences import against_what_ran, differences, earned
 from experiments.offpolicy.estimators import Terms, estimates, expected_rewards, terms_of
 from experiments.offpolicy.logs import Log, read_log
@@ -107,7 +107,9 @@ def value_of(
         estimates=(),
         diagnostics=found,
         refused=refused,
-        notes=() if refused else (*log.notes, *_few(log), *([said] if (said := _too_rare(log)) else [])),
+        notes=()
+        if refused
+        else (*log.notes, *_few(log), *_few_clusters(log), *([said] if (said := _too_rare(log)) else [])),
         untried={name: float(share) for name, share in zip(log.actions, log.untried, strict=True) if share > 0},
         logged=earned(log, alpha=alpha),
         features=log.known,
@@ -224,6 +226,12 @@ def _named(log: Log) -> str:
     named = [f"{log.actions[place]} {log.untried[place]:.0%}" for place in order[:_NAMED]]
     more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
     return f", {', '.join(named)}{more}" if named else ""
+
+
+def _few_clusters(log: Log) -> Iterator[str]:
+    """That the log's clusters are too few, where they are: the effective sample size counts decisions."""
+    if log.cluster is not None:
+        yield from few_clusters(["log"], np.zeros(log.reward.size, dtype=np.int64), cluster=log.cluster)
 
 
 def _few(log: Log) -> tuple[str, ...]:

@@ -220,3 +220,13 @@ def test_the_command_prints_what_ran_and_the_columns(rapport_cli, tmp_path):
     assert "What ran earned" in said
     assert "The policy can't be told apart from what ran: between" in said
     assert "The reward models know age, position. Left out: user (an id)." in said
+
+
+def test_few_clusters_are_told_though_the_decisions_are_many():
+    names = ["p_1", "p_2", "p_3"]
+    of_six, of_all = (
+        evaluate(log(who=np.arange(ROWS) % many), **COLUMNS, policy=policy(names), cluster="who").notes
+        for many in (6, ROWS)
+    )
+    assert any(note.startswith("'log' holds 6 clusters: too few") for note in of_six)
+    assert not any("clusters" in note for note in of_all)
