@@ -15,16 +15,22 @@ from features.errors import InputError, listed
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n"})
 _WORDS = (("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"))
+_GAPS = "'\u2019\u00a0\u202f "
 _CURRENCY = "(?:US\\$|R\\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd]|kr|z\u0142|[A-Z]{3})"
+_SPACE = "[\\s\u00a0\u202f]*"
+_SIGN = "[-+\u2212]"
+# As both Python and RE2, which Arrow matches with, understand it.
 _AMOUNT = re.compile(
-    rf"(?P<open>\()?(?P<sign>[-+\u2212])?\s*(?:{_CURRENCY}\s*)?(?P<after>[-+\u2212])?"
-    r"(?P<digits>\d[\d.,'\u2019\u00a0\u202f ]*\d|[.,]?\d+)(?P<power>[eE][-+]?\d{1,3})?"
-    rf"\s*(?:{_CURRENCY}|%)?(?P<close>\))?"
+    rf"(?P<open>\()?(?P<sign>{_SIGN})?{_SPACE}(?:{_CURRENCY}{_SPACE})?(?P<after>{_SIGN})?"
+    rf"(?P<digits>\d[\d.,{_GAPS}]*\d|[.,]?\d+)(?P<power>[eE][-+]?\d{{1,3}})?"
+    rf"{_SPACE}(?:{_CURRENCY}|%)?(?P<close>\))?"
 )
 _ONE_GROUP = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 # Also as in India: 12,34,567.
 _WHOLE = re.compile(r"\d*|\d{1,3}(?:[.,]\d{2,3})*[.,]\d{3}")
-_BLANKS = str.maketrans("", "", "'\u2019\u00a0\u202f ")
+# More distinct texts than these are read a column at a time.
+_MANY = 1_000
+_BLANKS = str.maketrans("", "", _GAPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +62,59 @@ def amounts(column: pa.ChunkedArray, name: str) -> NDArray[np.float64] | None:
     encoded = pc.dictionary_encode(column.cast(pa.large_string())).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    texts = [text.strip() for text in encoded.dictionary.to_pylist()]
-    values = _values(texts, name)
+    distinct = encoded.dictionary
+    values = _many_values(distinct) if len(distinct) > _MANY else None
+    if values is None:
+        values = _values([text.strip() for text in distinct.to_pylist()], name)
     if values is None:
         return None
-    places = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False)
+    places = pc.fill_null(encoded.indices, len(distinct)).to_numpy(zero_copy_only=False)
     filled: NDArray[np.float64] = np.append(values, np.nan)
     return np.asarray(filled[places], dtype=np.float64)
+
+
+def _many_values(distinct: pa.Array) -> NDArray[np.float64] | None:
+    """What :func:`_values` finds (n,), a column at a time, where all are amounts that leave no doubt; else None."""
+    texts = pc.utf8_trim_whitespace(distinct)
+    missing = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(_MISSING), texts.type)).to_numpy(zero_copy_only=False)
+    known = texts.filter(pa.array(~missing))
+    parts = pc.extract_regex(known, f"^{_AMOUNT.pattern}$")
+    if not len(known) or parts.null_count:
+        return None
+    opens, sign, after, digits, power, closes = parts.flatten()
+    if pc.any(pc.not_equal(pc.binary_length(opens), pc.binary_length(closes))).as_py():
+        return None
+    digits = pc.replace_substring_regex(digits, f"[{_GAPS}]", "")
+    decimal = _decimal_mark_of_all(digits)
+    if not decimal:
+        return None
+    marked = pc.match_substring(digits, decimal)
+    halves = pc.extract_regex(digits, f"^(?:(?P<before>.*)[{decimal}])?(?P<behind>[^{decimal}]*)$")
+    before, behind = halves.flatten()
+    whole = pc.replace_substring_regex(pc.if_else(marked, before, digits), "[.,]", "")
+    part = pc.if_else(marked, behind, pa.scalar("", digits.type))
+    zero, point, nothing = (pa.scalar(each, digits.type) for each in ("0", ".", ""))
+    written = pc.binary_join_element_wise(zero, whole, point, part, zero, power, nothing)
+    below = pc.or_(
+        pc.equal(opens, "("), pc.match_substring_regex(pc.binary_join_element_wise(sign, after, nothing), "[-\u2212]")
+    )
+    values = np.full(missing.size, np.nan)
+    values[~missing] = np.where(below, -1.0, 1.0) * pc.cast(written, pa.float64()).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _decimal_mark_of_all(digits: pa.Array) -> str:
+    """The decimal mark of digits with marks, nothing where there is a doubt or a mark stands where it shouldn't.
+
+    That depends on where the digits and marks stand alone, and of such shapes there are few.
+    """
+    led = pc.replace_substring_regex(pc.replace_substring_regex(digits, "^[1-9]", "x"), "[0-9]", "0")
+    shapes = [each.replace("x", "1") for each in pc.unique(led).to_pylist()]
+    decimal = _decimal_mark(shapes)
+    fits = decimal in (".", ",") and all(
+        not np.isnan(_number(_Amount(digits=each, sign=1, power=""), decimal)) for each in shapes
+    )
+    return decimal if fits else ""
 
 
 def _values(texts: Sequence[str], name: str) -> NDArray[np.float64] | None:

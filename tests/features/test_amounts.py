@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.amounts import amounts
+from features.amounts import _many_values, _values, amounts
 from features.errors import InputError
 
 
@@ -58,3 +59,31 @@ def test_what_python_writes_is_read_back(values: list[object], form: str) -> Non
     expected = [float(str(each)) for each in values]
     assert _read(*english) == expected
     assert _read(*(each.translate(swap) for each in english)) == expected
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        ["1", "20", "345", "0", ".", ",", "'", " ", "\u00a0", "-", "\u2212", "(", ")", "$", "€", "%", "e-3", "NA"]
+    ),
+    max_size=7,
+).map("".join)
+
+
+@given(st.lists(_PIECES, min_size=1, max_size=4, unique=True))
+def test_many_values_are_read_as_few_are(texts: list[str]) -> None:
+    found = _many_values(pa.array(texts, pa.large_string()))
+    if found is not None:
+        expected = _values([each.strip() for each in texts], "spend")
+        assert expected is not None
+        assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("form", ["{:,.2f}", "$ {:.2f}", "({:,.1f})", "{:.3e}", "{:,.2f}\u00a0€", "{:.1f} %"])
+def test_amounts_by_the_thousand_are_read_a_column_at_a_time(form: str) -> None:
+    texts = ["n/a", *(form.format(1.37 * place) for place in range(2_000))]
+    found = _many_values(pa.array(texts, pa.large_string()))
+    expected = _values([each.strip() for each in texts], "spend")
+    assert found is not None
+    assert expected is not None
+    assert _read(*texts) == [None if math.isnan(each) else each for each in found.tolist()]
+    assert np.array_equal(found, expected, equal_nan=True)
