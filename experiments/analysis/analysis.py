@@ -18,7 +18,7 @@ from experiments.analysis.few_units import caution, few_notes
 from experiments.analysis.group_sequential import PlannedLooks, campaign
 from experiments.analysis.missing import missing_by_arm
 from experiments.analysis.notes import notes
-from experiments.analysis.options import check_options, check_together, limits_of, rule_of
+from experiments.analysis.options import check_combination, check_options, limits_of, rule_of
 from experiments.analysis.progress import Progress, progress
 from experiments.analysis.ramps import over_steps
 from experiments.analysis.readings import Reader, Reading, Variable
@@ -125,7 +125,7 @@ def analyze(
     """
     check_options(metrics, alpha=alpha, expected=expected, worth=worth)
     check_groupings(arm, {"ramp": [ramp], "stratum": strata, "cluster": [cluster], "segment": segments})
-    check_together(ramp=ramp, exposed=exposed, money=money, currency=currency)
+    check_combination(ramp=ramp, exposed=exposed, money=money, currency=currency)
     sheet = Sheet.read(
         table,
         arm=arm,
@@ -165,18 +165,20 @@ def analyze(
     best = best_against_second(readings[0], split.values, rows[: len(arms) - 1], levels=levels, rule=rule)
     balance = None if ramp else _before(reader, split, readings)  # over a ramp's steps arms are not alike, by plan
     lost = {} if ramp else missing_by_arm(readings, split, shares=levels.shares)
-    decided = verdict(
-        rows,
-        arms=arms,
-        srm=srm,
-        rule=rule,
-        balance=balance,
-        missing=lost.get(names[0], ""),
-        assumed=not planned,
-        chances=sheet.chances,
+    decided = (
+        _on_a_ramp(sheet.changed, time)
+        if sheet.changed
+        else verdict(
+            rows,
+            arms=arms,
+            srm=srm,
+            rule=rule,
+            balance=balance,
+            missing=lost.get(names[0], ""),
+            assumed=not planned,
+            chances=sheet.chances,
+        )
     )
-    if sheet.changed:
-        decided = Verdict(code="do_not_trust", sentence=f"Do not trust these numbers: {_on_a_ramp(sheet, time)}")
     wary = caution(decided, readings[0], split.values, levels=levels)
     return Findings(
         arms=arms,
@@ -255,12 +257,13 @@ def _told(
     yield from (sentence for name, sentence in lost.items() if sheet.changed or name != rows[0].metric)
 
 
-def _on_a_ramp(sheet: Sheet, time: str | None) -> str:
-    """That shares changed, and what to do."""
-    return (
-        f"{sheet.changed} So early customers are compared with late ones. If that was planned, name the time as the "
-        f"ramp, too (--ramp {time}): arms are then compared within the days in which their shares stayed the same. If "
-        "not, find out why."
+def _on_a_ramp(changed: str, time: str | None) -> Verdict:
+    """Not to trust a comparison over shares that ``changed``, and what to do."""
+    return Verdict(
+        code="do_not_trust",
+        sentence=f"Do not trust these numbers: {changed} So early customers are compared with late ones. If that was "
+        f"planned, name the time as the ramp, too (--ramp {time}): arms are then compared within the days in which "
+        "their shares stayed the same. If not, find out why.",
     )
 
 
