@@ -23,7 +23,7 @@ def check_options(metrics: Sequence[str], *, alpha: float, expected: int, worth:
         raise InputError("the worth is out of range", got=str(worth), do="pass a difference of 0 or more")
 
 
-def check_together(*, ramp: str | None, exposed: str | None, money: Collection[str], currency: str) -> None:
+def check_combination(*, ramp: str | None, exposed: str | None, money: Collection[str], currency: str) -> None:
     """Refuse what can't be said at once: the exposed of a ramp, a currency of nothing."""
     if ramp and exposed:
         raise InputError(

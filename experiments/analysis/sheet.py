@@ -28,7 +28,7 @@ class Sheet:
 
     ``split`` holds the arms of those that count; ``unassigned`` rows had none, and ``twice`` tells of clusters in
     several arms. ``when`` is when units came, ``steps`` the ramp's step of each. ``changed`` says how the arms' shares
-    changed over time, where no ramp was named. ``chances`` are the columns that look like a bandit's.
+    changed over time, where no ramp was named. ``chances``: whether columns look like those of a bandit.
     """
 
     units: pa.Table

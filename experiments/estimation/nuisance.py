@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.estimation.influence import Codes, Floats, Integers
-from experiments.estimation.telling import blocks, telling, threads_for
+from experiments.estimation.selection import blocks, most_telling, threads_for
 
 if TYPE_CHECKING:
     import lightgbm
@@ -43,7 +43,7 @@ class OutcomeModels:
     one-hot action could not say that); its level is shrunk by empirical Bayes, so that rare actions stay usable. Each
     model is a ridge regression, its penalty chosen by leave-one-out error, then boosted trees on what ridge left over,
     stopped where a quarter of the rows, held back, gains no more. Of hundreds of columns they use the most telling
-    ones, ``kept``, chosen on the same rows (``experiments.estimation.telling``).
+    ones, ``kept``, chosen on the same rows (``experiments.estimation.selection``).
 
     >>> rng = np.random.default_rng(1)
     >>> matrix, action = rng.normal(size=(900, 2)).astype(np.float32), rng.integers(0, 2, 900)
@@ -63,7 +63,7 @@ class OutcomeModels:
     @classmethod
     def fit(cls, matrix: Matrix, *, action: Integers, outcome: Floats, actions: int, rng: np.random.Generator) -> Self:
         """Fit on ``matrix`` (n, p), NaN where missing, ``action`` (n,) in 0..``actions`` - 1 and ``outcome`` (n,)."""
-        kept = telling(matrix, action=action, outcome=outcome, actions=actions, rng=rng)
+        kept = most_telling(matrix, action=action, outcome=outcome, actions=actions, rng=rng)
         if kept.size < matrix.shape[1]:
             matrix = matrix[:, kept]
         center, scale = _moments(matrix)

@@ -29,7 +29,7 @@ from experiments.estimation.columns import (
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
 from experiments.estimation.nuisance import LEARN_FROM, Matrix, OutcomeModels
-from experiments.estimation.telling import MOST_COLUMNS, blocks, has_many
+from experiments.estimation.selection import MOST_COLUMNS, blocks, has_many
 from experiments.observations import arms_of, is_text, named, text_notes
 from features.amounts import amounts
 from features.errors import InputError, listed

@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeCV
 
 from experiments.estimation.columns import read_columns
 from experiments.estimation.nuisance import _PENALTIES, OutcomeModels, _moments, _ridge, _standardized
-from experiments.estimation.telling import MOST_COLUMNS, telling
+from experiments.estimation.selection import MOST_COLUMNS, most_telling
 from experiments.ladder import ladder
 from experiments.ladder.units import _canonical_order
 
@@ -40,7 +40,7 @@ def _wide(rows: int, columns: int, *, seed: int) -> tuple[np.ndarray, np.ndarray
 
 def test_what_tells_the_outcome_and_the_effect_is_kept() -> None:
     matrix, arm, outcome = _wide(24_000, 180, seed=1)
-    kept = telling(matrix, action=arm, outcome=outcome, actions=2, rng=np.random.default_rng(1))
+    kept = most_telling(matrix, action=arm, outcome=outcome, actions=2, rng=np.random.default_rng(1))
     assert kept.size == MOST_COLUMNS
     assert {150, 170} <= set(kept.tolist())
     models = OutcomeModels.fit(matrix, action=arm, outcome=outcome, actions=2, rng=np.random.default_rng(1))
@@ -53,8 +53,8 @@ def test_what_tells_the_outcome_and_the_effect_is_kept() -> None:
 def test_few_columns_are_all_kept_and_no_chance_is_drawn() -> None:
     matrix, arm, outcome = _wide(24_000, 180, seed=1)
     rng = np.random.default_rng(1)
-    assert telling(matrix[:, :60], action=arm, outcome=outcome, actions=2, rng=rng).tolist() == list(range(60))
-    assert telling(matrix[:900], action=arm[:900], outcome=outcome[:900], actions=2, rng=rng).size == 180
+    assert most_telling(matrix[:, :60], action=arm, outcome=outcome, actions=2, rng=rng).tolist() == list(range(60))
+    assert most_telling(matrix[:900], action=arm[:900], outcome=outcome[:900], actions=2, rng=rng).size == 180
     assert rng.random() == np.random.default_rng(1).random()
 
 

@@ -37,7 +37,7 @@ def threads_for(rows: int) -> int:
     return 1 if rows < _THREADS_FROM else (os.cpu_count() or 1)
 
 
-def telling(
+def most_telling(
     matrix: npt.NDArray[np.float32], *, action: Integers, outcome: Floats, actions: int, rng: np.random.Generator
 ) -> Integers:
     """The places of the columns of ``matrix`` (n, p) that tell most of the outcome and of what actions do to it.
