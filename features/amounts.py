@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from features.errors import InputError, listed
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n"})
-_WORDS = (("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"))
+_WORDS = (
+    ("no", "yes"),
+    ("false", "true"),
+    ("n", "y"),
+    ("f", "t"),
+    ("nein", "ja"),
+    ("n", "j"),
+    ("non", "oui"),
+    ("no", "si"),
+    ("no", "sí"),
+    ("nee", "ja"),
+)
 _GAPS = "'\u2019\u00a0\u202f "
 _CURRENCY = "(?:US\\$|R\\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd]|kr|z\u0142|[A-Z]{3})"
 _SPACE = "[\\s\u00a0\u202f]*"
