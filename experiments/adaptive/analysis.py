@@ -95,29 +95,32 @@ def analyze_bandit(
     wanted = [*columns, *covariates, *segments, *([cluster] if cluster else [])]
     log = read_bandit_log(table, arm=arm, control=control, probabilities=probabilities, columns=wanted, time=time)
     found = _scores(log, goals, covariates=covariates, cluster=cluster)
-    levels = Levels(
-        alpha=alpha,
-        expected=expected,
-        kind="fixed" if final else "anytime",
-        rates=frozenset(each.goal.name for each in found if _is_rate(each)),
-    )
+    levels = _levels(found, alpha=alpha, expected=expected, final=final)
     rows = adjust_p_values([row for each in found for row in _rows(each, levels)])
     names = [goal.name for goal in goals]
     kept = limits_of(limits or {}, names)
     rule = replace(rule_of(levels, names, worth=worth, lower_is_better=lower_is_better, limits=kept), weighted=True)
     fit = Fit.of([log.chosen(place) for place in range(len(log.arms))], list(log.chances))
     arms = _arms(log)
-    told = verdict(rows, arms=arms, srm=fit.sample_ratio, rule=rule)
     return Findings(
         arms=arms,
         srm=fit.sample_ratio,
         metrics=tuple(rows),
         segments=tuple(_segment_rows(found, log, segments, levels)),
-        verdict=_distrust(fit) if fit.status == "red" else told,
+        verdict=_distrust(fit) if fit.status == "red" else verdict(rows, arms=arms, srm=fit.sample_ratio, rule=rule),
         kind=levels.kind,
         notes=tuple(_notes(log, found, rows, cluster=cluster)),
         rule=rule,
         looks=tuple(_looks(found, log, time, levels)) if time else (),
+    )
+
+
+def _levels(found: Sequence[ArmScores], *, alpha: float, expected: int, final: bool) -> Levels:
+    return Levels(
+        alpha=alpha,
+        expected=expected,
+        kind="fixed" if final else "anytime",
+        rates=frozenset(each.goal.name for each in found if _is_rate(each)),
     )
 
 
