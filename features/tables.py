@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +127,9 @@ def write_table(table: pa.Table, path: str | Path) -> Path:
 
 def _write(table: pa.Table, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
+    prefix = f".{target.name[:40]}."
+    _clear_killed(target.parent, prefix=prefix)
+    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f"{prefix}{os.getpid()}.")
     os.close(handle)
     try:
         if target.suffix.lower() in {".parquet", ".pq"}:
@@ -143,6 +146,25 @@ def _write(table: pa.Table, target: Path) -> None:
         Path(scratch).replace(target)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def _clear_killed(folder: Path, *, prefix: str) -> None:
+    """Remove what writers of the same table left who were killed in the middle."""
+    named = re.compile(re.escape(prefix) + r"(\d{1,9})\.[a-z0-9_]{8}")
+    for left in folder.iterdir():
+        found = named.fullmatch(left.name)
+        if found and not _alive(int(found[1])):
+            left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _is_parquet(source: Path) -> bool:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.tables import write_table
 from rapport.project import Project
 from serving.reasons import Reason
 
@@ -67,3 +73,23 @@ def test_an_output_of_an_unknown_kind_is_told_by_its_own_name(
     assert ran.exit_code == 2
     assert "'nx.txt'" in ran.stderr
     assert list(tmp_path.glob(".*nx.txt*")) == []
+
+
+def test_what_a_killed_writer_left_beside_a_table_goes_with_the_next_one(tmp_path: Path) -> None:
+    command = (
+        "import os, signal, sys\n"
+        "import pyarrow as pa\n"
+        "from features import tables\n"
+        "tables.pq.write_table = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "tables.write_table(pa.table({'a': [1]}), sys.argv[1])\n"
+    )
+    out = tmp_path / "out.parquet"
+    assert subprocess.run([sys.executable, "-c", command, out], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    mine = tmp_path / f".out.parquet.{os.getpid()}.abcdefgh"  # a write of this very process that goes on
+    others = tmp_path / ".out.parquet.notes"
+    for each in (mine, others):
+        each.touch()
+    write_table(pa.table({"a": [1]}), out)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, others, out])
+    assert not left.exists()
