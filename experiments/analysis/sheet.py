@@ -120,8 +120,9 @@ class _Entered:
     @classmethod
     def of(cls, units: pa.Table, time: str, *, when: Labels, split: Labels, clusters: Codes | None) -> _Entered:
         known = np.flatnonzero((split.codes >= 0) & (when.codes >= 0))
+        dated = units.select([time])
         found = Entry.of(
-            units.select([time]).take(pa.array(known)),
+            dated if len(known) == len(dated) else dated.take(pa.array(known)),
             time,
             arm=split.codes[known].astype(np.int64),
             arms=split.values,
