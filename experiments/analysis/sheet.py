@@ -129,7 +129,9 @@ class _Entered:
             cluster=None if clusters is None else clusters[known].astype(np.int64),
         )
         last = np.zeros(found.period.max() + 1, dtype=np.int64)
-        np.maximum.at(last, found.period, when.codes[known])
+        of_day = np.full(len(when.values), -1)
+        of_day[when.codes[known]] = found.period
+        np.maximum.at(last, of_day[of_day >= 0], np.flatnonzero(of_day >= 0))
         span = np.full(len(split.codes), len(last))
         span[known] = found.period
         if clusters is not None:  # a cluster was assigned when the first of its rows came
