@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from experiments.analysis.bounded import ArmSums, BoundedMeans, within
 from experiments.analysis.group_sequential import PlannedLooks
-from experiments.analysis.rare import Count, RareRates, few_events
+from experiments.analysis.rare import FEW_EVENTS, Count, RareRates, few_events
 from experiments.analysis.readings import Reading
 from experiments.analysis.seldom import seldom_rise
 from experiments.analysis.sequential import EXPECTED_UNITS, one_sided_reach, sequence_half_width, sequence_p_value
@@ -66,6 +66,8 @@ class Exact(Protocol):
         """The smallest level at which that interval leaves out no difference."""
 
 
+# Amounts of buyers that spread by a factor of three count all (lognormal, sigma 1.2); of far wilder ones fewer do.
+_UNLIKE = 4
 # Beyond so many units not all are counted (``Moments``), and those that are suffice.
 _ALL_COUNTED = 4 * MOST_FILLED
 
@@ -159,11 +161,17 @@ def _fewest_apart(reading: Reading, arm: Moments, control: Moments) -> float:
     """The units that set the arms apart, in the arm that has fewer of them.
 
     Where a quarter or more lie on either side of the mean, these are all units; else those on the lonelier side: the
-    buyers, of revenue and, where every contact costs a little, of profit too.
+    buyers, of revenue and, where every contact costs a little, of profit too. Of amounts so unlike that few units hold
+    most of the total, no more than a few times as many as these.
     """
     place = reading.quantity.numerator
-    lonelier = ((float(each.sides[:, place].min()), each.n) for each in (arm, control) if each.sides is not None)
-    return min((2 * few if 4 * few >= min(n, _ALL_COUNTED) else few for few, n in lonelier), default=math.inf)
+    return min((_apart(each, place) for each in (arm, control) if each.sides is not None), default=math.inf)
+
+
+def _apart(moments: Moments, column: int) -> float:
+    lonelier = math.inf if moments.sides is None else float(moments.sides[:, column].min())
+    few = 2 * lonelier if 4 * lonelier >= min(moments.n, _ALL_COUNTED) else lonelier
+    return min(few, _UNLIKE * moments.even(column))
 
 
 def compare(reading: Reading, moments: Sequence[Moments], arms: Sequence[str], *, levels: Levels) -> list[MetricRow]:
@@ -247,7 +255,9 @@ def _most(
         return None
     seldom = name in levels.rates and exactly is None
     level = levels.plan.level(2 * levels.alpha) / 2 if levels.plan else levels.alpha
-    most = seldom_rise(*sides, reading.quantity, alpha=level, any_look=levels.kind == "anytime") if seldom else None
+    enough = math.inf if math.isnan(told) else FEW_EVENTS
+    looks = levels.kind == "anytime"
+    most = seldom_rise(*sides, reading.quantity, alpha=level, any_look=looks, enough=enough) if seldom else None
     return told if most is None else most
 
 

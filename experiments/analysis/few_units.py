@@ -26,8 +26,8 @@ def few_notes(
     if waiting:
         yield (
             f"{_names(waiting)}: fewer than {ENOUGH_FILLED} units of an arm (of a much smaller one up to "
-            f"{MOST_FILLED}) lie apart from the rest, as buyers do: too few for an interval that holds at more than "
-            f"one look.{_way_out(waiting, levels=levels)}"
+            f"{MOST_FILLED}) lie apart from the rest, as buyers do, or a quarter as many hold most of what there is: "
+            f"too few for an interval that holds at more than one look.{_way_out(waiting, levels=levels)}"
         )
     if exactly:
         yield (

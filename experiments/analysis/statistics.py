@@ -40,7 +40,8 @@ class Moments:
     deviations from the mean. Two of them add up to the moments of both samples together (Chan, Golub and LeVeque 1983).
     ``strata`` holds the same units apart, by stratum, where the sample is stratified; strata add up one by one.
     ``filled`` (c,) is how many units have a value other than zero, or some fewer that are ``MOST_FILLED``; ``sides``
-    (2, c) how many lie above and below their mean, or so many fewer. ``sizes`` are those of clusters, where units are.
+    (2, c) how many lie above and below their mean, or so many fewer; ``least`` (c,) the smallest value. ``sizes`` are
+    those of clusters, where units are.
 
     >>> both = Moments.of(np.array([[1.0, 2.0]])) + Moments.of(np.array([[6.0]]))
     >>> both.n, both.mean.tolist(), both.covariance.tolist()
@@ -53,6 +54,7 @@ class Moments:
     strata: tuple[Moments, ...] = ()
     filled: NDArray[np.int_] | None = None
     sides: NDArray[np.int_] | None = None
+    least: Vector | None = None
     sizes: ClusterSizes | None = None
 
     @classmethod
@@ -62,7 +64,10 @@ class Moments:
         deviation = block - mean[:, None]
         filled = np.array([_counted(row, np.not_equal) for row in block])
         sides = np.array([[_counted(row, beyond) for row in deviation] for beyond in (np.greater, np.less)])
-        return cls(n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled, sides=sides)
+        least = block.min(axis=1, initial=math.inf)
+        return cls(
+            n=block.shape[1], mean=mean, scatter=deviation @ deviation.T, filled=filled, sides=sides, least=least
+        )
 
     @classmethod
     def none(cls, columns: int) -> Moments:
@@ -92,6 +97,7 @@ class Moments:
             strata=tuple(map(add, self.strata, other.strata)),
             filled=None if self.filled is None or other.filled is None else self.filled + other.filled,
             sides=None if self.sides is None or other.sides is None else self.sides + other.sides,
+            least=None if self.least is None or other.least is None else np.minimum(self.least, other.least),
             sizes=None if self.sizes is None or other.sizes is None else self.sizes + other.sizes,
         )
 
@@ -99,6 +105,17 @@ class Moments:
     def alike(self) -> float:
         """How many units alike tell as much: all of them, or of clusters as many as their sizes let count."""
         return self.n if self.sizes is None else self.sizes.alike
+
+    def even(self, column: int) -> float:
+        """How many units would hold a column's total in equal parts, all above its least value (Kish 1965).
+
+        The square of the sum over the sum of squares: of amounts that few units hold most of, far fewer than have one.
+        """
+        if self.least is None:
+            return math.inf
+        above = float(self.mean[column] - self.least[column])
+        squares = float(self.scatter[column, column]) + self.n * above * above
+        return (self.n * above) ** 2 / squares if squares > 0 else math.inf
 
     @property
     def covariance(self) -> Matrix:

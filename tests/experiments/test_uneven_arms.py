@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -221,6 +222,27 @@ def test_of_households_few_events_seldom_pass_for_a_limit_kept() -> None:
         naive += difference(told.arm, told.control, alpha=0.1).high <= 0.02
     assert kept / runs <= 0.05
     assert naive / runs > 0.10
+
+
+def test_on_a_ramp_few_events_seldom_pass_for_a_limit_kept() -> None:
+    """A tenth, then half of the units: the rate rises by 0.6 points, and the bound may lie below that in 5% of runs."""
+    rng, runs, found = np.random.default_rng(68), 1_000, []
+    for _ in range(runs):
+        arm, control = (
+            Moments.stratified([Moments.of((rng.random(n) < rate)[None].astype(float)) for n in steps])
+            for steps, rate in (((360, 3_600), 0.010), ((3_240, 3_600), 0.004))
+        )
+        most = seldom_rise(arm, control, Quantity(numerator=0), alpha=0.05, any_look=False, enough=math.inf)
+        assert most is not None
+        found.append(most)
+    assert np.mean(np.array(found) < 0.006) <= 0.05
+    assert np.median(found) < 0.013  # some 40 and 30 events: known to a few tenths of a point
+
+
+def test_what_few_units_hold_most_of_counts_as_few() -> None:
+    even, odd = np.repeat([0.0, 7.0], [900, 100]), np.repeat([0.0, 1.0, 1_000.0], [900, 99, 1])
+    found = [Moments.of(each[None]).even(0) for each in (even, odd, odd - 50.0)]
+    assert found == pytest.approx([100.0, 1_099.0**2 / 1_000_099, 1_099.0**2 / 1_000_099])
 
 
 def _skewed(n: int, *, share: float, gain: float) -> pa.Table:
