@@ -236,7 +236,7 @@ def test_on_a_ramp_few_events_seldom_pass_for_a_limit_kept() -> None:
         assert most is not None
         found.append(most)
     assert np.mean(np.array(found) < 0.006) <= 0.05
-    assert np.median(found) < 0.013  # some 40 and 30 events: known to a few tenths of a point
+    assert np.median(found) < 0.015  # of some 40 and 27 events; two ends, each at half of the error
 
 
 def test_what_few_units_hold_most_of_counts_as_few() -> None:
