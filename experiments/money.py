@@ -51,7 +51,8 @@ _BY_UNIT = f"""
             coalesce(2 * epoch_us(next_assigned_at), 9223372036854775807) AS to_place FROM units),
     owned AS (
         SELECT entries.*, held.{{row}} AS unit_row, held.arm AS unit_arm, moment <= assigned_at + $window AS within
-        FROM entries LEFT JOIN held ON held.customer_id = entries.customer_id AND place > from_place AND place <= to_place),
+        FROM entries LEFT JOIN held
+            ON held.customer_id = entries.customer_id AND place > from_place AND place <= to_place),
     placed AS (
         SELECT customer_id, CASE WHEN within THEN unit_row END AS unit_row, {", ".join(_SUMS)},
             CASE WHEN within THEN unit_arm END AS arm
