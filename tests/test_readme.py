@@ -51,7 +51,7 @@ def test_every_command_runs_as_it_stands_beside_a_small_demo(
     for command in COMMANDS:
         command = command.replace("2024-02-27", "2024-01-23").replace("2024-03-10", "2024-01-28")  # its weeks are 2
         if "{decision}" in command:
-            decided = read_table(tmp_path / "decisions.parquet")["decision_id"][0].as_py()
+            decided = read_table(tmp_path / "rapport-demo" / "decisions.parquet")["decision_id"][0].as_py()
             command = command.replace("{decision}", decided)
         done = rapport_cli(*command.split()[1:])
         assert done.exit_code == 0, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -332,7 +332,9 @@ def test_what_was_acknowledged_survives_a_kill(ledger, kills):
         for run in range(kills):
             nursery.stdin.write(f"run-{run}\n")
             writer = int(nursery.stdout.readline())
-            acknowledged += [nursery.stdout.readline().strip() for _ in range(1 + 7 * run % 40)]
+            for _ in range(1 + 7 * run % 40):
+                acknowledged.append(nursery.stdout.readline().strip())
+                assert acknowledged[-1] != "killed", "the writer ended by itself"
             os.kill(writer, signal.SIGKILL)
             acknowledged += iter(lambda: nursery.stdout.readline().strip(), "killed")
         nursery.stdin.close()
