@@ -170,11 +170,6 @@ def read_report(tracking: TrackingStore, run_id: str) -> Report:
         ) from error
 
 
-def report_again(tracking: TrackingStore, run_id: str) -> str:
-    """The page of a look made anew from its run alone; with the code that logged it, the same to the last byte."""
-    return render(read_report(tracking, run_id))
-
-
 def unchanged(tracking: TrackingStore, run_id: str, *, page: str) -> bool:
     """Whether ``page`` is the one that the run was logged with."""
     return bool(tracking.client.get_run(run_id).data.tags.get(_DIGEST) == _sha256(page.encode()))

@@ -21,8 +21,17 @@ def loss(*, difference: float, units: int) -> float:
     return max(0.0, -difference * units)
 
 
+def ended(design: Experiment, *, as_of: datetime) -> str:
+    """That the experiment has come to its end, as it was planned; empty before."""
+    if design.end is None or aware(as_of) < aware(design.end):
+        return ""
+    return (
+        f"The experiment has reached its end as planned, {design.end.day} {design.end:%B %Y}: nobody new is assigned."
+    )
+
+
 def stops(design: Experiment, analysis: Analysis, *, as_of: datetime) -> tuple[str, ...]:
-    """Why the experiment is to be stopped now, in sentences; empty while no rule has come true.
+    """Why the experiment is to be stopped now, before its end, in sentences; empty while no rule has come true.
 
     A stop for a loss claims nothing but the loss, so it costs no part of the error that a roll-out is held to.
     """
@@ -30,10 +39,8 @@ def stops(design: Experiment, analysis: Analysis, *, as_of: datetime) -> tuple[s
 
 
 def _stops(design: Experiment, analysis: Analysis, *, as_of: datetime) -> Iterator[str]:
-    if design.end is not None and aware(as_of) >= aware(design.end):
-        yield f"The experiment has reached its end, {design.end:%d %B %Y}: nobody new is assigned."
     units = sum(arm.n for arm in analysis.arms)
-    if design.planned_units is not None and units >= design.planned_units:
+    if design.planned_units is not None and units >= design.planned_units and not ended(design, as_of=as_of):
         yield f"All {design.planned_units:,} planned units are in ({units:,}): stop assigning, and set `stopped`."
     goal = design.goals[0]
     for row in analysis.metrics:

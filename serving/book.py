@@ -93,6 +93,14 @@ class Book:
             query = query.where(schema.consents.c.recorded_at < micros(known_at))
         return _by_customer(self.connection.execute(query))
 
+    def heard(self, customer_ids: Iterable[str]) -> dict[tuple[str, ConsentFact], datetime]:
+        """When the ledger heard each thing that these customers said."""
+        found = self.connection.execute(_HEARD, listed(customer_ids))
+        return {
+            (customer_id, ConsentFact._make((*said, moment(occurred_at)))): moment(recorded_at)
+            for customer_id, *said, occurred_at, recorded_at in found
+        }
+
     def contacts(self, customer_ids: Sequence[str], *, since: datetime) -> dict[str, list[Contact]]:
         """The slots that each customer has taken after ``since``, planned ones included."""
         taken: dict[str, list[Contact]] = {customer_id: [] for customer_id in customer_ids}
@@ -312,6 +320,9 @@ def listed(names: Iterable[str]) -> dict[str, str]:
 # Written once: building a query anew costs SQLAlchemy more than running it costs SQLite.
 _SAID = ("customer_id", *ConsentFact._fields)
 _CONSENTS = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.customer_id))
+_HEARD = select(*(schema.consents.c[name] for name in (*_SAID, "recorded_at"))).where(
+    among(schema.consents.c.customer_id)
+)
 _CONSENTS_ABOUT = select(*(schema.consents.c[name] for name in _SAID)).where(among(schema.consents.c.purpose))
 _CONSENTS_OF_REFUSING = select(*(schema.consents.c[name] for name in _SAID)).where(
     schema.consents.c.customer_id.in_(select(schema.consents.c.customer_id).where(~schema.consents.c.granted))

@@ -35,10 +35,10 @@ LEDGER = "ledger"
 """The source of facts in the history that the ledger told: what it knows already."""
 
 _SIGNS = """
-    SELECT event_id, customer_id, kind, channel, occurred_at FROM {events}
+    SELECT event_id, customer_id, kind, channel, occurred_at, recorded_at FROM {events}
     WHERE kind IN ('opt_out', 'opt_in') AND recorded_at < $known_at
     UNION ALL
-    SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at) FROM {opt_outs}
+    SELECT origin, customer_id, 'opt_out', channel, coalesce(occurred_at, recorded_at), recorded_at FROM {opt_outs}
     WHERE recorded_at < $known_at
     ORDER BY occurred_at, event_id
 """
@@ -126,25 +126,23 @@ def hear(book: Book, history: History, *, channels: Container[str] | None, at: d
     """
     said = said_in(history, channels=channels, at=at)
     erased = book.erased(sign.customer_id for sign in said)
-    kept = [sign for sign in said if sign.customer_id not in erased]
+    kept = [msgspec.structs.replace(sign, recorded_at=at) for sign in said if sign.customer_id not in erased]
     return len(kept), book.consent(kept)
 
 
 def said_in(
     history: History, *, channels: Container[str] | None, at: datetime, known_at: datetime = EVER
 ) -> list[Consent]:
-    """What the history's files say about consent, in the words of the ledger (``hear``), as recorded at ``at``.
+    """What the history's files say about consent, in the words of the ledger (``hear``), recorded when rows say it was.
 
-    Rows that the history did not hold before ``known_at`` are left out.
+    A yes from after ``at`` is left out, and so are rows that the history did not hold before ``known_at``.
     """
     signs = [
-        msgspec.structs.replace(sign, source="import")
+        msgspec.structs.replace(sign, source="import", recorded_at=utc(row["recorded_at"]))
         for row in _asked(history, _SIGNS, known_at=known_at)
         for sign in _sign(row | {"channel": _meant(row, channels)}, utc(row["occurred_at"]), at)
     ]
-    return signs + [
-        fact for row in _asked(history, _CONSENTS, known_at=known_at) for fact in _of_file(row, channels, at=at)
-    ]
+    return signs + [fact for row in _asked(history, _CONSENTS, known_at=known_at) for fact in _of_file(row, channels)]
 
 
 def keep_consents(book: Book, history: History) -> tuple[int, int]:
@@ -216,7 +214,7 @@ def _sign(row: dict[str, Any], occurred_at: datetime, at: datetime) -> list[Cons
     return []
 
 
-def _of_file(row: dict[str, Any], channels: Container[str] | None, *, at: datetime) -> list[Consent]:
+def _of_file(row: dict[str, Any], channels: Container[str] | None) -> list[Consent]:
     """The consent fact that a file tells: of a class of contacts that nobody knows, a no stops all, a yes is none."""
     known = row["contact_class"] in (EVERY, *CONTACT_CLASSES)
     if row["granted"] and not known:
@@ -227,7 +225,7 @@ def _of_file(row: dict[str, Any], channels: Container[str] | None, *, at: dateti
         granted=row["granted"],
         source=row["said_by"],
         occurred_at=utc(row["occurred_at"]),
-        recorded_at=at,
+        recorded_at=utc(row["recorded_at"]),
         contact_class=row["contact_class"] if known else EVERY,
         purpose=row["purpose"],
         wording=row["wording"] or "",

@@ -19,6 +19,8 @@ from experiments.results import MetricRow
 _MANY = 0.2
 # The share of the variance that covariates leave below which they hold the metric itself.
 _HARDLY_ANY = 0.01
+# The smallest share that isn't written as 0.00%.
+_SEEN = 0.00005
 
 
 def notes(sheet: Sheet, readings: Sequence[Reading], rows: Sequence[MetricRow], *, segments: int) -> Iterator[str]:
@@ -32,7 +34,7 @@ def notes(sheet: Sheet, readings: Sequence[Reading], rows: Sequence[MetricRow], 
         yield f"{int((sheet.when.codes < 0).sum()):,} rows have no time and are in no look."
     yield from cap_notes(sheet.caps, sheet.split)
     if sheet.reader.strata:
-        yield _strata_note(sheet.reader.strata, readings)
+        yield _strata_note(sheet.reader.strata, readings, steps=sheet.steps)
     for reading in readings:
         yield from _metric_notes(reading, rows=sum(sheet.split.counts()))
     for name, count in sheet.reader.fills.items():
@@ -96,17 +98,22 @@ def _cuped_note(reading: Reading) -> str:
     return f"{told} (CUPED): it buys nothing here." if not share < 0.99 else f"{told} (CUPED); means are adjusted."
 
 
-def _strata_note(strata: Labels, readings: Sequence[Reading]) -> str:
-    """How many strata, and what part of the variance they take away of each metric, the covariates aside."""
+def _strata_note(strata: Labels, readings: Sequence[Reading], *, steps: Labels | None) -> str:
+    """How many strata, and what part of the variance they take away of each metric, the covariates aside.
+
+    Strata that are only the ``steps`` of a ramp are called so; what takes away nothing is left out.
+    """
     few = sum(
         any(min(stratum.n, other.n) < LEAST_IN_STRATUM for other in others)
         for stratum, *others in zip(*(each.strata for each in readings[0].moments), strict=True)
     )
-    taken = ", ".join(
-        f"{max(1 - _kept_by_strata(each), 0):.2%} of the variance of {each.goal.name}" for each in readings
-    )
-    held = f"{len(strata.values)} {'stratum' if len(strata.values) == 1 else 'strata'}"
-    told = f"Arms are weighted to hold {held} at the same shares, which takes away {taken}."
+    shares = {each.goal.name: max(1 - _kept_by_strata(each), 0) for each in readings}
+    taken = ", ".join(f"{share:.2%} of the variance of {name}" for name, share in shares.items() if share >= _SEEN)
+    number = len(strata.values)
+    stepwise = steps is not None and len(steps.values) == number
+    one, many = ("step of the ramp", "steps of the ramp") if stepwise else ("stratum", "strata")
+    told = f"Arms are weighted to hold {number} {one if number == 1 else many} at the same shares"
+    told += f", which takes away {taken}." if taken else "."
     rest = f" {few} with fewer than {LEAST_IN_STRATUM} units in an arm stand together." if few else ""
     return told + rest
 

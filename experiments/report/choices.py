@@ -16,6 +16,7 @@ from experiments.report.words import (
     day,
     difference_scale,
     level_scale,
+    money_scale,
     percent,
     plural,
     sentence,
@@ -148,4 +149,14 @@ def method(report: Report) -> tuple[str, ...]:
         "Customers count in the arm that they were assigned to, whatever they then received.",
         "A customer counts once the attribution window and the usual delay of records have passed.",
     )
-    return (*own, *(sentence(note) for note in dict.fromkeys(notes)))
+    return (*own, *(sentence(_in_money(note, report)) for note in dict.fromkeys(notes)))
+
+
+def _in_money(note: str, report: Report) -> str:
+    """A note of the analysis with the cap of an amount of money in money: the analysis has cents and no currency."""
+    money = {each.name for each in report.experiment.columns if each.money}
+    for cap in report.analysis.caps:
+        if cap.metric in money and note.startswith(f"{cap.metric}: "):
+            amount = money_scale(report.currency).exact(cap.cap)
+            note = note.replace(f"declared cap of {cap.cap:,.6g}", f"declared cap of {amount}")
+    return note

@@ -18,6 +18,7 @@ from experiments.report.panels import (
     table_of,
 )
 from experiments.report.parts import Report
+from experiments.report.sentences import steps_words
 from experiments.report.words import (
     Scale,
     arm_words,
@@ -61,22 +62,27 @@ _TRUTH = ("Arm", "Estimated range", "Truth", "Truth lies")
 def compared(report: Report) -> Panel:
     """The arms, what each shows, and how many customers it holds."""
     seen = {arm.arm: arm.n for arm in report.analysis.arms}
+    planned = {arm.arm: arm.planned_share for arm in report.analysis.arms}
     total = sum(seen.values()) or 1
     roles = {report.experiment.control: "control", report.experiment.headline_arm: "of the headline"}
     rows = [
         (
             Cell(text=arm_words(arm.name), note=roles.get(arm.name, "")),
             Cell(text=sentence(arm.shows)),
-            Cell(text=percent(arm.share)),
+            Cell(text=percent(planned.get(arm.name, arm.share))),
             Cell(text=percent(seen.get(arm.name, 0) / total)),
             Cell(text=count(seen.get(arm.name, 0))),
         )
         for arm in report.experiment.arms
     ]
+    ramped = (
+        f" Planned on the way: {steps_words(report)}. The table has the share that this makes of the customers who "
+        "came, and arms are compared within each step."
+    )
     return Panel(
         key="arms",
         title="What was compared",
-        intro="Chance alone decided who is in which arm.",
+        intro=f"Chance alone decided who is in which arm.{ramped if report.experiment.ramp else ''}",
         table=table_of("Arms of the experiment", ("Arm", _SEES, "Planned", "Found", "Customers"), rows, prose=(_SEES,)),
     )
 

@@ -14,7 +14,9 @@ from experiments.report.words import (
     count,
     day,
     difference_scale,
+    level_scale,
     money_scale,
+    percent,
     plural,
     sentence,
     tidy,
@@ -233,6 +235,8 @@ def _keep_running(report: Report) -> str:
             f"{arm_words(row.arm)} against {arm_words(row.control)} lies at {between}."
         )
     if best is not None and (harms := _harms(report, best.arm)):
+        if unclear := _unclear(report, best.arm, among=len(harms)):
+            return _goal_alone(report, best, unclear)
         return f"{sentence(arm_words(best.arm))[:-1]} is ahead, but {', and '.join(harms)}."
     if report.interval(row)[0] > 0:
         ahead = f"{sentence(arm_words(row.arm))[:-1]} is ahead ({between}), but"
@@ -278,18 +282,42 @@ def _harms(report: Report, arm: str) -> list[str]:
     return told
 
 
+def _unclear(report: Report, arm: str, *, among: int) -> list[str]:
+    """The guardrails whose limit may be passed, where nothing else is ``among`` what speaks against an arm."""
+    told = [
+        guard.words
+        for guard in report.experiment.guardrails
+        if (row := report.row(guard.metric, arm=arm)) is not None
+        and standing(row, interval=report.interval(row), limit=guard.limit) == "open"
+    ]
+    return told if len(told) == among else []
+
+
+def _goal_alone(report: Report, best: MetricRow, unclear: list[str]) -> str:
+    """That the goal is clear and a guardrail isn't, so that the headline stands and the arm doesn't win by it."""
+    gain = f"The gain of {arm_words(best.arm)} in {_short(report.goal)} is clear"
+    until = f", so {arm_words(best.control)} stays" if report.planned_look else " yet"
+    limit = f"{' and '.join(unclear)} {'stays within its limit' if len(unclear) == 1 else 'stay within their limits'}"
+    by = f"{span(report, report.goal, best)} per customer"
+    return f"{gain} ({by}), but whether {limit} can't be told{until}."
+
+
 def _more_days(report: Report, row: MetricRow) -> str:
     """How long until the range clears zero if the difference stays.
 
-    Its width falls with the root of the time, and that of a campaign with an end with the time itself: its bound falls
-    as well, about with the root (O'Brien and Fleming 1979).
+    Its width falls with the root of the units, and that of a campaign with an end with the units themselves: its bound
+    falls as well, about with the root (O'Brien and Fleming 1979). Those who are in already only have to mature.
     """
     low, high = report.interval(row)
     so_far = (report.as_of - report.experiment.start).total_seconds() / 86_400
     if not (row.difference > 0 and so_far > 0 and low <= high):
         return ""
     campaign, end = report.analysis.kind == "group_sequential", report.experiment.judged_at
-    more = so_far * (((high - low) / 2 / row.difference) ** (1 if campaign else 2) - 1)
+    factor = ((high - low) / 2 / row.difference) ** (1 if campaign else 2) - 1
+    counted = sum(arm.n for arm in report.analysis.arms)
+    more = so_far * factor * counted / max(counted + report.waiting, 1)
+    if report.waiting_until is not None and counted * factor <= report.waiting:
+        more = min(more, (report.waiting_until - report.as_of) / timedelta(days=1))
     if campaign and end is not None and report.as_of + timedelta(days=min(more, _LONG_DAYS)) > end:
         return f" If the difference stays, it will not be clear by the end on {day(end)} either."
     if more > _LONG_DAYS:
@@ -312,13 +340,45 @@ def _criteria(report: Report) -> tuple[tuple[str, str], ...]:
         "fixed": "judged once, at the planned end",
     }[design.interval_kind]
     limits = "; ".join(f"{each.words} at most {_limit(report, each, each.limit)}" for each in design.guardrails)
+    capped = "; ".join(
+        f"{each.words} counts up to {_level(report, each, each.cap)}" for each in design.columns if each.cap
+    )
+    planned = f"{plural(design.planned_units, design.unit)}, all arms together" if design.planned_units else ""
+    loss = (
+        f"an arm that has cost more than {_loss(report, design.largest_loss)}, as estimated"
+        if design.largest_loss
+        else ""
+    )
     rows = [
         ("Hypothesis", sentence(design.hypothesis)),
         ("Decides", sentence(f"{goal.words} within {plural(goal.window_days, 'day')} of assignment{worth}")),
+        ("Cap", sentence(capped)),
         ("Runs", sentence(f"{day(design.start)}{end}; {stop}")),
+        ("Planned", sentence(planned)),
+        ("Shares", sentence(f"{steps_words(report)} (steps may be added on the way)") if design.ramp else ""),
         ("Must not rise", sentence(limits)),
+        ("To be stopped", sentence(loss)),
     ]
     return tuple(row for row in rows if row[1])
+
+
+def steps_words(report: Report) -> str:
+    """The planned shares of all arms, step by step of the ramp: ``a 90%, b 10%; from 20 April 2026 a 50%, b 50%``."""
+    told = [
+        ", ".join(f"{arm_words(arm)} {percent(share)}" for arm, share in shares.items())
+        for _, shares in report.experiment.steps
+    ]
+    since = [f"from {day(moment)} " for moment, _ in report.experiment.steps[1:]]
+    return "; ".join(f"{when}{shares}" for when, shares in zip(["", *since], told, strict=True))
+
+
+def _level(report: Report, measure: Measure, value: float) -> str:
+    return level_scale(measure, currency=report.currency).exact(value)
+
+
+def _loss(report: Report, value: float) -> str:
+    """A loss of all units of an arm together: money, or so many of what the goal counts."""
+    return _level(report, report.goal, value) if report.goal.money else f"{value:,.4g} of {report.goal.words}"
 
 
 def _limit(report: Report, measure: Measure, value: float) -> str:

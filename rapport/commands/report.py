@@ -62,8 +62,10 @@ def report(
     say(headline(found).text, style="bold")
     say(f"{told.word}. {told.sentence}")
     for each in found.health:
-        if each.name == MISSING_LOOKS:
-            say(each.sentence, style="yellow")
+        if each.name == MISSING_LOOKS or each.decisions:
+            say(each.sentence, style=each.status)
+        for decision_id in each.decisions:
+            say(f"  rapport explain {decision_id}")
     print_table(
         "",
         ("look", f"{found.look}, data as of {found.as_of:%Y-%m-%d}"),

@@ -22,7 +22,7 @@ from experiments.ramping import STEP, planned_shares, with_steps
 from experiments.record import ExperimentRecord
 from experiments.report import AllocationPoint, HealthCheck, LookPoint, ReasonCount, Report, health_checks, look_points
 from experiments.results import Ladder
-from experiments.stopping import stops
+from experiments.stopping import ended, stops
 from features.errors import InputError
 from features.facts import TIMESTAMP
 from rapport.people.persons import persons_known
@@ -275,6 +275,7 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
     """The report of a look; ``points`` are those of the looks before it."""
     decisions = look.decisions
     learned, unchosen = _learned_decisions(project, decisions)
+    after = contacts_after_opt_out(project, decisions, as_of=look.as_of)
     return Report(
         experiment=look.design,
         analysis=look.findings,
@@ -288,17 +289,15 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
                 arrivals=look.arrivals,
                 degraded=pc.sum(decisions["degraded"]).as_py() or 0,
                 decisions=decisions.num_rows,
-                contacts_to_opted_out=contacts_after_opt_out(project, decisions, as_of=look.as_of),
+                contacts_to_opted_out=after.known,
+                told_later=after.later,
             ),
             *(
                 HealthCheck(name=f"{each.words.capitalize()} arriving", status=each.status, sentence=each.sentence)
                 for each in look.kinds
                 if each.status != "green"
             ),
-            *(
-                HealthCheck(name="Stop rules", status="yellow", sentence=each)
-                for each in stops(look.design, look.findings, as_of=look.as_of)
-            ),
+            *_stop_rules(look),
             *_lost_looks(look),
         ),
         looks=(*points, *look.points),
@@ -311,7 +310,17 @@ def report_of(look: Look, *, project: Project, number: int, points: Sequence[Loo
         decisions=decisions.num_rows,
         refusals=_refusals(decisions),
         notes=(_RAMPED,) if look.ramped else (),
+        waiting=look.counts.immature,
+        waiting_until=pc.max(look.units["assigned_at"]).as_py() + max(each.maturity for each in look.design.columns),
     )
+
+
+def _stop_rules(look: Look) -> tuple[HealthCheck, ...]:
+    """The stop rules that have come true: yellow, but for the end that was planned."""
+    end = ended(look.design, as_of=look.as_of)
+    told = [HealthCheck(name="Stop rules", status="green", sentence=end)] if end else []
+    due = stops(look.design, look.findings, as_of=look.as_of)
+    return (*told, *(HealthCheck(name="Stop rules", status="yellow", sentence=each) for each in due))
 
 
 def _lost_looks(look: Look) -> tuple[HealthCheck, ...]:

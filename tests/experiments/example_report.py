@@ -146,7 +146,7 @@ def example_report(*, seed: int = 7, customers: int = 40_000, weeks: int = 8) ->
         look=weeks,
         company="Example Outfitters",
         simulated=True,
-        health=health_checks(counts=counts, degraded=31, decisions=customers, contacts_to_opted_out=0),
+        health=health_checks(counts=counts, degraded=31, decisions=customers, contacts_to_opted_out=()),
         looks=looks,
         changes=(Change(at=START + timedelta(weeks=5, days=3), text="boots offer renewed"),),
         allocation=_allocation(),

@@ -17,7 +17,7 @@ from experiments.design_file import load_experiment
 from experiments.holdout import Holdout
 from experiments.measures import Goal, Guardrail, Measure
 from experiments.rules import Ramp, StartRules
-from experiments.stopping import stops
+from experiments.stopping import ended, stops
 from features.errors import InputError
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -167,11 +167,24 @@ def test_stop_rules_come_true_at_a_look() -> None:
     fine = design(goals=goals, largest_loss=lost * 1.01, planned_units=4001, end=START + timedelta(days=28))
     assert stops(fine, found, as_of=START + timedelta(days=20)) == ()
     over = design(goals=goals, largest_loss=lost * 0.99, planned_units=4000, end=START + timedelta(days=28))
-    told = stops(over, found, as_of=START + timedelta(days=28))
-    assert len(told) == 3
-    assert told[0].startswith("The experiment has reached its end, 02 February 2026")
-    assert "All 4,000 planned units are in" in told[1]
-    assert f"personal has cost {lost / 100:,.2f} of revenue so far" in told[2]
+    told = stops(over, found, as_of=START + timedelta(days=27))
+    assert len(told) == 2
+    assert "All 4,000 planned units are in" in told[0]
+    assert f"personal has cost {lost / 100:,.2f} of revenue so far" in told[1]
+    assert ended(over, as_of=START + timedelta(days=27)) == ""
+
+
+def test_the_planned_end_is_no_alarm_and_a_loss_is_one_even_then() -> None:
+    end = START + timedelta(days=28)
+    table = pa.table({"arm": ["static", "personal"] * 200, "revenue": [900.0, 100.0, 1100.0, 300.0] * 100})
+    found = analyze(table, arm="arm", control="static", metrics=["revenue"])
+    over = design(goals=(replace(PARTS[0], cap=None),), largest_loss=1.0, planned_units=400, end=end)
+    assert (
+        ended(over, as_of=end)
+        == "The experiment has reached its end as planned, 2 February 2026: nobody new is assigned."
+    )
+    (loss,) = stops(over, found, as_of=end)
+    assert "personal has cost" in loss, "that all units are in asks for nothing once nobody new is assigned"
 
 
 def test_a_guardrail_may_be_a_ratio_too() -> None:

@@ -18,11 +18,10 @@ from experiments.record import (
     find_look,
     read_report,
     recorded_experiments,
-    report_again,
     table_digest,
     unchanged,
 )
-from experiments.report import Report, decision, headline, health_checks
+from experiments.report import Report, decision, headline, health_checks, render
 from features.errors import InputError
 from features.tracking import TrackingStore
 
@@ -69,7 +68,7 @@ def test_the_report_is_made_again_from_the_run_alone_to_the_byte(record: Experim
     run_id = record.log_look(example)
     logged = record.tracking.read_artifact(run_id, "report.html").decode()
     fresh = TrackingStore(record.tracking.folder)
-    assert report_again(fresh, run_id) == logged
+    assert render(read_report(fresh, run_id)) == logged
     assert unchanged(fresh, run_id, page=logged) and not unchanged(fresh, run_id, page=logged + " ")
     assert f"experiment {record.name}, run look 1, 29 January 2026" in logged
 
@@ -81,7 +80,7 @@ def test_numbers_that_could_not_be_computed_survive_the_record(record: Experimen
     run_id = record.log_look(report)
     again = read_report(record.tracking, run_id).analysis.metrics[0]
     assert again.relative is None and again.anytime_ci_low != again.anytime_ci_low
-    assert report_again(record.tracking, run_id) == record.tracking.read_artifact(run_id, "report.html").decode()
+    assert render(read_report(record.tracking, run_id)) == record.tracking.read_artifact(run_id, "report.html").decode()
     numbers = json.loads(record.tracking.read_artifact(run_id, "numbers.json"))
     assert numbers["analysis"]["metrics"][0]["p_value"] is None
 
@@ -102,7 +101,7 @@ def test_what_the_last_look_decided_stands_whatever_later_ones_show(record: Expe
     start, end = lean.as_of - 30 * week, lean.as_of - 15 * week
     design = replace(lean.experiment, stop_rule="group_sequential", start=start, end=end)
     last = replace(lean, experiment=design, analysis=replace(lean.analysis, kind="group_sequential"))
-    broken = replace(last, as_of=last.as_of - week, health=health_checks(contacts_to_opted_out=1))
+    broken = replace(last, as_of=last.as_of - week, health=health_checks(contacts_to_opted_out=("d1",)))
     for look in (broken, last, replace(last, as_of=last.as_of + week)):
         record.log_look(look)
     # A look whose numbers couldn't be trusted decided nothing.

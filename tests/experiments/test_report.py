@@ -22,7 +22,8 @@ from experiments.report import HealthCheck, Report, health_checks, look_points, 
 from experiments.report.numbers import numbers_csv, numbers_json
 from experiments.report.sentences import decision, headline
 from experiments.report.words import Scale, money_scale, sentence, tidy
-from experiments.results import Analysis, ArmCount, MetricRow, SampleRatio, SegmentRow, Verdict
+from experiments.results import Analysis, ArmCount, Cap, MetricRow, SampleRatio, SegmentRow, Verdict
+from experiments.rules import Ramp
 from features.errors import InputError
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -252,13 +253,59 @@ def test_what_all_would_bring_is_kept_apart_from_what_the_arm_did_bring() -> Non
 
 
 def test_a_red_check_replaces_the_headline_and_the_decision() -> None:
-    report = small(health=health_checks(contacts_to_opted_out=2))
+    report = small(health=health_checks(contacts_to_opted_out=("d1", "d2")))
     assert headline(report).text == "Do not trust these numbers yet"
     assert decision(report).code == "do_not_trust"
     assert "2 contacts went to customers who had opted out" in headline(report).below
     unbalanced = small(srm=SampleRatio(p_value=1e-9, status="red"))
     assert headline(unbalanced).tone == "red"
     assert "brought" not in Sound(render(unbalanced)).heads[0]
+
+
+def test_an_opt_out_that_arrived_after_the_contact_is_to_be_watched_and_no_breach() -> None:
+    ids = tuple(f"d{number}" for number in range(9))
+    (late,) = health_checks(contacts_to_opted_out=(), told_later=ids)
+    assert (late.status, late.decisions) == ("yellow", ids[:5])
+    assert late.sentence.startswith("9 contacts went out before the opt-out had arrived")
+    assert "docs/intake.md" in late.sentence
+    report = small(health=(late,))
+    assert report.trusted and decision(report).code == decision(small()).code
+    assert not [each for each in ids if f">{each}<" in render(report) or f" {each}" in render(report)]
+    assert numbers_json(report)["health"][-1]["decisions"] == list(ids[:5])
+    (both,) = health_checks(contacts_to_opted_out=("a",), told_later=ids)
+    assert (both.status, both.decisions) == ("red", ("a",))
+    assert both.sentence.startswith("1 contact went to customers who had opted out, which was known")
+    assert "9 contacts went out before" in both.sentence
+
+
+def test_the_page_tells_all_that_was_fixed_and_the_shares_of_those_who_came() -> None:
+    """Of 10,000, 6,000 came under 50 to 50 and 4,000 under 20 to 80: static was planned to have 38%, as it says."""
+    ramp = (Ramp(at=DAY - timedelta(days=20), shares={"static": 0.2, "personal": 0.8}),)
+    report = small(goals=(goal(money=True, cap=30_000),))
+    design = replace(report.experiment, ramp=ramp, planned_units=11_000, largest_loss=500_000)
+    report = replace(report, experiment=design)
+    fixed = dict(decision(report).criteria)
+    assert fixed["Cap"].endswith("counts up to €300.")
+    assert fixed["Planned"] == "11,000 customers, all arms together."
+    assert fixed["To be stopped"] == "An arm that has cost more than €5,000, as estimated."
+    assert "; from 10 February 2026 static 20%, personal 80% (" in fixed["Shares"]
+    arms = tuple(replace(arm, planned_share={"static": 0.38}.get(arm.arm, 0.62)) for arm in report.analysis.arms)
+    cap = Cap(metric=report.goal.name, cap=30_000.0, share=None, above={})
+    notes = (f"{report.goal.name}: values above the declared cap of 30,000 count as it: none.",)
+    page = render(replace(report, analysis=replace(report.analysis, arms=arms, caps=(cap,), notes=notes)))
+    assert ">38%<" in page and ">62%<" in page
+    assert "Planned on the way: " in page and "declared cap of €300" in page
+
+
+def test_who_is_in_already_shortens_the_wait() -> None:
+    unclear = small(row(span=(-100.0, 300.0)), stop_rule="group_sequential", code="keep_running")
+    early = replace(unclear, as_of=DAY - timedelta(days=28))
+    # Half as many again are needed, 5,000; all of them are in, and the last is mature in three days.
+    waiting = replace(early, waiting=5_000, waiting_until=early.as_of + timedelta(days=3))
+    assert decision(waiting).sentence.endswith("about 3 more days would clear it.")
+    # With 2,000 waiting, 12,000 came in 28 days: 5,000 more take 12 days at that pace.
+    some = replace(early, waiting=2_000, waiting_until=early.as_of + timedelta(days=3))
+    assert decision(some).sentence.endswith("about 12 more days would clear it.")
 
 
 def test_one_kind_of_interval_stands_on_the_page() -> None:
@@ -308,7 +355,7 @@ def test_the_planned_look_waits_for_the_usual_delay_of_records() -> None:
     late = small(goals=(goal(money=True, delay_days=12),), stop_rule="fixed")
     assert late.early and decision(late).code == "keep_running"
     assert not replace(late, as_of=DAY + timedelta(days=12)).early
-    broken = replace(late, health=health_checks(contacts_to_opted_out=2))
+    broken = replace(late, health=health_checks(contacts_to_opted_out=("d1", "d2")))
     assert decision(broken).code == "do_not_trust"
 
 
@@ -349,9 +396,27 @@ def test_guardrails_are_judged_by_their_limit() -> None:
 
 def test_a_gain_whose_guardrail_is_not_known_to_be_kept_is_told_as_the_panel_tells_it() -> None:
     guard = Guardrail(name="opted_out", kind="any", events=("opt_out",), window_days=7, limit=0.01)
-    for span, said in (((0.02, 0.05), "rose above the limit"), ((0.005, 0.03), "may be above the limit")):
-        report = small(row(), row("opted_out", span=span), guardrails=(guard,), code="keep_running")
-        assert decision(report).sentence == f"Personal is ahead, but opted out {said}."
+    over = small(row(), row("opted_out", span=(0.02, 0.05)), guardrails=(guard,), code="keep_running")
+    assert decision(over).sentence == "Personal is ahead, but opted out rose above the limit."
+    unclear = small(row(), row("opted_out", span=(0.005, 0.03)), guardrails=(guard,), code="keep_running")
+    clear = "The gain of personal in revenue is clear (+€1.00 to +€3.00 per customer), but whether opted out stays"
+    assert decision(unclear).sentence == f"{clear} within its limit can't be told yet."
+    at_the_end = small(
+        row(),
+        row("opted_out", span=(0.005, 0.03)),
+        guardrails=(guard,),
+        code="keep_running",
+        stop_rule="group_sequential",
+        kind="anytime",
+    )
+    assert decision(at_the_end).word == "No clear answer"
+    assert decision(at_the_end).sentence == f"{clear} within its limit can't be told, so static stays."
+    both = (guard, replace(guard, name="returned"))
+    rows = (row("opted_out", span=(0.005, 0.03)), row("returned", span=(0.02, 0.05)))
+    mixed = small(row(), *rows, guardrails=both, code="keep_running")
+    assert decision(mixed).sentence.startswith(
+        "Personal is ahead, but opted out may be above the limit, and returned rose"
+    )
     # A rise beyond chance, yet within the limit, stands in nobody's way.
     within = small(row(), row("opted_out", span=(0.001, 0.008)), guardrails=(guard,), code="roll_out")
     assert decision(within).sentence.startswith("Personal beat static")

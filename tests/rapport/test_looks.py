@@ -15,13 +15,13 @@ import pyarrow as pa
 import pytest
 
 from experiments.policies import Static
-from experiments.record import ExperimentRecord, report_again
-from experiments.report import headline
+from experiments.record import ExperimentRecord, read_report
+from experiments.report import headline, render
 from features.errors import InputError
 from rapport.trials.decided import decided_so_far
 from rapport.trials.insight import record_insight
 from rapport.trials.looks import report_of
-from rapport.trials.objections import contacts_after_opt_out
+from rapport.trials.objections import AfterNo, contacts_after_opt_out
 from serving.book import Consent
 from serving.ledger import Ledger
 
@@ -89,7 +89,7 @@ def test_before_a_window_has_closed_nothing_counts(shop: LetterShop) -> None:
 def test_a_contact_after_an_opt_out_is_seen_whatever_the_ledger_knew(shop: LetterShop) -> None:
     project = shop.project
     decisions = decided_so_far(project, "letter")
-    assert contacts_after_opt_out(project, decisions) == 0
+    assert contacts_after_opt_out(project, decisions) == AfterNo()
     sent = decisions.filter(pa.compute.not_equal(decisions["action"], "nothing"))["customer_id"].to_pylist()
     days = (-3, -3, -3, 3)
     said = [
@@ -105,7 +105,7 @@ def test_a_contact_after_an_opt_out_is_seen_whatever_the_ledger_knew(shop: Lette
     ]
     project.history.append(pa.Table.from_pylist(rows), part="no")
     assert (
-        contacts_after_opt_out(project, decisions) == 2
+        len(contacts_after_opt_out(project, decisions).known) == 2
     )  # the letter's channel, and all channels; not later, not e-mail
 
 
@@ -157,7 +157,7 @@ def test_a_report_as_of_a_day_is_the_same_to_the_byte_whatever_arrived_later(
     runs = ExperimentRecord(project.tracking, project.experiment("letter")).looks()
     assert len(runs) == 3
     assert "look" in ran.stdout
-    pages = [report_again(project.tracking, run) for run in runs]
+    pages = [render(read_report(project.tracking, run)) for run in runs]
     assert pages[0] == pages[1] == before.read_text(encoding="utf-8")
     assert pages[2] != pages[0], "what arrived later does show in a later look"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from features.facts import CONSENTS, OPT_OUTS
 from rapport.init import create_project
 from rapport.project import Project, load_project
-from rapport.trials.objections import contacts_after_opt_out
+from rapport.trials.objections import AfterNo, contacts_after_opt_out
 from serving.book import Consent
+from serving.inbox import hear
 from serving.ledger import Ledger
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -32,6 +34,7 @@ def shop(tmp_path: Path) -> Project:
 #: One contact by mail on day 10, and a decision of nothing, of which none can come after a no.
 DECISIONS = pa.table(
     {
+        "decision_id": ["contact", "nothing"],
         "customer_id": ["anna", "anna"],
         "action": ["coats-new@mail", "nothing"],
         "channel": ["mail", None],
@@ -40,10 +43,13 @@ DECISIONS = pa.table(
 )
 
 
-def say(project: Project, granted: bool, at: float, *, who: str = "anna", **more: str) -> None:
+def say(
+    project: Project, granted: bool, at: float, *, who: str = "anna", recorded: float | None = None, **more: str
+) -> None:
     told = {"channel": "all", "purpose": "contact", "contact_class": "all", "said_by": "customer", **more}
-    row = {"customer_id": who, "granted": granted, "occurred_at": day(at), "recorded_at": day(at), **told}
-    project.history.append_consents(pa.Table.from_pylist([row], schema=CONSENTS), part="said")
+    held = day(at if recorded is None else recorded)
+    row = {"customer_id": who, "granted": granted, "occurred_at": day(at), "recorded_at": held, **told}
+    project.history.append_consents(pa.Table.from_pylist([row], schema=CONSENTS), part=f"said-{at}")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_a_no_of_a_source_counts_for_its_channel_class_and_purpose(
     shop: Project, word: dict[str, str], counted: int
 ) -> None:
     say(shop, False, 3, **word)
-    assert contacts_after_opt_out(shop, DECISIONS) == counted
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == counted
 
 
 @pytest.mark.parametrize(
@@ -70,27 +76,53 @@ def test_a_no_of_a_source_counts_for_its_channel_class_and_purpose(
 def test_a_later_yes_of_the_customer_lifts_it(shop: Project, yes_on: float, said_by: str, counted: int) -> None:
     say(shop, False, 3)
     say(shop, True, yes_on, said_by=said_by)
-    assert contacts_after_opt_out(shop, DECISIONS) == counted
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == counted
 
 
 def test_a_no_after_the_contact_does_not_count_and_one_to_the_service_does(shop: Project) -> None:
     say(shop, False, 11)
-    assert contacts_after_opt_out(shop, DECISIONS) == 0
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == 0
     ledger = Ledger(shop.ledger)
     told = {"customer_id": "anna", "channel": "mail", "source": "customer"}
     with ledger.writing() as book:
         book.consent([Consent(**told, granted=False, occurred_at=day(4), recorded_at=day(4))])
-    assert contacts_after_opt_out(shop, DECISIONS) == 1
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == 1
     with ledger.writing() as book:
         book.consent([Consent(**told, granted=True, occurred_at=day(5), recorded_at=day(5))])
     ledger.close()
-    assert contacts_after_opt_out(shop, DECISIONS) == 0
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == 0
+
+
+@pytest.mark.parametrize(
+    ("recorded", "heard", "known"), [(3, 4, True), (3, None, True), (3, 12, False), (11, 12, False), (11, None, False)]
+)
+def test_a_no_is_a_breach_where_the_ledger_had_heard_it_and_late_where_it_came_after(
+    shop: Project, recorded: float, heard: float | None, known: bool
+) -> None:
+    """A file's row without a delay claims to have been known when it was said: when it was loaded tells otherwise."""
+    say(shop, False, 3, recorded=recorded)
+    if heard is not None:
+        with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
+            hear(book, shop.history, channels={"mail"}, at=day(heard))
+    late = AfterNo(known=("contact",)) if known else AfterNo(later=("contact",))
+    assert contacts_after_opt_out(shop, DECISIONS) == late
+    assert contacts_after_opt_out(shop, DECISIONS, as_of=day(11)) == (late if recorded < 11 else AfterNo())
+
+
+def test_a_later_file_with_another_no_leaves_the_breach_one(shop: Project) -> None:
+    say(shop, False, 3, channel="mail")
+    with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
+        hear(book, shop.history, channels={"mail"}, at=day(4))
+    say(shop, False, 5)
+    with closing(Ledger(shop.ledger)) as ledger, ledger.writing() as book:
+        hear(book, shop.history, channels={"mail"}, at=day(12))
+    assert contacts_after_opt_out(shop, DECISIONS) == AfterNo(known=("contact",))
 
 
 def test_the_no_of_a_refused_row_counts(shop: Project) -> None:
     row = {"customer_id": "anna", "channel": None, "occurred_at": None, "recorded_at": day(9), "origin": "f"}
     shop.history.append_opt_outs(pa.Table.from_pylist([row], schema=OPT_OUTS), part="f")
-    assert contacts_after_opt_out(shop, DECISIONS) == 1
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,4 +143,4 @@ def test_a_no_reaches_the_accounts_that_were_linked_when_it_was_decided(
         for each in ("anna", "web-1")
     ]
     link(shop.history, rows)
-    assert contacts_after_opt_out(shop, DECISIONS) == counted
+    assert len(contacts_after_opt_out(shop, DECISIONS).known) == counted

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from experiments.record import find_look, report_again
+from experiments.record import find_look, read_report
+from experiments.report import render
 from features.errors import InputError
 from features.identity import resolve
 from features.privacy.traces import Traces
@@ -250,13 +251,15 @@ def test_nothing_of_the_erased_is_left_and_closed_reports_stay(
     places = {Path(each.partition(":")[0]).relative_to(project.root).parts[0] for each in found(project.root, some)}
     assert places >= {"history", "ledger.db", "quarantine", "models", "mlruns", "out", "mine.json", "job.log"}
     look = find_look(project.tracking, "letter")
-    page = report_again(project.tracking, look)
+    page = render(read_report(project.tracking, look))
 
     receipt = tmp_path / "receipt.json"
     said += run("erase", *(each.accounts[0] for each in some), "--project", project.root, "--receipt", receipt)
     assert found(project.root, some) == {}
     assert rows_of(project, but=[]) == others
-    assert report_again(project.tracking, look) == page == (project.root / "lift.html").read_text(encoding="utf-8")
+    assert (
+        render(read_report(project.tracking, look)) == page == (project.root / "lift.html").read_text(encoding="utf-8")
+    )
     assert (project.root / "job.log").read_text(encoding="utf-8") == "began\nended\n"
     assert (project.root / "mine.json").exists() is False
     told = json.loads(receipt.read_text(encoding="utf-8"))
