@@ -24,6 +24,18 @@ from serving.book import Book
 from serving.decision import Decision
 from serving.ledger import Ledger
 
+
+class _Head(msgspec.Struct, array_like=True):
+    """How a decision's record begins, up to what took it: enough to pass over the many that no bandit took."""
+
+    decision_id: str
+    ask: msgspec.Raw
+    experiment: str
+    arm: str
+    policy: str
+
+
+_head_decoder = msgspec.msgpack.Decoder(_Head)
 _decoder = msgspec.msgpack.Decoder(Decision)
 _CHANCE = "p_"
 _LAST = "SELECT arm, arg_max(decision_id, (decided_at, decision_id)) AS decision_id FROM decisions GROUP BY arm"
@@ -111,10 +123,13 @@ def _chances(book: Book, decisions: pa.Table) -> Iterator[tuple[str, Mapping[str
     for decision_id, record in book.connection.execute(select(columns.decision_id, columns.record).where(own)):
         if decision_id not in kept:
             continue
+        policy = _head_decoder.decode(record).policy
+        if policy not in learning:
+            learning[policy] = learns(book.policy_of_version(policy))
+        if not learning[policy]:
+            continue
         decision = _decoder.decode(record)
-        if decision.policy not in learning:
-            learning[decision.policy] = learns(book.policy_of_version(decision.policy))
-        if not learning[decision.policy] or not decision.survivors or decision.degraded:
+        if not decision.survivors or decision.degraded:
             continue
         if decision.rules not in actions:
             catalogue = book.rules(decision.rules)
