@@ -33,6 +33,8 @@ _NOT_TEXT = {
 }
 # What DuckDB takes for truth and falsehood though it may as well be the letter.
 _LETTERS = frozenset("tTfF")
+# What a first column without a name is called, as tables saved with their row numbers have one.
+_UNNAMED = "unnamed first column"
 _WIDE = re.compile(rb"[\x80-\xff]{2,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 
@@ -114,6 +116,8 @@ def _from_utf8(source: Path, *, text: Sequence[str], columns: Sequence[str] | No
         for name in doubtful:
             if _LETTERS.issuperset(pc.unique(words[name].drop_null()).to_pylist()):
                 table = table.set_column(table.column_names.index(name), name, words[name])
+    if wanted == "*" and len(names) > 1 and not names[0].strip() and _UNNAMED not in present:
+        table = table.rename_columns([_UNNAMED, *table.column_names[1:]])
     return table
 
 

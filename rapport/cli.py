@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import typer
 
 from rapport.commands.analyze import analyze
@@ -29,7 +31,7 @@ from rapport.commands.retention import retention
 from rapport.commands.score import score
 from rapport.commands.serve import serve
 from rapport.commands.train import train
-from rapport.terminal import run
+from rapport.terminal import prose, run
 
 app = typer.Typer(
     name="rapport",
@@ -71,6 +73,9 @@ app.command()(score)
 app.command()(serve)
 app.add_typer(identity, name="identity")
 app.add_typer(train, name="train")
+for group in (app, identity, train):
+    for command in group.registered_commands:
+        command.help = prose(inspect.getdoc(command.callback) or "")
 
 
 def main() -> None:

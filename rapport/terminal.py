@@ -54,6 +54,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         console.print(plain(note), style="dim")
 
 
+def prose(text: str) -> str:
+    r"""The paragraphs of ``text`` in one line each: a terminal breaks them where it ends.
+
+    >>> prose("One\ntwo.\n\nThree.")
+    'One two.\n\nThree.'
+    """
+    return "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
+
+
 def say(text: str, *, style: str = "") -> None:
     """Print one line of prose, wrapped at the terminal's width; markup in ``text`` is shown, not obeyed."""
     console.print(plain(text), style=style)

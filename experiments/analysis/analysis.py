@@ -137,7 +137,8 @@ def analyze(
         ramp=ramp,
         time=time,
         caps=caps or {},
-        others=[*segments, *([exposed] if exposed else [])],
+        segments=segments,
+        exposed=exposed,
     )
     reader, split = sheet.reader, sheet.split
     names = [goal.name for goal in reader.goals]

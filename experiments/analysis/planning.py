@@ -66,7 +66,7 @@ class Design:
                 "the baseline of a share",
                 self.baseline,
                 self.std is not None or 0 < self.baseline < 1,
-                "between 0 and 1",
+                "between 0 and 1, or --std beside it when the metric is a mean",
             ),
             ("the standard deviation", self.std, self.std is None or 0 < self.std < math.inf, "above 0"),
             ("the number of arms", self.arms, 2 <= self.arms <= 50, "from 2 to 50"),

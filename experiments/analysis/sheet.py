@@ -57,10 +57,14 @@ class Sheet:
         ramp: str | None,
         time: str | None,
         caps: Mapping[str, float | str],
-        others: Sequence[str],
+        segments: Sequence[str],
+        exposed: str | None,
     ) -> Sheet:
-        """Of a table, or of the file at a path, the columns that are named; ``others`` are to be at hand as well."""
-        table = opened(table, text=[arm])
+        """Of a table, or of the file at a path, the columns that are named; of segments the file's own words count."""
+        counted = {part for each in (*metrics, *covariates) for part in (each, *each.split("/"))}
+        words = [each for each in segments if each not in counted and each not in (ramp, time, exposed)]
+        others = [*segments, *([exposed] if exposed else [])]
+        table = opened(table, text=[arm, *words])
         there = column_names(table)
         goals = [Variable.named(each, there) for each in dict.fromkeys(metrics)]
         adjusters = [Variable.named(each, there) for each in dict.fromkeys(covariates)]

@@ -10,6 +10,8 @@ from statistics import NormalDist
 from experiments.analysis.limits import Standing, standing
 from experiments.results import ArmCount, Balance, IntervalKind, MetricRow, SampleRatio, Verdict
 
+# A limit that is 0 but for so few digits more is told with them: whether it lies above 0 decides.
+_MORE_DIGITS = 3
 _HOLDS: dict[IntervalKind, str] = {
     "fixed": "",
     "group_sequential": " over all looks of the campaign",
@@ -95,10 +97,12 @@ class Rule:
         return f"{value:z,.{_digits(row, self, 1) + 2}f}"
 
     def amount(self, row: MetricRow, value: float) -> str:
-        """A difference in words, signed: in percentage points for a rate."""
-        if row.metric in self.rates:
-            return f"{100 * value:+z,.{max(_digits(row, self, 100), 2)}f}"
-        return f"{value:+z,.{_digits(row, self, 1)}f}"
+        """A difference in words, signed: in percentage points for a rate. A small one shows its sign."""
+        rate = row.metric in self.rates
+        value, digits = (100 * value, max(_digits(row, self, 100), 2)) if rate else (value, _digits(row, self, 1))
+        if 10.0 ** -(digits + _MORE_DIGITS) <= abs(value) < 0.5 * 10.0**-digits:
+            digits = math.ceil(-math.log10(abs(value)))
+        return f"{value:+z,.{digits}f}"
 
     def difference(self, row: MetricRow) -> str:
         """The difference with the interval that decides."""

@@ -121,7 +121,7 @@ def read_columns(table: pa.Table, names: Sequence[str], *, order: Integers | Non
 def screen(
     columns: Mapping[str, Column | None], *, outcome: Floats, named: Collection[str], moved: Collection[str] = ()
 ) -> tuple[list[Column], list[str]]:
-    """The columns that may serve as features or segments, and notes on those left out.
+    """The columns that may serve as features or segments, and notes on those left out though they could be read.
 
     ``outcome`` (n,); ``named`` are the columns asked for by name; ``moved`` those that the contact moved:
     :func:`moved_columns`.
@@ -136,8 +136,6 @@ def screen(
     usual = float(np.median(outcome)) if np.unique(outcome).size > 2 else float(np.round(outcome.mean()))
     for name, column in columns.items():
         if column is None:
-            if name in named:
-                notes.append(f"{name!r} left out: constant, an id, or not comparable.")
             continue
         reason = _UNLIKE if name in moved else _suspicion(column, outcome=outcome, usual=usual)
         if reason is None:

@@ -17,7 +17,7 @@ def nothing_known(found: ArmGains, *, unit: str, amount: Amount) -> tuple[str, .
     """What is left to say where no column may be used: the average, and that nobody was told apart."""
     return (
         f"Nothing was left to look at: no column tells customers apart, so only the average of {found.arm!r} is known: "
-        f"it brings {_or_nothing(found.effect, amount, unit)}.",
+        f"it changes {unit or 'the outcome'} by {_or_nothing(found.effect, amount)}.",
     )
 
 
@@ -44,7 +44,7 @@ def _differ(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
 def _alike(found: ArmGains, unit: str, amount: Amount) -> Iterator[str]:
     yield (
         f"There is no evidence that anybody gains more from {found.arm!r} than others do: "
-        f"on average it brings {_or_nothing(found.effect, amount, unit)}."
+        f"on average it changes {unit or 'the outcome'} by {_or_nothing(found.effect, amount)}."
     )
     if found.visible > 0:
         yield (
@@ -57,8 +57,8 @@ def _gain(group: GroupEffect, amount: Amount) -> str:
     return amount(group.effect, group.ci_low, group.ci_high)
 
 
-def _or_nothing(group: GroupEffect, amount: Amount, unit: str = "") -> str:
-    said = f"{_gain(group, amount)} {unit}".rstrip()
+def _or_nothing(group: GroupEffect, amount: Amount) -> str:
+    said = _gain(group, amount)
     if group.ci_low <= 0 <= group.ci_high:
         return f"{said}, which may be nothing"
     return f"{said}{', so they lose by it' if group.ci_high < 0 else ''}"

@@ -8,7 +8,7 @@ values: the best of several noisy policies looks better than it is on the data t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -27,6 +27,8 @@ from features.errors import InputError
 RUNGS: tuple[RungName, ...] = get_args(RungName)
 
 _STEADY_FROM = 100_000
+# Shares add up over the fits, and rounding is no choice.
+_NEVER = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,17 @@ def _lesson(units: Units, models: OutcomeModels, rows: Integers) -> tuple[Lesson
     return Lesson(features=features, levels=levels, net=expected - units.cost), scores - units.cost
 
 
+def _undecided(static: Mapping[str, float], *, fits: int) -> Iterator[str]:
+    """A sentence where the fits chose several arms for everybody, from the share of them that chose each."""
+    chosen = {arm: share for arm, share in sorted(static.items(), key=lambda each: -each[1]) if share > _NEVER}
+    if len(chosen) > 1:
+        told = ", ".join(f"{arm!r} in {share:.0%} of {fits} fits" for arm, share in chosen.items())
+        yield (
+            f"static: the best single contact isn't known ({told}), so static is worth less than the best of them, and "
+            "part of the step beyond it is only that. Its shares of customers are shares of the fits."
+        )
+
+
 def _notes(valued: Valued, units: Units, *, fits: int, folds: int) -> list[str]:
     notes = [
         "random: each arm but the control with the same chance; higher rungs may also choose the control.",
@@ -175,4 +188,5 @@ def _notes(valued: Valued, units: Units, *, fits: int, folds: int) -> list[str]:
         notes.append(f"segment: by {by!r}, chosen in {times} of {fits} fits.")
     else:
         notes.append("segment: no column to segment by, so it is static.")
+    notes += _undecided(dict(zip(units.arms, valued.shares[RUNGS.index("static")], strict=True)), fits=fits)
     return [*notes, *units.learning_notes(folds=folds)]

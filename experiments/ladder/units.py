@@ -25,6 +25,7 @@ from experiments.estimation.columns import (
     numbers_of,
     read_columns,
     screen,
+    unread,
 )
 from experiments.estimation.entry import Entry, times_in, unnamed
 from experiments.estimation.influence import Floats, Integers
@@ -175,7 +176,13 @@ def read_units(
         cluster=groups,
         features=feature_matrix(known, rows=codes.size),
         segments=tuple(replace(column, numbers=None) for column in told_apart),
-        notes=(*told, *notes, *screened, *_entry_notes(dated, entry, arm=codes, cluster=groups)),
+        notes=(
+            *told,
+            *notes,
+            *_unread_notes(table, there),
+            *screened,
+            *_entry_notes(dated, entry, arm=codes, cluster=groups),
+        ),
         source=table.select([column.name for column in known]),
         order=order,
         doubt=_not_dealt(moved, of=len(asked)) if doubted else "",
@@ -201,11 +208,23 @@ def _entry_notes(table: pa.Table, entry: Entry | None, *, arm: Integers, cluster
         )
 
 
+def _unread_notes(table: pa.Table, columns: Mapping[str, Column | None]) -> Iterator[str]:
+    """Which columns hold nothing to learn from, a sentence for each reason."""
+    why: dict[str, list[str]] = {}
+    for name in (name for name, column in columns.items() if column is None):
+        why.setdefault(unread(table, name), []).append(name)
+    for reason, names in why.items():
+        yield f"{_some(list(map(repr, names)))} left out: {reason}."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
 def _not_dealt(unlike: Sequence[str], *, of: int) -> str:
-    shown = ", ".join(unlike[:_SHOWN]) + (f" and {len(unlike) - _SHOWN} more" if len(unlike) > _SHOWN else "")
     return (
         f"Do not trust these numbers: {len(unlike)} of {of} columns differ between the arms far beyond chance "
-        f"({shown}), so chance did not decide who got what. If those are outcomes, exclude them."
+        f"({_some(unlike)}), so chance did not decide who got what. If those are outcomes, exclude them."
     )
 
 

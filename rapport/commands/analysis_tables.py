@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,13 @@ _FIT = {
 _COLOURS = {"green": "green", "yellow": "yellow", "red": "red"}
 
 
-def show(found: Findings, *, bandit: bool, currency: str = "") -> None:
-    """Print all that is found; of a ``bandit``'s log the arms are actions."""
+def show(found: Findings, *, bandit: bool, currency: str = "", assumed: bool = False) -> None:
+    """Print all that is found; of a ``bandit``'s log the arms are actions; ``assumed`` when nobody named the shares."""
     say(found.verdict.sentence, style="bold")
     say("")
     words, colour = (_FIT if bandit else _STATUS)[found.srm.status]
+    if assumed and not bandit and found.srm.status == "red":
+        words = "not the equal one that is held for planned without --split"
     told = f"The actions {words} the logged chances" if bandit else f"The split is {words}"
     p = _p(found.srm.p_value)
     say(f"{told} (p {f'< {p[1:]}' if p.startswith('<') else f'= {p}'}).", style=colour)
@@ -46,7 +49,11 @@ def show(found: Findings, *, bandit: bool, currency: str = "") -> None:
     for metric in dict.fromkeys(row.metric for row in found.metrics):
         rows = [(row, p) for row, p in zip(found.metrics, surely, strict=True) if row.metric == metric]
         say("")
-        print_table(*_headed(metric, found.rule, "arm", ("relative", "p")), _metric_rows(rows, found.rule))
+        print_table(
+            *_headed(metric, found.rule, "arm", ("relative", "p")),
+            _metric_rows(rows, found.rule),
+            note=_adjusted_control([row for row, _ in rows], found.rule),
+        )
         _show_totals(found, metric, currency=currency)
     _show_exposed(found)
     _show_limits(found)
@@ -93,12 +100,30 @@ def _metric_rows(rows: Sequence[tuple[MetricRow, float]], rule: Rule) -> Iterato
         yield row.arm, *_cells(row, rule), relative, _p(p)
 
 
+def _adjusted_control(rows: Sequence[MetricRow], rule: Rule) -> str:
+    """What the control's mean is beside each arm, where covariates adjust it to each; empty where it is one."""
+    told = {row.arm: _mean(row, row.control_mean, rule) for row in rows}
+    means = [row.control_mean for row in rows]
+    if len(set(told.values())) < 2 or math.isclose(min(means), max(means), rel_tol=1e-9):
+        return ""
+    beside = ", ".join(f"{mean} beside {arm!r}" for arm, mean in told.items())
+    return f"Means are adjusted for each pair of arms; that of {rows[0].control!r} is {beside}."
+
+
 def _show_totals(found: Findings, metric: str, *, currency: str) -> None:
     for each in found.totals:
         if each.metric == metric and each.ci_low == each.ci_low:
-            low, high = (f"{limit:+,.0f}" for limit in (each.ci_low, each.ci_high))
+            low, high = (_total(limit, half=(each.ci_high - each.ci_low) / 2) for limit in (each.ci_low, each.ci_high))
             unit = f" {currency}" if currency else ""
             say(f"All {each.units:,} units with {each.arm!r}: {low} to {high}{unit} against {found.arms[0].arm!r}.")
+
+
+def _total(value: float, *, half: float) -> str:
+    """An amount in whole units, to two digits of ``half`` its interval; its own first two where those would be 0."""
+    known = math.floor(math.log10(half)) - 1 if half > 0 else 0
+    if value and abs(value) < 10**known:
+        known = math.floor(math.log10(abs(value))) - 1
+    return f"{round(value, -max(known, 0)):+z,.0f}"
 
 
 def _show_exposed(found: Findings) -> None:

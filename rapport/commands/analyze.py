@@ -151,7 +151,7 @@ def analyze(
             expected=expected,
         )
     write_json(json, found.to_json())
-    show(found, bandit=bool(probabilities), currency=currency)
+    show(found, bandit=bool(probabilities), currency=currency, assumed=not split)
 
 
 def _of_a_bandit(table: Path, *, arm: str, probabilities: str, unfit: Mapping[str, object]) -> partial[Findings]:

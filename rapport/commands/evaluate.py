@@ -176,11 +176,13 @@ def _whole_policy(
         wished = known if candidate.resolve() == folder.resolve() else load_project(candidate)
         found = value_before_launch(known, wished, as_of=datetime.now(UTC), alpha=alpha, seed=seed, **options)
     write_json(json, found.to_json())
-    reward = f"{known.settings.project.currency} of {found.goal}" if found.money else found.goal
-    telling = _show(found.evaluation, reward=reward, rows=found.decisions, alpha=alpha)
+    currency = known.settings.project.currency if found.money else ""
+    reward = found.goal.removesuffix(" per customer")  # it is told per decision
+    telling = _show(found.evaluation, reward=reward, rows=found.decisions, alpha=alpha, currency=currency)
     rows = [(each.arm, f"{each.decisions:,}", telling.value(each)) for each in found.arms]
     say("")
-    print_table(f"what was earned: {reward} {telling.unit}", ("arm", "decisions", "value"), rows)
+    unit = f"{currency} {telling.unit}".strip()
+    print_table(f"what was earned: {reward}, {unit}", ("arm", "decisions", "value"), rows)
     say("")
     say(
         f"One decision at a time, within {found.window_days:g} days, at customers as the experiment found them: what "
@@ -193,27 +195,30 @@ def _whole_policy(
         say(note, style="dim")
 
 
-def _show(result: Evaluation, *, reward: str, rows: int, alpha: float) -> Telling:
+def _show(result: Evaluation, *, reward: str, rows: int, alpha: float, currency: str = "") -> Telling:
     from experiments.offpolicy import Telling
 
     telling = Telling(unit=result.unit, scale=result.scale)
-    ran = f"What ran earned {telling.value(result.logged)} {reward} {telling.unit}." if result.logged else ""
+    unit = f"{currency} {result.unit}".strip()
+    ran = f"Under what ran, {reward} was {telling.value(result.logged)} {unit}." if result.logged else ""
     if result.refused is not None:
         say(f"The log can't tell. {result.refused}", style="bold")
         say(ran)
     else:
         best = next(each for each in result.estimates if each.estimator == "dr")
         say(
-            f"The policy would earn {telling.value(best)} {reward} {telling.unit}, by the doubly robust estimate.",
+            f"Under the policy, {reward} would be {telling.value(best)} {unit}, by the doubly robust estimate.",
             style="bold",
         )
         say(f"{ran} {result.sentence}")
-        _table(result, telling, reward=reward, alpha=alpha)
+        _table(result, telling, title=f"{reward}, {unit}", alpha=alpha)
     found = result.diagnostics
+    never = f"{found.unsupported_share:.1%} of what it does was never tried"
     say("")
     say(
         f"{rows:,} decisions, worth {found.effective_sample_size:,.0f} of the policy's own; "
-        f"{found.unsupported_share:.1%} of what it does was never tried; largest weight {found.max_weight:,.1f}.",
+        f"{'all that it does was tried, however seldom' if found.unsupported_share < 0.0005 else never}; "
+        f"largest weight {found.max_weight:,.1f}.",
         style="dim",
     )
     if result.refused is None and (result.features or result.left_out):
@@ -223,19 +228,19 @@ def _show(result: Evaluation, *, reward: str, rows: int, alpha: float) -> Tellin
     return telling
 
 
-def _table(result: Evaluation, telling: Telling, *, reward: str, alpha: float) -> None:
+def _table(result: Evaluation, telling: Telling, *, title: str, alpha: float) -> None:
     rows = [
         (_SAID[each.estimator], telling.value(each), telling.difference(ran))
         for each, ran in zip(result.estimates, result.differences, strict=True)
     ]
     say("")
     columns = ("estimator", "value", "less what ran")
-    print_table(f"{reward} {telling.unit}, with {1 - alpha:.0%} intervals", columns, rows)
+    print_table(f"{title}, with {1 - alpha:.0%} intervals", columns, rows)
     if control := result.control:
         alone = next(each for each in control.estimates if each.estimator == "dr")
         say("")
         say(
-            f"The control arm {control.name!r}, taken at the same decisions, would earn {telling.value(alone)}. "
+            f"Under the control arm {control.name!r}, at the same decisions, it would be {telling.value(alone)}. "
             f"{control.sentence}"
         )
 

@@ -30,7 +30,7 @@ def ladder(
     cluster: Annotated[str | None, typer.Option(help="Column of the household.", show_default=False)] = None,
     time: Annotated[str | None, typer.Option(help="Column of when each entered.", show_default=False)] = None,
     contact: Annotated[
-        list[str] | None, typer.Option(metavar="ARM", help="Arm that is a contact [default: all but the control].")
+        list[str] | None, typer.Option(metavar="ARM", help="Arm that is a contact; all but the control if none.")
     ] = None,
     cost: Annotated[list[str] | None, typer.Option(metavar="ARM=AMOUNT", help="Cost of one contact.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Column not to use, such as another outcome.")] = None,

@@ -245,7 +245,7 @@ def _facts(design: Design) -> dict[str, Any]:
 
 def _show(design: Design, rows: list[dict[str, Any]], wanted: float | None) -> None:
     rate = design.std is None
-    today = f"{design.baseline:.2%}" if rate else f"{design.baseline:,.6g} (standard deviation {design.std:,.6g})"
+    today = f"{design.baseline:.2%}" if rate else f"{design.baseline:,.4g} (standard deviation {design.std:,.3g})"
     first = rows[0]
     lift = _lift(first["lift"])
     change = f"{_difference(first['difference'], rate)}{f' ({lift})' if lift else ''}"

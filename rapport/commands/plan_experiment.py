@@ -70,7 +70,7 @@ def _show(rows: Sequence[PlanRow], design: Experiment, *, currency: str, power: 
             )
             for place, row in enumerate(rows)
         ],
-        note="looks: one at the end, any of a campaign until its end, or any at all",
+        note="looks: one (at the end), campaign (any until its end), any (whenever)",
     )
 
 

@@ -26,9 +26,9 @@ TimeOrder = Annotated[bool, typer.Option("--time-order", help="Rows are in order
 Trials = Annotated[int, typer.Option("--trials", min=0, metavar="N", help="Optuna trials; 0 keeps the defaults.")]
 ProjectDir = Annotated[Path, typer.Option("--project", metavar="DIR", help="The project folder.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Also write the model's bundle to DIR.")]
-Runs = Annotated[Path | None, typer.Option("--mlruns", metavar="DIR", help="MLflow's folder.  [default: ./mlruns]")]
+Runs = Annotated[Path | None, typer.Option("--mlruns", metavar="DIR", help="MLflow's folder; ./mlruns if none.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name in the registry.  [default: by kind and table]")]
+Name = Annotated[str | None, typer.Option("--name", help="Name in the registry; by kind and table if none.")]
 Positive = Annotated[str | None, typer.Option("--positive", metavar="VALUE", help="Label that is the response.")]
 
 

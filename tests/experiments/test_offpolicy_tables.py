@@ -217,7 +217,7 @@ def test_the_command_prints_what_ran_and_the_columns(rapport_cli, tmp_path):
     ran = rapport_cli("evaluate", paths[0], *named, "--policy", paths[1])
     assert ran.exit_code == 0, ran.stderr
     said = " ".join(ran.stdout.split())
-    assert "What ran earned" in said
+    assert "Under what ran, bought was" in said
     assert "The policy can't be told apart from what ran: between" in said
     assert "The reward models know age, position. Left out: user (an id)." in said
 

@@ -395,9 +395,9 @@ def test_the_command_says_what_the_value_is_and_what_it_leaves_out(
     ran = rapport_cli("evaluate", *named, "--json", out)
     assert ran.exit_code == 0, ran.stderr
     said = " ".join(ran.stdout.split())
-    assert "bought per 1,000 decisions, by the doubly robust estimate" in said
+    assert "Under the policy, bought would be" in said and "per 1,000 decisions, by the doubly robust" in said
     assert "One decision at a time, within 7 days, at customers as the experiment found them" in said
-    assert "The control arm 'nothing', taken at the same decisions, would earn" in said
+    assert "Under the control arm 'nothing', at the same decisions, it would be" in said
     written = json.loads(out.read_text())
     assert {"estimates", "diagnostics", "refused", "untried", "arms", "experiment", "policy"} <= set(written)
     assert {"logged", "differences", "sentence", "control", "features", "left_out"} <= set(written)
