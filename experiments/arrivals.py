@@ -156,8 +156,9 @@ def arrivals_by_kind(events: pa.Table, measures: Sequence[Measure], *, as_of: da
     for measure in measures:
         for kind in measure.events or (_MONEY if measure.kind == "given" else ()):
             feeds.setdefault(kind, []).append(measure)
+    known = events.select(["kind", "recorded_at"])
+    known = known.filter(pc.less(known["recorded_at"], pa.scalar(as_of, TIMESTAMP)))
     for kind, fed in feeds.items():
-        known = events.filter(pc.less(events["recorded_at"], pa.scalar(as_of, TIMESTAMP)))
         own = known.filter(pc.equal(known["kind"], kind))["recorded_at"]
         newest = pc.max(own).as_py()
         if newest is None and all(isinstance(each, Guardrail) for each in fed):
@@ -180,6 +181,6 @@ def arrivals_by_kind(events: pa.Table, measures: Sequence[Measure], *, as_of: da
 
 def _days(moments: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The days, counted from 1970 in UTC, on which something arrived: each once, in order."""
-    micros = pc.unique(moments.cast(TIMESTAMP)).cast(pa.int64()).to_numpy()
-    found: npt.NDArray[np.int64] = np.unique(micros // 86_400_000_000)
+    days = pc.unique(pc.floor_temporal(moments.cast(TIMESTAMP), unit="day")).cast(pa.int64()).to_numpy()
+    found: npt.NDArray[np.int64] = np.sort(days // 86_400_000_000)
     return found

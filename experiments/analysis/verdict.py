@@ -97,10 +97,17 @@ class Rule:
         return f"{value:z,.{_digits(row, self, 1) + 2}f}"
 
     def amount(self, row: MetricRow, value: float) -> str:
-        """A difference in words, signed: in percentage points for a rate. A small one shows its sign."""
+        """A difference in words, signed: in percentage points for a rate."""
+        return self._signed(row, value, small=False)
+
+    def limit(self, row: MetricRow, value: float) -> str:
+        """A limit of an interval, likewise; one that would round to zero shows on which side of it."""
+        return self._signed(row, value, small=True)
+
+    def _signed(self, row: MetricRow, value: float, *, small: bool) -> str:
         rate = row.metric in self.rates
         value, digits = (100 * value, max(_digits(row, self, 100), 2)) if rate else (value, _digits(row, self, 1))
-        if 10.0 ** -(digits + _MORE_DIGITS) <= abs(value) < 0.5 * 10.0**-digits:
+        if small and 10.0 ** -(digits + _MORE_DIGITS) <= abs(value) < 0.5 * 10.0**-digits:
             digits = math.ceil(-math.log10(abs(value)))
         return f"{value:+z,.{digits}f}"
 
@@ -109,7 +116,7 @@ class Rule:
         low, high = self.interval(row)
         if low != low:
             return self.amount(row, row.difference) if row.difference == row.difference else "not known"
-        return f"{self.amount(row, row.difference)} ({self.amount(row, low)} to {self.amount(row, high)})"
+        return f"{self.amount(row, row.difference)} ({self.limit(row, low)} to {self.limit(row, high)})"
 
     def unit(self, metric: str) -> str:
         """What a difference counts."""
@@ -234,7 +241,7 @@ def told_difference(row: MetricRow, rule: Rule) -> str:
     when = _HOLDS[rule.kind]
     return (
         f"{rule.amount(row, row.difference)}{rule.unit(row.metric)} "
-        f"({rule.confidence} sure{when}: between {rule.amount(row, low)} and {rule.amount(row, high)})"
+        f"({rule.confidence} sure{when}: between {rule.limit(row, low)} and {rule.limit(row, high)})"
     )
 
 

@@ -152,7 +152,7 @@ def _spanned(row: MetricRow, rule: Rule, value: float | None, low: float | None,
     """A further estimate of the row with its interval, in as many digits as the row's own."""
     if value is None or low is None or high is None or low != low:
         return ""
-    return f"{rule.amount(row, value)} ({rule.amount(row, low)} to {rule.amount(row, high)})"
+    return f"{rule.amount(row, value)} ({rule.limit(row, low)} to {rule.limit(row, high)})"
 
 
 def _show_limits(found: Findings) -> None:
