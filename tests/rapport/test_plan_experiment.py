@@ -230,3 +230,13 @@ def test_a_campaign_that_cant_show_its_worth_is_told_first(
     assert first.endswith("and 300 are at hand; the campaign has 31 days.")
     enough = rapport_cli(*given, "--units", 1_000_000, "--daily", 1_000_000)
     assert "It can't show" not in enough.stdout
+
+
+def test_a_plan_says_that_it_takes_the_shares_of_the_first_step(
+    shop: Callable[..., Project], rapport_cli: Callable[..., Any]
+) -> None:
+    ramp = "[[ramp]]\nat = 2026-03-08\nshares = {nothing = 0.5, static = 0.5}\n"
+    for more, said in (("", False), (ramp, True)):
+        done = rapport_cli("plan", "--project", shop(more=more).root, "--experiment", "letter")
+        assert done.exit_code == 0, done.stderr
+        assert ("planned at the shares of the first step" in " ".join(done.stdout.split())) == said
