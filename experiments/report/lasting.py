@@ -44,9 +44,9 @@ def gains(report: Report) -> Panel | None:
             return scale.number(value, spread=value / 2)
         return scale.span(low, high, signed=True)
 
-    # Amounts bring their currency or their points with them.
-    beside = "per customer" if report.goal.money else "" if report.goal.kind == "any" else unit
-    said = " ".join(told(found, unit=beside, amount=amount)).replace(repr(found.arm), arm_words(found.arm))
+    said = " ".join(told(found, unit=tidy(report.goal.words), amount=amount)).replace(
+        repr(found.arm), arm_words(found.arm)
+    )
     rows = [(_ORDER, group) for group in found.fifths]
     rows += [(each.column, side) for each in found.groups for side in (each.inside, each.outside)]
     rows = rows if found.differ else [("", found.effect)]
