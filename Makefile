@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements.txt requirements-uv.txt pyproject.toml
 spark: install ## Spark beside it, for --engine spark and its tests (needs Java 17)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-spark.txt
 
-demo: install ## the whole loop on the built-in market, in under three minutes
+demo: install ## the whole loop on the built-in market, in three to four minutes
 	$(BIN)/rapport demo
 
 check: install ## ruff, mypy strict, import contracts
