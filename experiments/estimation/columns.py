@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import stats
+from scipy import special
 
 from experiments.estimation.influence import Codes, Floats, Integers
 from experiments.estimation.nuisance import Matrix
@@ -211,10 +210,12 @@ def dependence(levels: Codes, arm: Integers, *, within: Integers | None = None) 
     parts = [slice(None)] if within is None else [within == code for code in np.unique(within)]
     found = [_chi_square(levels[part], arm[part]) for part in parts]
     freedom = sum(each[1] for each in found)
-    return float(stats.chi2.sf(sum(each[0] for each in found), freedom)) if freedom else 1.0
+    return float(special.chdtrc(freedom, sum(each[0] for each in found))) if freedom else 1.0
 
 
 def _chi_square(levels: Codes, arm: Integers) -> tuple[float, int]:
+    from scipy import stats  # slow to load, and an analysis reads columns without it
+
     shape = int(levels.max()) + 1, int(arm.max()) + 1
     cell = levels.astype(np.int64) * shape[1] + arm
     counts = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
@@ -281,6 +282,8 @@ def _is_id(name: str, numbers: Floats, *, kind: pa.DataType) -> bool:
 def _text_codes(column: pa.Array) -> Integers | None:
     if not comparable(column.type):
         return None
+    import pandas as pd
+
     texts = pd.Series(column.to_pandas().astype("object").map(lambda value: None if value is None else str(value)))
     counts = texts.value_counts()
     if len(counts) > max(_LEVELS, len(texts) // 2):
@@ -310,6 +313,8 @@ def codes_of(column: pa.ChunkedArray) -> Integers:
     """Codes 0..k-1 (n,) of the distinct values of a column without nulls; InputError for lists and structures."""
     if not comparable(column.type):
         raise InputError("a column can't tell groups apart", got=str(column.type), do="pass one of text or numbers")
+    import pandas as pd
+
     return np.asarray(pd.factorize(column.to_pandas())[0], dtype=np.int64)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy import special, stats
+from scipy import special
 
 from experiments.estimation.columns import Column, dependence, first_rows
 from experiments.estimation.influence import Floats, Integers
@@ -132,7 +132,7 @@ def _steps(counts: Floats, start: int, stop: int) -> list[int]:
     whole, before = before[-1], before[:-1]
     apart = _likelihood(before) + _likelihood(whole - before) - _likelihood(whole[None])
     cut = start + 1 + int(apart.argmax())
-    if 2 * float(apart.max()) < float(stats.chi2.isf(_STEP / apart.size, counts.shape[1] - 1)):
+    if 2 * float(apart.max()) < float(special.chdtri(counts.shape[1] - 1, _STEP / apart.size)):
         return []
     return [*_steps(counts, start, cut), cut, *_steps(counts, cut, stop)]
 

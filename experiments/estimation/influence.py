@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ class Mean:
 
     def interval(self, *, alpha: float) -> Interval:
         """The two-sided interval at level 1 - ``alpha``; without end where no error is known."""
-        reach = float(stats.t.isf(alpha / 2, self.freedom)) * self.error if self.freedom > 0 else float("inf")
+        reach = -float(special.stdtrit(self.freedom, alpha / 2)) * self.error if self.freedom > 0 else float("inf")
         return Interval(value=self.value, low=self.value - reach, high=self.value + reach)
 
     @property
@@ -62,7 +62,7 @@ class Mean:
         """The estimate over its error, as a standard normal has it where Student's t is exact; 0 without an error."""
         if not (self.error > 0 and self.freedom > 0):
             return 0.0
-        size = float(stats.norm.isf(stats.t.sf(abs(self.value) / self.error, self.freedom)))
+        size = -float(special.ndtri(special.stdtr(self.freedom, -abs(self.value) / self.error)))
         return size if self.value > 0 else -size
 
 
@@ -123,7 +123,7 @@ def share_interval(found: Mean, *, parts: int, alpha: float) -> tuple[float, flo
         return 0.0, 1.0
     spread = found.value * (1 - found.value)
     many = spread / found.error**2 if spread > 0 and found.error > 0 else max(parts, 1)
-    over = float(stats.t.isf(alpha / 2, found.freedom)) ** 2 / many
+    over = float(special.stdtrit(found.freedom, alpha / 2)) ** 2 / many
     middle, reach = (found.value + over / 2) / (1 + over), np.sqrt(over * spread + over**2 / 4) / (1 + over)
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 

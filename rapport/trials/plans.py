@@ -157,8 +157,9 @@ def remarks(design: Experiment, found: Prospects, *, units: int) -> Iterator[str
         yield f"An arm that loses nothing would still pass the largest loss in {chance:.1%} of such experiments."
     if design.ramp:
         yield (
-            "All units are planned at the shares of the first step, as if the ramp never came. What its later steps add "
-            "depends on who comes then: one batch over the whole base before it gives everybody an arm at these shares."
+            "All units are planned at the shares of the first step, as if the ramp never came. What its later steps "
+            "add depends on who comes then: one batch over the whole base before it gives everybody an arm at these "
+            "shares."
         )
     asked = {"fixed": "at the end, once", "group_sequential": "whenever you like until the end", "anytime": "whenever"}
     yield f"The design is judged {asked[design.interval_kind]} (stop rule {design.interval_kind})."
